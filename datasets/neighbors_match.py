@@ -1,0 +1,105 @@
+"""NeighborsMatch: the root shows a key; which class stands at the leaf that carries it?
+
+From Alon & Yahav (2021), arXiv:2006.05205. Different here: only `crowding + 1` of the leaves carry keys, so that
+distance and load are two knobs (there: all 2^hops leaves); keys come from an alphabet larger than those present;
+classes are iid (there: a permutation of the keys); all other nodes carry a random class too; edges lead both ways
+unless `directed`; samples are fresh. The published form is `datasets.published.PublishedNeighborsMatch`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, NamedTuple, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from datasets.topologies import AS_TOPOLOGY
+from datasets.tree import Tree
+from datasets.twins import WithAnswer
+from suite.hops import hop_distance
+from suite.task import Block, Task
+
+
+class NeighborsMatch(Task):
+    """x = [class, one-hot | key, one-hot | read-out flag]; guessing is right once in `num_classes`.
+
+    The marked leaves are spread evenly over the `arity ** hops` nodes at that depth; every one of them may hold the
+    answer, so all are sources. A set of nodes without edges solves it: it measures access under load, not use of
+    structure.
+    """
+
+    topology: Annotated[Tree, AS_TOPOLOGY[0], AS_TOPOLOGY[1]] = Tree()
+    hops: int = Field(3, description="depth of the leaves that are asked for")
+    num_classes: int = Field(5, ge=2, description="classes of a token")
+    crowding: int = Field(3, ge=0, description="marked leaves beside the one that is asked for")
+    num_keys: int | None = Field(None, ge=1, description="size of the alphabet of keys; none: twice the marked leaves")
+    directed: bool = Field(False, description="edges from child to parent only")
+
+    @model_validator(mode="after")
+    def _leaves_for_all_keys(self) -> Self:
+        self.topology.graph(self.hops)
+        room = self.topology.arity**self.hops
+        if self.crowding >= room:
+            raise ValueError(f"crowding: must be < {room}, the leaves of this tree, got {self.crowding}")
+        if self.num_keys is not None and self.num_keys <= self.crowding:
+            raise ValueError(f"num_keys: must be > crowding = {self.crowding}, got {self.num_keys}")
+        return self
+
+    @property
+    def title(self) -> str:
+        return f"NeighborsMatch ({self.crowding + 1} keys{', directed' if self.directed else ''})"
+
+    @property
+    def token_channels(self) -> slice:
+        return slice(0, self.num_classes)
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"directed"} if self.directed else ())
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        layout = _layout(self.topology, self.hops, self.crowding + 1, self.directed)
+        alphabet, graph = self.num_keys or 2 * (self.crowding + 1), torch.arange(num_graphs).unsqueeze(1)
+        classes = torch.randint(self.num_classes, (num_graphs, layout.num_nodes), generator=rng)
+        keys = torch.rand(num_graphs, alphabet, generator=rng).argsort(dim=1)[:, : self.crowding + 1]
+        asked = torch.randint(self.crowding + 1, (num_graphs, 1), generator=rng)
+        x = torch.zeros(num_graphs, layout.num_nodes, self.num_classes + alphabet + 1)
+        x.scatter_(2, classes.unsqueeze(2), 1)
+        x[:, layout.readout_index] = 0
+        x[:, layout.readout_index, -1] = 1
+        x[graph, layout.marked, self.num_classes + keys] = 1
+        x[graph, layout.readout_index, self.num_classes + keys.gather(1, asked)] = 1
+        y = classes.gather(1, layout.marked[asked])
+        return Block(layout.edge_index, x, y, layout.readout_index, layout.marked)
+
+    def answer_twin(self) -> Task:
+        return NeighborsMatchWithAnswer(**dict(self))
+
+    def content_twin(self) -> Task:
+        return self
+
+
+class NeighborsMatchWithAnswer(WithAnswer, NeighborsMatch):
+    """NeighborsMatch, the answer written on the root."""
+
+
+class Layout(NamedTuple):
+    """The tree, ready to draw on."""
+
+    edge_index: Tensor
+    num_nodes: int
+    readout_index: Tensor
+    marked: Tensor  # [num_marked] leaves that carry keys
+
+
+@lru_cache(maxsize=256)
+def _layout(topology: Tree, hops: int, num_marked: int, directed: bool) -> Layout:
+    graph = topology.graph(hops)
+    num_nodes, edge_index = int(graph.num_nodes or 0), graph.edge_index
+    leaves = (hop_distance(edge_index, graph.readout_index, num_nodes)[0] == hops).nonzero().flatten()
+    marked = leaves[torch.arange(num_marked) * leaves.numel() // num_marked]
+    if directed:
+        edge_index = edge_index[:, edge_index[0] > edge_index[1]]  # parents come before their children
+    return Layout(edge_index, num_nodes, graph.readout_index, marked)

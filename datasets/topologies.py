@@ -1,0 +1,86 @@
+"""The table of topologies, and how a task's field `topology` is written: as a value, a name, or a table of fields."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationError
+from pydantic_core import ErrorDetails
+
+from datasets.barbell import Barbell
+from datasets.clique import Clique
+from datasets.clique_path import CliquePath
+from datasets.crossed_ring import CrossedRing
+from datasets.network import Network
+from datasets.ring import Ring
+from datasets.tree import Tree
+from suite.refs import file_sha256, load, ref_of, unknown
+from suite.task import Topology
+
+TOPOLOGIES: dict[str, type[Topology]] = {
+    "barbell": Barbell,
+    "clique": Clique,
+    "clique_path": CliquePath,
+    "crossed_ring": CrossedRing,
+    "network": Network,
+    "ring": Ring,
+    "tree": Tree,
+}
+
+
+def read_topology(value: Any) -> Topology:
+    """Return the topology that `value` is or names.
+
+    "ring" and {"kind": "barbell", "bridges": 2} are built-in; `kind` may also be `module:Name` or `file.py:Name`, the
+    file optionally held to a `sha256`. Raises ValueError where no topology has that name, or it refuses a field.
+    """
+    if isinstance(value, Topology):
+        return value
+    fields = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(fields, dict) or "kind" not in fields:
+        raise ValueError(f"a topology is a name, or a table with 'kind' and its fields; got {value!r}")
+    kind, rest = str(fields["kind"]), {name: field for name, field in fields.items() if name != "kind"}
+    try:
+        topology = _find(kind, rest.pop("sha256", None))(**rest)
+    except ValidationError as error:
+        raise ValueError(f"topology '{kind}': {'; '.join(map(_fault, error.errors()))}") from None
+    if not isinstance(topology, Topology):
+        raise ValueError(f"{kind} is a {type(topology).__name__}, not a suite.task.Topology")
+    return topology
+
+
+def write_topology(topology: Topology) -> dict[str, Any]:
+    """Return what `read_topology` reads: every field; a stranger's topology under its reference, with its digest."""
+    return topology.model_dump(mode="json") | _address(type(topology))
+
+
+def _fault(error: ErrorDetails) -> str:
+    """Say one error of pydantic in one line: the field, what is allowed, what was given."""
+    if error["type"] == "value_error":  # from a validator of ours, which says all of it
+        return error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r}"
+
+
+def _find(kind: str, sha256: str | None) -> type[Topology]:
+    if kind in TOPOLOGIES:
+        return TOPOLOGIES[kind]
+    if ":" in kind:
+        try:
+            found: type[Topology] = load(kind, sha256)
+        except (ImportError, OSError) as error:
+            raise ValueError(f"topology '{kind}' cannot be loaded: {error}") from None
+        return found
+    raise ValueError(f"{unknown('topology', kind, TOPOLOGIES)}; or file.py:Name")
+
+
+@cache
+def _address(cls: type[Topology]) -> dict[str, str]:
+    if cls in TOPOLOGIES.values():
+        return {}
+    ref = ref_of(cls)
+    sha256 = file_sha256(ref)
+    return {"kind": ref} | ({"sha256": sha256} if sha256 else {})
+
+
+# Annotate a field with these, `Annotated[Tree, *AS_TOPOLOGY]`, where only some families will do.
+AS_TOPOLOGY = (BeforeValidator(read_topology), PlainSerializer(write_topology))
+TopologyField = Annotated[Topology, BeforeValidator(read_topology), PlainSerializer(write_topology)]

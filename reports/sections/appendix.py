@@ -1,0 +1,126 @@
+"""The appendix: further figures, every condition in numbers, every certificate in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.blocks import NONE, Block, cell, figure, fixed, heading, short, table, text
+from reports.figures import Drawing
+from reports.sections.context import Context
+from reports.sections.provenance import LONG, lost_rows, lost_table
+from reports.sections.tasks import families
+
+
+def blocks(context: Context) -> list[Block]:
+    """Return the appendix; its headings are lettered."""
+    found = [*_figures(context), *_conditions(context), *_certificates(context), *_lost(context)]
+    return [{"kind": "appendix"}, *found] if found else []
+
+
+def _figures(context: Context) -> list[Block]:
+    drawings = sorted(context.at("appendix"), key=_task_and_kind)
+    return [heading("Further figures"), *(figure(d, floating=False) for d in drawings)] if drawings else []
+
+
+def _task_and_kind(drawing: Drawing) -> tuple[int, int]:
+    """By task; within it in an order that fills pages."""
+    kind, _, number = drawing.name.rpartition("_")
+    return int(number), ("smoothing", "shells", "influence").index(kind)
+
+
+def _conditions(context: Context) -> list[Block]:
+    body: list[Any] = []
+    for task, group in context.analysis.conditions.groupby("task_label", sort=False):
+        body.append(str(task))
+        for series, own in group.groupby("series", sort=False):
+            rows = own.sort_values(["hops", "num_layers"]).to_dict("records")
+            body += [_condition(row, str(series) if k == 0 else "") for k, row in enumerate(rows)]
+    if not body:
+        return []
+    caption = (
+        "Every condition: solved of finished seeds, verdict, mean test and train score; after the last trained layer "
+        "own-token recoverability, Rayleigh quotient, effective rank; log₁₀ share of the source before and after "
+        "training, log₁₀ total; log₁₀ ratio of gradient norms, first over last layer, at initialisation. Means over "
+        "seeds; intervals are in report.json."
+    )
+    head = [
+        "Model",
+        "r",
+        "L",
+        "Solved",
+        "Verdict",
+        "Test",
+        "Train",
+        "Own token",
+        "RQ",
+        "Rank",
+        "Share, initial",
+        "Share",
+    ]
+    widths = ["fill", "num", "num", "num", "text", *["num"] * 9]
+    return [
+        heading("All conditions"),
+        text("The numbers behind the figures, one row a condition."),
+        table("conditions", caption, [*head, "Total", "Gradient"], body, widths, 6.5),
+    ]
+
+
+def _condition(row: dict[Any, Any], name: str) -> list[str]:
+    finished, planned = row["finished"], row["planned"]
+    blind = row["blind_trained"] and row["blind_trained"] == finished
+    return [
+        name,
+        NONE if pd.isna(row["hops"]) else str(int(row["hops"])),
+        str(row["num_layers"]),
+        f"{row['solved']}/{finished}" + (f" of {planned}" if finished < planned else ""),
+        row["verdict"],
+        fixed(row["score"].mean, 3),
+        fixed(row["train_score"].mean, 3),
+        fixed(row["recoverability_trained"].mean),
+        short(row["quotient_trained"].mean),
+        fixed(row["effective_rank_trained"].mean, 1),
+        fixed(row["log10_share_initial"].mean, 1),
+        "not felt" if blind else fixed(row["log10_share_trained"].mean, 1),
+        fixed(row["log10_total_trained"].mean, 1),
+        fixed(row["log10_gradient_ratio_initial"].mean, 1),
+    ]
+
+
+def _certificates(context: Context) -> list[Block]:
+    known = context.analysis.results.certificates
+    found: list[Block] = []
+    for i, (label, tasks) in enumerate(families(context)):
+        body: list[Any] = []
+        for task in tasks:
+            certificate = known.get(task["task_key"])
+            place = "" if task["hops"] is None else f"r = {task['hops']}: "
+            body.append(place + (certificate["verdict"] if certificate else "not certified yet"))
+            for check in certificate["checks"] if certificate else []:
+                passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
+                body.append([check["id"], check["name"], _value(check["value"]), check["limit"], passed, check["detail"]])
+        params = ", ".join(f"{k}={_param(v)}" for k, v in tasks[0]["task"]["params"].items() if k != "hops")
+        caption = (
+            f"{label}: {tasks[0]['task']['ref'].rpartition(':')[2]}({params}), and what its certificate checked at each distance."
+        )
+        head = ["Check", "What", "Value", "Limit", "", "Detail"]
+        found.append(table(f"sheet-{i + 1}", caption, head, body, ["text", "text", "num", "text", "text", "fill"], 6.5))
+    return [heading("Task data sheets"), *found] if found else []
+
+
+def _param(value: Any) -> str:
+    """A parameter as one would write it: ring, tree(arity=3), none."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{k}={_param(v)}" for k, v in value.items() if k != "kind")
+        return str(value.get("kind", "")) + (f"({inner})" if inner else "")
+    return "none" if value is None else str(value)
+
+
+def _value(value: Any) -> str:
+    return NONE if value is None else short(value) if isinstance(value, int | float) else str(value)
+
+
+def _lost(context: Context) -> list[Block]:
+    rows = lost_rows(context)
+    return [heading("Cells without a result"), lost_table(rows)] if len(rows) > LONG else []

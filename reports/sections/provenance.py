@@ -1,0 +1,68 @@
+"""Where the numbers come from, and the cells that gave none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.blocks import Block, heading, plural, ref, table, text
+from reports.sections.context import Context
+from suite.analysis.provenance import provenance_table, unfinished
+
+LONG = 40  # rows above which the list of unfinished cells goes to the appendix
+
+
+def blocks(context: Context) -> list[Block]:
+    """Return versions and hardware, seeds, and the cells that failed, diverged or are missing."""
+    results = context.analysis.results
+    fields = provenance_table(results)
+    rows = [[field["field"], "; ".join(_value(v, len(field["values"]), v["value"]) for v in field["values"])] for field in fields]
+    found: list[Block] = [heading("Provenance"), text(_words(context, fields))]
+    if rows:
+        caption = "Provenance of the finished cells. Where a field has several values, the number of cells of each is given."
+        found.append(table("provenance", caption, ["Field", "Value"], rows, ["text", "fill"], 7.5))
+    lost = lost_rows(context)
+    if not lost:
+        return [*found, text("Every planned cell finished and was measured.")]
+    if len(lost) > LONG:
+        return [*found, text("Cells that failed, diverged or are missing are listed in ", ref("tab-lost"), ".")]
+    return [*found, lost_table(lost)]
+
+
+def _value(entry: dict[str, Any], several: int, shown: str) -> str:
+    return f"{shown} ({entry['cells']})" if several > 1 else shown
+
+
+def _words(context: Context, fields: list[dict[str, Any]]) -> str:
+    results = context.analysis.results
+    seeds = sorted({int(seed) for seed in results.cells["seed"]}) if len(results.cells) else []
+    span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]) if seeds else "none"
+    seconds = results.unique["seconds"].dropna().sum() if "seconds" in results.unique else 0
+    said = (
+        f"Study “{results.study['name']}”, file sha256 {str(results.study.get('file_sha256', ''))[:12]}; seeds "
+        f"{span}; {plural(len(results.records), 'record')}, {seconds / 3600:.2f} hours of training in all (on busy "
+        "machines an upper bound)."
+    )
+    prints: list[Any] = next((field["values"] for field in fields if field["field"] == "fingerprint"), [])
+    if len(prints) > 1:
+        said += (
+            f" Note: the records come from {len(prints)} states of the source (fingerprints of task, model and "
+            "training code); versions in the cells' keys say that their numbers should not differ for that."
+        )
+    return said
+
+
+def lost_rows(context: Context) -> list[list[str]]:
+    """Return one row for each condition and reason, with its seeds."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row in unfinished(context.analysis.results):
+        hops = "–" if row["hops"] != row["hops"] or row["hops"] is None else str(int(row["hops"]))
+        key = row["task_label"], hops, row["series"], str(row["num_layers"]), row["status"], row["why"]
+        groups.setdefault(key, []).append(int(row["seed"]))
+    return [[*key[:4], ", ".join(map(str, sorted(set(seeds)))), *key[4:]] for key, seeds in groups.items()]
+
+
+def lost_table(rows: list[list[str]]) -> Block:
+    """Return the table of cells that failed, diverged or are missing."""
+    caption = "Every cell that failed, diverged or is missing, and every measure that failed. None of them is part of a mean."
+    head = ["Task", "r", "Model", "L", "Seeds", "Status", "Reason"]
+    return table("lost", caption, head, rows, ["fill", "num", "fill", "num", "text", "text", "fill"], 7.5)

@@ -1,0 +1,360 @@
+"""hopscope: how far does information travel in a graph model, and what stops it?
+
+    python run_all.py                              the standard study
+    python run_all.py --study quick                a first look in minutes
+    python run_all.py --task path/to/file.py:Name  your own task
+    python run_all.py certify transfer hops=5      what a task needs
+    python run_all.py run --help                   all options of a run
+
+Without a command: run. Exit codes: 0 done, 2 usage, 3 failed cells, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, UseAppendAction, arg
+
+from suite.costs import Costs
+from suite.progress import Lines, Screen, asked, at_hops, duration, place
+from suite.provenance import arguments, public
+from suite.refs import unknown
+from suite.runner import Planner, Runner, give_up
+from suite.store import Store, StoreError
+from suite.study import Expansion, StudyError, expand, find_task, load_study, make_task, num_nodes_of
+from suite.survey import State, survey
+from suite.worker import Job
+
+ROOT = Path(__file__).resolve().parent
+DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
+
+StudyName = Annotated[str, arg(metavar="NAME|FILE")]
+TaskName = Annotated[str, arg(metavar="NAME|FILE:NAME")]
+TaskNames = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
+Fields = Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE", help_behavior_hint="")]
+Seeds = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the study's)")]
+Workers = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: number of cores)")]
+Folder = Annotated[Path, arg(metavar="DIR")]
+DataRoot = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+Retry = Annotated[
+    Literal["error", "oom", "timeout", "all"] | None, arg(metavar="error|oom|timeout|all", help_behavior_hint="")
+]
+
+console = Console(highlight=False)
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done; the message says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        argv = ["run", *argv]
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the cores belong to the workers
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    commands: dict[str, Callable[..., int]] = {"run": run, "status": status, "report": report, "list": list_, "certify": certify}
+    try:
+        code: int = tyro.extras.subcommand_cli_from_dict(commands, prog="run_all.py", description=__doc__, args=argv)
+        return code
+    except (UsageError, StudyError, StoreError) as error:
+        print(f"--out: {error}" if isinstance(error, StoreError) else error, file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(
+    *,
+    study: StudyName = "standard",
+    task: TaskNames = (),
+    seeds: Seeds = None,
+    out: Folder = Path("results"),
+    data_root: DataRoot = None,
+    workers: Workers = None,
+    retry: Retry = None,
+) -> int:
+    """Train what is missing of a study, measure it, and write the report.
+
+    Args:
+        study: quick, standard, full, cora_depth, reproduce_ring, reproduce_tree, or your own TOML file.
+        task: Ask only this task, of the study or your own; may be repeated.
+        seeds: Training runs per condition.
+        out: Where records and reports go.
+        data_root: Folder with copies of published data sets, for machines without network.
+        workers: Processes that train at the same time.
+        retry: Failures of earlier runs to try again although nothing has changed.
+    """
+    for name, value in (("seeds", seeds), ("workers", workers)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{name}: must be >= 1, got {value}")
+    if data_root is not None:
+        if not data_root.is_dir():
+            raise UsageError(f"--data-root: no folder at {data_root}")
+        os.environ["HOPSCOPE_DATA_ROOT"] = str(data_root.resolve())  # tasks read it, here and in every worker
+    grid = load_study(_study_file(study))
+    store, folder = Store(out / "store"), out / grid.name
+    store.prepare()
+    with console.status("Reading the study ..."):
+        expansion = expand(grid if seeds is None else grid.with_seeds(seeds), _task_refs(), task)
+    listing = expansion.listing(os.path.relpath(store.root, folder))
+    about = {"study": grid.name, "study_sha256": grid.file_sha256, "argv": arguments(sys.argv[1:])}
+    again = ("error", "oom", "timeout") if retry == "all" else (retry,) if retry else ()
+    jobs, costs = _prepare(expansion, Planner(store, retry=frozenset(again), run=about))
+    _write_listing(folder, listing)
+    if not _train(listing, jobs, costs, store, workers or _cores()):
+        raise KeyboardInterrupt
+    found = survey(listing, store)
+    print(f"{grid.name}: " + ", ".join(f"{count} {state}" for state, count in found.counts.most_common()))
+    _say_problems([problem for problem in found.problems if problem["status"] != "unavailable"], listing)  # those are told
+    print(_write_report(folder, store))
+    return FAILED if found.failed else DONE
+
+
+def status(*, study: StudyName = "standard", out: Folder = Path("results")) -> int:
+    """Say what of a study is done, failed and missing.
+
+    Args:
+        study: A study that was run before.
+        out: Where its records and reports are.
+    """
+    listing, _, store = _ran_before(study, out)
+    found = survey(listing, store)
+    groups: dict[tuple[str, str], set[str]] = {}
+    for line in listing["cells"]:
+        groups.setdefault((asked(line), line["title"]), set()).add(line["key"])
+    states = [state for state in get_args(State) if state == "done" or found.counts[state]]
+    table = Table("task", "model", box=None, pad_edge=False)
+    for state in states:
+        table.add_column(state, justify="right")
+    for (task, model), keys in groups.items():
+        counts = Counter(found.states[key] for key in keys)
+        table.add_row(task, model, *(str(counts[state] or "") for state in states))
+    console.print(table)
+    print(f"{listing['study']['name']}: " + ", ".join(f"{found.counts[state]} {state}" for state in states))
+    _say_problems(found.problems, listing)
+    return FAILED if found.failed else DONE
+
+
+def report(*, study: StudyName = "standard", out: Folder = Path("results")) -> int:
+    """Write the report of what is there, without training anything.
+
+    Args:
+        study: A study that was run before.
+        out: Where its records and reports are.
+    """
+    _, folder, store = _ran_before(study, out)
+    print(_write_report(folder, store))
+    return DONE
+
+
+def list_() -> int:
+    """List studies, tasks, topologies, models and measures."""
+    with console.status("Loading ..."):
+        from datasets import TASKS, TOPOLOGIES
+        from suite.measures import MEASURES
+        from suite.models import MODELS
+
+    kinds = {
+        "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
+        "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
+        "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
+        "models": {name: f"{entry.title} ({entry.family})" for name, entry in MODELS.items()},
+        "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
+    }
+    for kind, entries in kinds.items():
+        table = Table(kind, "", box=None, pad_edge=False, title_justify="left")
+        for name, about in entries.items():
+            table.add_row(name, about)
+        console.print(table, "", markup=False)
+    return DONE
+
+
+def certify(task: Positional[TaskName], fields: Positional[Fields] = (), *, out: Folder = Path("results")) -> int:
+    """Find out what a task needs, before any deep model is trained on it.
+
+    Args:
+        task: A task by name, or file.py:Name for your own.
+        fields: Fields that differ from the defaults of the task, e.g. topology=barbell hops=5.
+        out: Where certificates are kept.
+    """
+    store = Store(out / "store")
+    store.prepare()
+    with console.status("Certifying ..."):
+        try:
+            ref, made = make_task(find_task(task, _task_refs()), dict(map(_field, fields)))
+        except ValueError as error:
+            raise StudyError(f"certify {task}", str(error).splitlines()) from error
+        num_nodes_of(ref)
+        from suite import certify as certificates
+
+        if certificates.VERSION not in store.certified(ref.key):
+            store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made)))
+    found = store.certificate(ref.key) or {}
+    table = Table("check", "", "value", "limit", "passed", box=None, pad_edge=False)
+    for check in found["checks"]:
+        value = f"{check['value']:.4g}" if isinstance(check["value"], float) else check["value"] or ""
+        passed = {True: "yes", False: "no", None: ""}[check["passed"]]
+        table.add_row(check["id"], check["name"], str(value), check["limit"], passed)
+    console.print(table)
+    print(f"{found['title']}: {found['verdict']}")
+    return DONE
+
+
+# steps of a run
+
+
+def _prepare(expansion: Expansion, planner: Planner) -> tuple[list[Job], Costs]:
+    """Return the jobs to run, the longest first. Every task they need draws a graph, so that a broken one stops us here."""
+    with console.status("Looking for what is missing ..."):
+        plan = planner.plan(expansion.batches, [ref for ref, _ in expansion.tasks.values()])
+        num_nodes, unavailable = _probe(plan.jobs, expansion)
+    jobs = [job for job in plan.jobs if job.task_key not in unavailable]
+    for key, reason in unavailable.items():
+        without = [job for job in plan.jobs if job.task_key == key]
+        give_up(planner.store, without, reason)
+        print(f"{expansion.tasks[key][1].title} is left out: {reason}")
+    if plan.given_up:
+        how = ", ".join(f"{count} by {status}" for status, count in Counter(f["status"] for f in plan.given_up).items())
+        print(f"{len(plan.given_up)} results failed before ({how}) and nothing has changed since; --retry tries again.")
+    fixed = {key for key, (_, task) in expansion.tasks.items() if task.fixed}
+    costs = Costs(planner.store, [entry.cell for entry in expansion.first.values()], num_nodes, fixed)
+    return sorted(jobs, key=costs.seconds, reverse=True), costs
+
+
+def _probe(jobs: Iterable[Job], expansion: Expansion) -> tuple[dict[str, int], dict[str, str]]:
+    """Draw a graph of every task of `jobs`; return the numbers of nodes, and why data cannot be had, by task key."""
+    from suite.task import DataUnavailable
+
+    num_nodes: dict[str, int] = {}
+    unavailable: dict[str, str] = {}
+    for key in dict.fromkeys(job.task_key for job in jobs):
+        try:
+            num_nodes[key] = num_nodes_of(expansion.tasks[key][0])
+        except DataUnavailable as error:
+            unavailable[key] = str(error)
+    return num_nodes, unavailable
+
+
+def _train(listing: dict[str, Any], jobs: list[Job], costs: Costs, store: Store, workers: int) -> bool:
+    """Run `jobs` under the eyes of the user; return False where they interrupted."""
+    cells = {line["key"] for line in listing["cells"]}
+    training = {piece.key for job in jobs for piece in job.pieces if piece.stage == "train"}
+    certificates = sum(job.task is not None for job in jobs)
+    done = sum(map(store.has, cells))
+    name = listing["study"]["name"]
+    print(f"{name}: {len(cells)} cells, {done} done, {len(training)} to train, {certificates} tasks to certify")
+    if not jobs:
+        return True
+    seconds = sum(map(costs.seconds, jobs)) / workers
+    print(f"Roughly {duration(seconds)} on {workers} workers, were every run to use its whole budget of steps.")
+    show = Screen if console.is_terminal else Lines
+    with show(console, store, listing, jobs, costs.seconds, workers) as progress:
+        return Runner(store, workers, progress).run(jobs)
+
+
+def _write_listing(folder: Path, listing: dict[str, Any]) -> None:
+    """Write `cells.json` at once: a reader finds the old grid or the new one, whole."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".cells.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False), encoding="utf-8")
+        (folder / ".cells.json").replace(folder / "cells.json")
+    except OSError as error:
+        raise UsageError(f"--out: cannot write to {folder}: {error.strerror}") from error
+
+
+def _write_report(folder: Path, store: Store) -> Path:
+    with console.status("Writing the report ..."):
+        from reports import build_report
+
+        path: Path = build_report(folder, store.root)
+    return path
+
+
+def _say_problems(problems: Sequence[dict[str, Any]], listing: dict[str, Any]) -> None:
+    """Name what failed, failures of one cause together."""
+    lines = {line["key"]: f"{line['title']}, {asked(line)}, {place(line)}" for line in listing["cells"]}
+    lines |= {task["task_key"]: f"certificate of {at_hops(task)}" for task in listing["tasks"]}
+    causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for problem in problems:
+        causes.setdefault((problem["status"], problem["message"]), []).append(problem)
+    for (status, message), alike in causes.items():
+        first = alike[0]
+        stage = "" if first["stage"] in ("train", "certify") else f"{first['stage']} of "
+        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        log = f" (store/{first['log']})" if first["log"] and status != "unavailable" else ""
+        print(f"{status}: {stage}{lines[first['key']]}{more}: {message}{log}")
+
+
+# names
+
+
+def _task_refs() -> dict[str, str]:
+    """Return the reference of every built-in task: `suite` gets to know them the way it gets to know a stranger's."""
+    from datasets import TASKS
+    from suite.refs import ref_of
+
+    return {name: ref_of(cls) for name, cls in TASKS.items()}
+
+
+def _study_file(name: str) -> Path:
+    path = Path(name)
+    if path.suffix == ".toml":
+        return path
+    found = {path.stem: path for path in (ROOT / "studies").glob("*.toml")}
+    if name not in found:
+        raise UsageError(f"--study: {unknown('study', name, found)}; or a TOML file")
+    return found[name]
+
+
+def _ran_before(study: str, out: Path) -> tuple[dict[str, Any], Path, Store]:
+    """Return what `cells.json` says of a study that was run, its folder and its store."""
+    folder = out / Path(study).stem
+    try:
+        listing = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
+    except OSError:
+        ran = [path.parent.name for path in out.glob("*/cells.json")]
+        raise UsageError(f"nothing of study '{study}' under {out}; run there: {', '.join(sorted(ran)) or 'none'}") from None
+    return listing, folder, Store(folder / listing["store"])
+
+
+def _field(text: str) -> tuple[str, Any]:
+    """Read `name=value`; what is no number, list or truth value is text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"expected FIELD=VALUE, got '{text}'")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def _about(cls: type, table: Iterable[type]) -> str:
+    """Return what a class is in one line: of its module where it is the only entry there, else its own."""
+    alone = sum(other.__module__ == cls.__module__ for other in table) == 1
+    return _first_line(sys.modules[cls.__module__] if alone else cls)
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

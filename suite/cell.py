@@ -1,0 +1,100 @@
+"""A cell: everything that decides one training run, fully resolved, and the hash that names its result."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from suite.refs import load
+from suite.rng import canonical_json
+
+
+class Frozen(BaseModel):
+    """A frozen record of resolved settings; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(Frozen):
+    """How a cell is trained and scored. Budgets are optimiser steps, never seconds."""
+
+    lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty, on every weight")
+    batch_size: int = Field(64, ge=1, description="graphs in a step")
+    max_steps: int = Field(1000, ge=1, description="optimiser steps at most")
+    eval_every: int = Field(50, ge=1, description="steps between two looks at the validation set")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none: unclipped")
+    num_validation: int = Field(512, ge=1, description="validation graphs, drawn once")
+    num_test: int = Field(1024, ge=1, description="test graphs, drawn once")
+    solved_at: float | None = Field(0.998, description="validation skill at which training ends; none: never")
+    chance_stop: int | None = Field(None, ge=1, description="steps after which a cell still at chance ends; none: never")
+    select: Literal["best", "last"] = Field("best", description="weights kept: best on validation, or after the last step")
+
+
+class TaskRef(Frozen):
+    """A task as a cell holds it: where its class is, all its fields, its version."""
+
+    ref: str
+    params: dict[str, Any]
+    version: int
+    sha256: str | None = None  # of a stranger's file
+
+    @cached_property
+    def key(self) -> str:
+        """The sha256 that names the task: certificates are stored under it."""
+        return _digest(_placeless(self.model_dump(mode="json")))
+
+    def load(self) -> Any:
+        """Return the task, a `suite.task.Task`; raises ValueError where the file changed or a field is refused."""
+        return load(self.ref, self.sha256)(**self.params)
+
+
+class ModelRef(Frozen):
+    """A model as a cell holds it: where its class is and every setting beside the four sizes. Names are not part of it."""
+
+    ref: str
+    settings: dict[str, Any]
+    version: int
+    sha256: str | None = None
+
+
+class Cell(Frozen):
+    """One training run: a condition (all but `seed`) and its seed."""
+
+    schema_version: ClassVar[int] = 1
+    trainer_version: ClassVar[int] = 1  # raise it when the trainer would give other numbers
+
+    task: TaskRef
+    model: ModelRef
+    num_layers: int = Field(ge=0)
+    hidden_channels: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    protocol: Protocol = Protocol()
+    purpose: Literal["report", "tune"] = "report"
+
+    @cached_property
+    def key(self) -> str:
+        """The sha256 of the cell in canonical JSON with the versions that decide its numbers: equal cells, equal keys."""
+        return self._digest()
+
+    @cached_property
+    def condition(self) -> str:
+        """The hash of everything but the seed: cells that share it are one condition, trained as one batch."""
+        return self._digest("seed")
+
+    def _digest(self, *without: str) -> str:
+        content = self.model_dump(mode="json", exclude=set(without))
+        content |= {"task": _placeless(content["task"]), "model": _placeless(content["model"])}
+        return _digest(content | {"schema_version": self.schema_version, "trainer_version": self.trainer_version})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _placeless(ref: dict[str, Any]) -> dict[str, Any]:
+    """A stranger's file counts by its name and content, not by where it lies."""
+    return ref | {"ref": ref["ref"].rpartition(":")[2]} if ref["sha256"] else ref

@@ -1,0 +1,257 @@
+"""Certificates: what a task really needs, found out before any deep model is trained on it.
+
+A certificate is a list of checks and one verdict. Small controls that cannot see what the task claims to need are trained on
+it; one that beats guessing shows that the task does not need it. A control that stays at chance proves something only if it
+could have won: the same budget must solve the task's twin, where the answer lies within its sight.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from suite.controls import SOLVED, Outcome, edge_free, graph_blind, task_ref
+from suite.engine import blocks
+from suite.engine.batches import draw
+from suite.samples import Drawn, Hashes, graph_faults, hashes, randomness_faults
+from suite.study import topology_label
+from suite.task import Block, Split, Task
+
+VERSION = 1  # raise it when the same task would get another certificate
+NUM_SAMPLES = 2000
+BLOCK = 64  # graphs drawn together, as in training by default
+SEEN = 0.05  # share of test inputs that as many training inputs may have shown
+LEAK = 0.05  # how far above chance a control may come: accuracy, or share of the variance explained
+
+BROKEN = "not certified (contract broken)"
+LOCAL = "local"
+CONTENT = "content-addressed"
+MEMORISABLE = "memorisable"
+UNDERTRAINED = "not certified (control undertrained)"
+CERTIFIED = "certified"
+TAGS = (BROKEN, LOCAL, CONTENT, MEMORISABLE, UNDERTRAINED)  # the first that holds is the verdict
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a certificate. `passed` None: nothing to pass, or not applicable; `tag`: what the line says of the task."""
+
+    id: str
+    name: str
+    value: float | str | None
+    limit: str
+    passed: bool | None
+    detail: str
+    tag: str | None = None
+
+
+def certify(task: Task) -> dict[str, Any]:
+    """Return the certificate of `task` as JSON values: its checks, the tags they give, and the first of them as verdict.
+
+    K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K11
+    distances and structure, K12 determinism. Takes seconds; on graphs of thousands of nodes about half a minute.
+    """
+    start = time.perf_counter()
+    survey = _survey(task)
+    blind = _graph_blind(task)
+    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, _edge_free(task, blind)]
+    checks += [_structure(task, survey), _determinism(task)]
+    tags = [tag for tag in TAGS if any(check.tag == tag for check in checks)]
+    ref = task_ref(task)
+    return {
+        "schema": 1,
+        "version": VERSION,
+        "task_key": ref.key,
+        "task": ref.model_dump(mode="json"),
+        "title": task.title,
+        "topology": topology_label(task),
+        "hops": task.range,
+        "verdict": tags[0] if tags else CERTIFIED,
+        "tags": tags,
+        "checks": [{key: value for key, value in asdict(check).items() if key != "tag"} for check in checks],
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+@dataclass
+class _Survey:
+    """What the first `NUM_SAMPLES` graphs of each split are, the graphs themselves forgotten."""
+
+    hashes: dict[Split, Hashes] = field(default_factory=dict)
+    answers: dict[Split, Tensor] = field(default_factory=dict)  # [answers, ...]
+    asked: dict[Split, set[int]] = field(default_factory=dict)  # read-out nodes
+    faults: Counter[str] = field(default_factory=Counter)  # graphs with a fault, by its name
+    example: dict[str, str] = field(default_factory=dict)  # one sentence for each
+
+
+def _survey(task: Task) -> _Survey:
+    survey, answers, sizes = _Survey(), {split: [] for split in SPLITS}, Counter[Split]()  # type: ignore[var-annotated]
+    survey.asked = {split: set() for split in SPLITS}
+    known: dict[tuple[bytes, ...], dict[str, str]] = {}
+
+    def watched() -> Iterator[Drawn]:
+        for split in SPLITS:
+            for drawn in blocks(task, 0, split, NUM_SAMPLES, BLOCK):
+                for graph, copies, y in _graphs(drawn):
+                    answers[split].append(y)
+                    sizes[split] += copies
+                    survey.asked[split].update(graph.readout_index.tolist())
+                    key = tuple(graph[name].numpy().tobytes() for name in sorted(graph.keys()) if name != "num_nodes")
+                    if key not in known:
+                        known[key] = graph_faults(graph, task.range)
+                    survey.faults.update(dict.fromkeys(known[key], copies))
+                    survey.example |= known[key]
+                yield drawn
+
+    parts = [torch.split(part, [sizes[split] for split in SPLITS]) for part in hashes(watched())]
+    survey.hashes = {split: Hashes(*(part[i] for part in parts)) for i, split in enumerate(SPLITS)}
+    survey.answers = {split: torch.cat(answers[split]) for split in SPLITS}
+    return survey
+
+
+def _graphs(drawn: Drawn) -> Iterator[tuple[Data, int, Tensor]]:
+    """Yield each topology without x, how many graphs have it, and their answers [answers, ...]."""
+    names = ("edge_index", "readout_index", "source_index")
+    if isinstance(drawn, Block):
+        fields = {name: getattr(drawn, name) for name in names if getattr(drawn, name) is not None}
+        yield Data(**fields, num_nodes=drawn.num_nodes), drawn.num_graphs, drawn.y.flatten(0, 1)
+        return
+    for graph in drawn:
+        yield Data(**{name: graph[name] for name in names if name in graph}, num_nodes=graph.num_nodes), 1, graph.y
+
+
+def _distinct(task: Task, survey: _Survey) -> Check:
+    if task.fixed:
+        return Check("K1", "distinct inputs", None, "published", None, "not applicable: one labelled graph")
+    train = survey.hashes["train"]
+    inputs, structures, features = (torch.unique(part).numel() for part in train)
+    total = train.inputs.numel()
+    detail = f"{inputs} distinct of {total} inputs, up to node order; {structures} structures, {features} multisets of features"
+    return Check("K1", "distinct inputs", inputs / total, "published", None, detail)
+
+
+def _seen(task: Task, survey: _Survey) -> Check:
+    name, limit = "test inputs seen in training", f"<= {SEEN}"
+    if task.fixed:
+        asked = survey.asked
+        share = len(asked["test"] & asked["train"]) / len(asked["test"])
+        detail = "share of test nodes that are training nodes; the graph itself is the same"
+        return Check("K2", name, share, limit, share <= SEEN, detail, None if share <= SEEN else MEMORISABLE)
+    same = [(a, b) for i, a in enumerate(SPLITS) for b in SPLITS[i + 1 :] if _equal(survey.hashes[a], survey.hashes[b])]
+    share = float(torch.isin(survey.hashes["test"].inputs, survey.hashes["train"].inputs).double().mean())
+    if same:
+        pairs = ", ".join(f"{a} and {b}" for a, b in same)
+        detail = f"{pairs} are the same samples in the same order: draw from the generator handed down, which differs by split"
+        return Check("K2", name, share, limit, False, detail, BROKEN)
+    total = survey.hashes["train"].inputs.numel()
+    detail = f"share of {survey.hashes['test'].inputs.numel()} test inputs that {total} training inputs contain, up to node order"
+    return Check("K2", name, share, limit, share <= SEEN, detail, None if share <= SEEN else MEMORISABLE)
+
+
+def _equal(one: Hashes, other: Hashes) -> bool:
+    return torch.equal(one.inputs, other.inputs)
+
+
+def _constant(task: Task, survey: _Survey) -> Check:
+    train, test = survey.answers["train"], survey.answers["test"]
+    if task.loss == "cross_entropy":
+        guess = int(torch.bincount(train).argmax())
+        score, what = float((test == guess).double().mean()), f"always answering class {guess}"
+    else:
+        score = float((test.double() - train.double().mean(0)).square().mean())
+        what = "always answering the mean"
+    broken = _leaks(task, score) and not task.fixed
+    detail = f"{what} scores {score:.3f}; the task declares chance {task.chance:.3f}"
+    return Check("K3", "constant predictor", score, _limit(task), not broken, detail, BROKEN if broken else None)
+
+
+def _graph_blind(task: Task) -> Check:
+    """K4. Asking for a node's own token (range 0) is local by declaration; real labelled graphs have nothing to pass."""
+    if task.level == "graph":
+        return _unanswered("K4", "graph-blind MLP", "no control answers for whole graphs")
+    found = graph_blind(task)
+    scored = f"an MLP on the read-out node's own features scores {found.score:.3f}, guessing {task.chance:.3f}"
+    leaks = _leaks(task, found.score)
+    if task.range == 0:
+        tag = LOCAL if found.solved else UNDERTRAINED
+        return Check("K4", "graph-blind MLP", found.score, "at the ceiling", found.solved, f"{scored}; local by design", tag)
+    if task.fixed:
+        detail = f"{scored}; the graph adds what a model scores above it"
+        return Check("K4", "graph-blind MLP", found.score, "published", None, detail, LOCAL if leaks else None)
+    if leaks:
+        return Check("K4", "graph-blind MLP", found.score, _limit(task), False, scored, LOCAL)
+    return _at_chance("K4", "graph-blind MLP", task, found, task.answer_twin(), graph_blind)
+
+
+def _edge_free(task: Task, blind: Check) -> Check:
+    """K5. Where one node alone solves the task, a set has nothing to add."""
+    name = "edge-free set model"
+    if task.fixed:
+        return Check("K5", name, None, _limit(task), None, "not applicable: one labelled graph is no sample of sets")
+    if task.level == "graph":
+        return _unanswered("K5", name, "no control answers for whole graphs")
+    if isinstance(blind.value, float) and task.skill(blind.value) >= SOLVED:
+        return Check("K5", name, None, _limit(task), None, "not applicable: a graph-blind model solves the task")
+    found = edge_free(task)
+    if _leaks(task, found.score):
+        detail = f"{found.title} on the set of nodes scores {found.score:.3f}, guessing {task.chance:.3f}"
+        return Check("K5", name, found.score, _limit(task), False, detail, CONTENT)
+    return _at_chance("K5", name, task, found, task.content_twin(), edge_free)
+
+
+def _at_chance(id_: str, name: str, task: Task, found: Outcome, twin: Task | None, control: Callable[[Task], Outcome]) -> Check:
+    """Return what it means that a control guesses: a pass where it solves the twin, else nothing."""
+    detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}"
+    if twin is None:
+        return _unanswered(id_, name, f"{detail}; the task has no twin, so that nothing shows that the control could win", found)
+    if twin == task:
+        return _unanswered(id_, name, f"{detail}, though the answer is within its sight: it needs a larger budget", found)
+    could = control(twin)
+    detail += f"; on the twin that shows it the answer {could.score:.3f} ({could.title})"
+    if not could.solved:
+        return _unanswered(id_, name, f"{detail}, not solved: it needs a larger budget", found)
+    return Check(id_, name, found.score, _limit(task), True, detail)
+
+
+def _unanswered(id_: str, name: str, detail: str, found: Outcome | None = None) -> Check:
+    return Check(id_, name, found.score if found else None, "a control that can win", None, detail, UNDERTRAINED)
+
+
+def _leaks(task: Task, score: float) -> bool:
+    return score > _threshold(task) if task.ceiling > task.chance else score < _threshold(task)
+
+
+def _threshold(task: Task) -> float:
+    return task.chance + (LEAK if task.loss == "cross_entropy" else LEAK * (task.ceiling - task.chance))
+
+
+def _limit(task: Task) -> str:
+    return f"{'<=' if task.ceiling > task.chance else '>='} {_threshold(task):.3f}"
+
+
+def _structure(task: Task, survey: _Survey) -> Check:
+    """K11. Faults that the task declares (`Task.irregular`) are told, and held against nobody."""
+    total = sum(hashes.inputs.numel() for hashes in survey.hashes.values())
+    faults = {name: count for name, count in survey.faults.items() if name not in task.irregular}
+    said = [f"{count} of {total} graphs: {survey.example[name]}" for name, count in faults.items()]
+    declared = [f"{name} by declaration" for name in sorted(set(survey.faults) & task.irregular)]
+    kept = f"{total} graphs as declared, distances by BFS" if not faults else ""
+    detail = "; ".join([part for part in [kept, *said, *declared] if part])
+    limit, value, tag = "hops as asked; connected, simple, undirected", "no" if faults else "yes", BROKEN if faults else None
+    return Check("K11", "distance and structure", value, limit, not faults, detail, tag)
+
+
+def _determinism(task: Task) -> Check:
+    """K12. Another process is tried by the contract kit, `suite.testing.check_task`, only: it takes seconds to start."""
+    faults = randomness_faults(lambda: draw(task, 0, "train", 0, 1 if task.fixed else BLOCK))
+    detail = "; ".join(faults) or "equal bytes again, with another number of threads, and under another global random state"
+    return Check("K12", "determinism", "no" if faults else "yes", "equal bytes", not faults, detail, BROKEN if faults else None)

@@ -1,0 +1,296 @@
+"""Controls: small models that are shown a task without its edges, and what they can score.
+
+A *view* is the task as a control sees it, a task itself, so that controls are trained by the same engine as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import torch
+import torch.nn.functional as F
+from pydantic import PrivateAttr
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import degree
+
+from suite.cell import Cell, ModelRef, Protocol, TaskRef
+from suite.engine import Trained, blocks, train
+from suite.models import resolve
+from suite.models.base import Model
+from suite.models.layers import MLP, Linear
+from suite.operators import Operators
+from suite.refs import file_sha256, ref_of
+from suite.samples import graphs_of, linear_hash
+from suite.task import Block, Level, Loss, Split, Task
+
+BUDGET = Protocol(lr=3e-3, batch_size=64, max_steps=600, num_validation=512, num_test=2048, solved_at=0.98)
+SLOW_BUDGET = BUDGET.model_copy(update={"batch_size": 32, "max_steps": 300})  # where drawing is what costs
+BLIND_BUDGET = BUDGET.model_copy(update={"max_steps": 200})  # there is one node to look at
+HIDDEN_CHANNELS = 64
+SEEDS = (0, 1, 2)
+SOLVED = 0.9  # skill from which a control has solved a task
+PROBED = 128  # graphs looked at to learn how large they are
+MAX_DEGREE = 15  # degrees from here on are one class to a control
+MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
+
+
+def task_ref(task: Task) -> TaskRef:
+    """Return the reference of `task`, with every field written out."""
+    ref = ref_of(type(task))
+    return TaskRef(ref=ref, params=task.config(), version=task.version, sha256=file_sha256(ref))
+
+
+class View(Task):
+    """Base of the views: asks what `seen` asks, and shows what `show` leaves of a block."""
+
+    seen: TaskRef
+    _task: Task = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        self._task = self.seen.load()
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]  # a task's class says it, a view repeats its task's
+        return self._task.level
+
+    @property
+    def loss(self) -> Loss:  # type: ignore[override]
+        return self._task.loss
+
+    @property
+    def fixed(self) -> bool:  # type: ignore[override]
+        return self._task.fixed
+
+    @property
+    def out_channels(self) -> int:
+        return self._task.out_channels
+
+    @property
+    def chance(self) -> float:
+        return self._task.chance
+
+    @property
+    def ceiling(self) -> float:
+        return self._task.ceiling
+
+    def at(self, split: Split, block: int) -> Self:
+        view = self.model_copy()
+        view._task = self._task.at(split, block)
+        return view
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+        drawn = self._task.draw(num_graphs, rng)
+        if isinstance(drawn, Block):
+            return self.show(drawn)
+        graphs = [graph for one in drawn for graph in self.show(_alone(one)).to_data_list()]
+        return Block.from_data_list(graphs) or graphs
+
+    def show(self, block: Block) -> Block:
+        """Return what the control sees of `block`."""
+        raise NotImplementedError
+
+
+class Blind(View):
+    """The read-out nodes alone: their own x, degree, and the number of nodes."""
+
+    def show(self, block: Block) -> Block:
+        return _edgeless(described(block, block.readout_index), block.y, block.readout_index.numel())
+
+
+class Unordered(View):
+    """All nodes as a set: x and degree of each, no edges; the read-out nodes come first.
+
+    With `max_rows` the set is given as its distinct rows, up to that many, and how often each occurs: the same
+    information, exactly, in fewer rows.
+    """
+
+    max_rows: int | None = None
+
+    def show(self, block: Block) -> Block:
+        readout, context = block.readout_index, _context(block)
+        other = torch.ones(block.num_nodes, dtype=torch.bool).index_fill(0, readout, False).nonzero().flatten()
+        if self.max_rows is None:
+            return _edgeless(described(block, torch.cat([readout, other])), block.y, readout.numel())
+        number = linear_hash(block.x[:, other]) + linear_hash(F.pad(context[other], (block.x.size(2), 0)))  # of one row
+        place, count = distinct(number, self.max_rows)
+        graph, node = torch.arange(block.num_graphs).unsqueeze(1), other[place]
+        rows = torch.cat([block.x[graph, node], context[node]], dim=2) * (count > 0).unsqueeze(2)
+        rows = torch.cat([rows, count.log1p().unsqueeze(2)], dim=2)
+        return _edgeless(torch.cat([F.pad(described(block, readout), (0, 1)), rows], dim=1), block.y, readout.numel())
+
+
+def described(block: Block, nodes: Tensor) -> Tensor:
+    """Return x of `nodes`, their degree (one-hot) and the logarithm of the number of nodes: [graphs, nodes, channels]."""
+    return torch.cat([block.x[:, nodes], _context(block)[nodes].expand(block.num_graphs, -1, -1)], dim=2)
+
+
+def _context(block: Block) -> Tensor:
+    """Return what a node is told of the graph without its edges: [num_nodes, MAX_DEGREE + 2]."""
+    count = degree(block.edge_index[1], block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE)
+    size = torch.full((block.num_nodes, 1), block.num_nodes).log()
+    return torch.cat([F.one_hot(count, MAX_DEGREE + 1).float(), size], dim=1)
+
+
+def distinct(numbers: Tensor, room: int) -> tuple[Tensor, Tensor]:
+    """Return where one of each distinct number of a row stands, and how often it occurs: [rows, room] long and float.
+
+    What is left of `room` has the count 0. Raises ValueError where a row has more than `room` distinct numbers.
+    """
+    values, order = numbers.sort(dim=1)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[:, 1:] = values[:, 1:] != values[:, :-1]
+    slot = first.cumsum(1) - 1
+    if int(slot.max()) >= room:
+        raise ValueError(f"max_rows: must be >= {int(slot.max()) + 1}, the distinct nodes of one graph, got {room}")
+    row, rank = first.nonzero(as_tuple=True)
+    place = order.new_zeros(len(numbers), room)
+    place[row, slot[row, rank]] = order[row, rank]
+    count = torch.zeros(len(numbers), room).scatter_add_(1, slot, torch.ones(slot.shape))
+    return place, count
+
+
+def _alone(graph: Data) -> Block:
+    block = Block.from_data_list([graph])
+    assert block is not None  # one graph always shares its topology with itself
+    return block
+
+
+def _edgeless(x: Tensor, y: Tensor, num_readouts: int) -> Block:
+    return Block(torch.empty(2, 0, dtype=torch.long), x, y, torch.arange(num_readouts))
+
+
+class SetReader(Model):
+    """Reads the whole set at once, then answers: MLP([x_v | pool of the others and v itself]).
+
+    `mean` is DeepSets (1703.06114): the mean of a two-layer map of each node. `attention` is one head in which queries and
+    keys are one linear map, drawn large: equal keys attract from the start, so that looking a key up is learned in some
+    hundred steps. With separate maps, as in the set transformer, it was not in 2,000 (16 keys, three learning rates).
+    """
+
+    operator, reach = "complete", None
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        *,
+        pool: Literal["attention", "mean"] = "attention",
+    ) -> None:
+        super().__init__()
+        self.global_channel = frozenset({"attention" if pool == "attention" else "pooling"})
+        self.value: nn.Module
+        self.match: Linear | None = None
+        if pool == "attention":
+            self.value = Linear(in_channels, hidden_channels)
+            self.match = Linear(in_channels, hidden_channels, bias=False)
+            nn.init.xavier_uniform_(self.match.weight, gain=4.0)
+        else:
+            self.value = MLP(in_channels, hidden_channels, hidden_channels)
+        self.decoder = MLP(in_channels + hidden_channels, hidden_channels, out_channels)
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        layer = op.layer(0)
+        if self.match is None:
+            read = layer.global_mean(self.value(x).relu())
+        else:
+            key = self.match(x)
+            read = layer.attend_all(layer.root(key), key, self.value(x), 1, None)
+        return [x, torch.cat([layer.root(x), read], dim=-1)]
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        out: Tensor = self.decoder(hidden[-1])
+        return out
+
+
+SET_CONTROLS = {
+    title: ModelRef(ref=ref_of(SetReader), settings={"pool": pool}, version=SetReader.version)
+    for title, pool in (("one attention layer", "attention"), ("DeepSets", "mean"))
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best score of some controls over all seeds, and by which of them."""
+
+    score: float
+    skill: float
+    title: str
+
+    @property
+    def solved(self) -> bool:
+        return self.skill >= SOLVED
+
+
+def graph_blind(task: Task) -> Outcome:
+    """Return what an MLP on the read-out node's own features, degree and the number of nodes scores; one seed."""
+    view = Blind(seen=task_ref(task))
+    extent = _extent(view)
+    return _best(view, {"MLP": resolve("mlp")}, _sized(BLIND_BUDGET, task, extent.nodes, extent.answers), SEEDS[:1])
+
+
+def edge_free(task: Task) -> Outcome:
+    """Return what one attention layer, and DeepSets where that does not solve it, score on the set of nodes; three seeds each.
+
+    Sets of more than `MAX_ROWS` nodes are given by their distinct rows where that makes them smaller; else batches shrink.
+    Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps.
+    """
+    view = Unordered(seen=task_ref(task))
+    extent = _extent(view)
+    rows = 2 * extent.distinct  # room for samples more varied than those looked at
+    if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
+        return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS)
+    budget = BUDGET if extent.shared else SLOW_BUDGET
+    return _best(view, SET_CONTROLS, _sized(budget, task, extent.nodes, extent.answers), SEEDS)
+
+
+def _sized(budget: Protocol, task: Task, rows: int, answers: int) -> Protocol:
+    """Return `budget` for graphs of which a control reads `rows` and gives `answers`: as many answers, within bounds."""
+    share = min(1.0, MAX_ROWS / rows)
+    tests = budget.num_test if task.loss == "cross_entropy" else 4 * budget.num_test  # squared errors vary more
+    sizes = {
+        "batch_size": min(budget.batch_size, max(8, int(budget.batch_size * share))),
+        "num_validation": max(32, min(budget.num_validation // answers, int(budget.num_validation * share))),
+        "num_test": max(32, min(tests // answers, max(512, int(tests * share)))),
+    }
+    return budget.model_copy(update=sizes)
+
+
+class _Extent(NamedTuple):
+    """The largest numbers among a few graphs of each split."""
+
+    nodes: int
+    distinct: int  # rows of x
+    answers: int
+    shared: bool  # one topology
+
+
+def _extent(view: View) -> _Extent:
+    drawn = [block for split in get_args(Split) for block in blocks(view, 0, split, PROBED, PROBED // 4)]
+    graphs = [graph for block in drawn for graph in graphs_of(block)]
+    rows = [linear_hash(graph.x) for graph in graphs]
+    return _Extent(
+        nodes=max(numbers.numel() for numbers in rows),
+        distinct=max(torch.unique(numbers).numel() for numbers in rows),
+        answers=max(graph.readout_index.numel() for graph in graphs),
+        shared=all(isinstance(block, Block) for block in drawn),
+    )
+
+
+def _best(view: View, models: dict[str, ModelRef], protocol: Protocol, seeds: Sequence[int]) -> Outcome:
+    """Train the models one after another, all seeds of each, until one solves the task."""
+    found: list[Outcome] = []
+    for title, model in models.items():
+        settings: dict[str, Any] = {"num_layers": 1, "hidden_channels": HIDDEN_CHANNELS, "protocol": protocol}
+        cells = [Cell(task=task_ref(view), model=model, seed=seed, **settings) for seed in seeds]
+        trained: list[Trained] = []
+        train(cells, trained.append)
+        scores = [one.metrics["test"]["score"] for one in trained]
+        found += [Outcome(score, view.skill(score), title) for score in scores if score is not None]
+        if any(outcome.solved for outcome in found):
+            break
+    return max(found, key=lambda outcome: outcome.skill)

@@ -1,0 +1,95 @@
+"""Several models of one architecture in one set of buffers: one step trains them all, each as if it were alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class Replicas:
+    """Models stacked along a new first axis of every weight, with one Adam over a flat buffer [replicas, weights].
+
+    With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
+    """
+
+    def __init__(self, models: list[nn.Module], lr: float, weight_decay: float, stacked: bool) -> None:
+        if not stacked and len(models) != 1:
+            raise ValueError(f"only one model can be trained unstacked, got {len(models)}")
+        self.plain, self.stacked = models[0], stacked
+        self.module = copy.deepcopy(models[0])
+        self.flat = torch.stack([nn.utils.parameters_to_vector(m.parameters()).detach() for m in models])
+        if stacked:
+            for (owner, name), *tensors in zip(_buffers(self.module), *(_buffer_values(m) for m in models), strict=True):
+                owner._buffers[name] = torch.stack(tensors)
+        self._lr, self._weight_decay = lr, weight_decay
+        self._bind()
+
+    def __len__(self) -> int:
+        return self.flat.size(0)
+
+    def step(self, losses: Tensor, clip: float | None) -> None:
+        """One step of Adam on `losses` [replicas], every replica's gradient clipped by its own norm."""
+        found = torch.autograd.grad(losses.sum(), self._parameters, allow_unused=True, materialize_grads=True)
+        torch.cat([g.reshape(len(self), -1) for g in found], dim=1, out=self.gradient)
+        if clip is not None:
+            norm = self.gradient.norm(dim=1, keepdim=True)
+            self.gradient.mul_((clip / (norm + 1e-6)).clamp(max=1.0))
+        self._adam.step()
+
+    def keep(self, index: list[int]) -> None:
+        """Go on with the replicas at `index` only, their optimiser state included."""
+        state = self._adam.state[self._adam.param_groups[0]["params"][0]]
+        self.flat = self.flat[index].clone()
+        for owner, name in _buffers(self.module) if self.stacked else ():
+            owner._buffers[name] = owner._buffers[name][index]  # type: ignore[index]
+        self._bind()
+        parameter = self._adam.param_groups[0]["params"][0]
+        kept = {key: value[index].clone() if value.dim() else value for key, value in state.items()}
+        self._adam.state[parameter] = kept
+
+    def snapshot(self, index: int) -> list[Tensor]:
+        """Return copies of replica `index`'s weights and buffers, for `restore`."""
+        buffers = [b[index].clone() if self.stacked else b.clone() for b in _buffer_values(self.module)]
+        return [self.flat[index].clone(), *buffers]
+
+    def restore(self, snapshot: list[Tensor]) -> nn.Module:
+        """Return a plain model in eval mode with the weights of `snapshot`."""
+        model = copy.deepcopy(self.plain)
+        nn.utils.vector_to_parameters(snapshot[0].clone(), model.parameters())
+        for (owner, name), value in zip(_buffers(model), snapshot[1:], strict=True):
+            owner._buffers[name] = value.clone()
+        return model.eval()
+
+    def load(self, index: int, snapshot: list[Tensor]) -> None:
+        """Put `snapshot` back into replica `index`."""
+        self.flat[index].copy_(snapshot[0])
+        for buffer, value in zip(_buffer_values(self.module), snapshot[1:], strict=True):
+            (buffer[index] if self.stacked else buffer).copy_(value)
+
+    def _bind(self) -> None:
+        """Make every weight of the module a view of the flat buffer."""
+        self.gradient = torch.zeros_like(self.flat)
+        self._parameters = list(self.module.parameters())
+        start, plain = 0, dict(self.plain.named_parameters())
+        for name, parameter in self.module.named_parameters():
+            shape, stop = plain[name].shape, start + plain[name].numel()
+            shape = torch.Size([len(self), *shape]) if self.stacked else shape
+            parameter.data = self.flat[:, start:stop].view(shape)
+            start = stop
+        whole = nn.Parameter(self.flat)
+        whole.grad = self.gradient
+        self._adam = torch.optim.Adam([whole], lr=self._lr, weight_decay=self._weight_decay, fused=True)
+
+
+def _buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    for owner in module.modules():
+        for name, value in owner._buffers.items():
+            if value is not None:
+                yield owner, name
+
+
+def _buffer_values(module: nn.Module) -> list[Tensor]:
+    return [owner._buffers[name] for owner, name in _buffers(module)]  # type: ignore[misc]

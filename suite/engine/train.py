@@ -1,0 +1,267 @@
+"""Training: the cells of one condition, stacked where that is exact, each with its own data, early stop and result."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from suite.cell import Cell
+from suite.engine.batches import Draw, GraphBatch, SharedBatch, blocks, draw, graph_batch, same_topology, shared_batch
+from suite.engine.machine import keep_freed_memory, use_fast_products
+from suite.engine.replicas import Replicas
+from suite.engine.score import losses, scores
+from suite.engine.topology import TopologyCache
+from suite.models import build
+from suite.models.base import Model
+from suite.rng import digest
+from suite.task import Split, Task
+
+ALL_SHORTCUTS = frozenset({"shared_topology", "cone", "stack", "fast_products", "kept_memory"})
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+EVALUATION_GRAPHS = 128  # graphs in an evaluation block where all blocks ask alike
+
+
+@dataclass
+class Trained:
+    """What training a cell gave. `metrics`, `curve` and `cost` are as in the record (docs/architecture.md)."""
+
+    cell: Cell
+    status: Literal["ok", "diverged"]
+    metrics: dict[str, Any]
+    curve: dict[str, list[float]]
+    cost: dict[str, float]
+    initial: nn.Module
+    trained: nn.Module
+
+
+def train(
+    cells: Sequence[Cell],
+    on_done: Callable[[Trained], None],
+    *,
+    shortcuts: frozenset[str] = ALL_SHORTCUTS,
+    on_step: Callable[[int, int], None] | None = None,
+) -> None:
+    """Train `cells`, which must differ in their seed only, and hand each to `on_done` as soon as it ends.
+
+    `shortcuts` names what may be used to save work without changing a result: "shared_topology" (dense operators on blocks),
+    "cone" (leave out what cannot reach a read-out), "stack" (all cells in one step), "fast_products" (oneDNN's float32
+    kernels) and "kept_memory" (glibc keeps freed blocks), both for the whole process. Raises ValueError for unknown names or
+    cells of different conditions. `on_step(step, max_steps)` is called at every look at the validation set.
+    """
+    if unknown := shortcuts - ALL_SHORTCUTS:
+        raise ValueError(f"shortcuts: unknown {sorted(unknown)}, known are {sorted(ALL_SHORTCUTS)}")
+    if len({cell.condition for cell in cells}) != 1:
+        raise ValueError("train takes the cells of one condition, which differ in their seed only")
+    if "fast_products" in shortcuts:
+        use_fast_products()
+    if "kept_memory" in shortcuts:
+        keep_freed_memory()
+    task = cells[0].task.load()
+    first = [draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) for cell in cells]
+    initial = [initial_model(cell, task, block) for cell, block in zip(cells, first, strict=True)]
+    shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(initial[0], Model)
+    stack = shared and "stack" in shortcuts and not getattr(initial[0], "random", True)
+    size = len(cells) if stack else 1
+    for start in range(0, len(cells), size):
+        part = slice(start, start + size)
+        _Loop(task, list(cells[part]), initial[part], shared, "cone" in shortcuts).run(on_done, on_step)
+
+
+def batch_graphs(task: Task, cell: Cell) -> int:
+    """Return how many graphs a step sees."""
+    return 1 if task.fixed else cell.protocol.batch_size
+
+
+def initial_model(cell: Cell, task: Task | None = None, block: Draw | None = None) -> nn.Module:
+    """Return the model that training `cell` starts from, in eval mode: a function of the cell alone.
+
+    Data-dependent layers have taken their constants from the cell's first training block.
+    """
+    task = task or cell.task.load()
+    block = draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) if block is None else block
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(digest("initial", cell.key, size=8), 16) >> 1)
+        in_channels = block[0].x.size(-1) if isinstance(block, list) else block.x.size(-1)
+        model = build(cell.model, in_channels, cell.hidden_channels, cell.num_layers, task.out_channels).eval()
+    if isinstance(model, Model) and model.calibrated:
+        model.calibrate(graph_batch(block, model.needs).forward)
+    return model
+
+
+@dataclass
+class _Run:
+    """What one cell has been through so far."""
+
+    cell: Cell
+    initial: nn.Module
+    best: list[Tensor]
+    best_step: int = 0
+    best_skill: float = -float("inf")
+    solved_step: int | None = None
+    curve: dict[str, list[float]] = field(
+        default_factory=lambda: {"step": [], "train_loss": [], "validation_score": []}
+    )
+
+
+class _Loop:
+    """Cells trained in one loop: replicas of one architecture, each with its own stream of data."""
+
+    def __init__(self, task: Task, cells: list[Cell], initial: list[nn.Module], shared: bool, cone: bool) -> None:
+        self.task, self.protocol, self.shared = task, cells[0].protocol, shared
+        self.replicas = Replicas(initial, self.protocol.lr, self.protocol.weight_decay, stacked=shared)
+        self.runs = [_Run(c, m, self.replicas.snapshot(i)) for i, (c, m) in enumerate(zip(cells, initial, strict=True))]
+        self.cells, self.needs = cells, getattr(initial[0], "needs", frozenset())
+        self.batch_size = batch_graphs(task, cells[0])
+        self.cache = TopologyCache(initial[0], cells[0].num_layers, cone) if isinstance(initial[0], Model) else None
+        self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
+
+    def run(self, on_done: Callable[[Trained], None], on_step: Callable[[int, int], None] | None) -> None:
+        """Train until every cell has ended."""
+        protocol, total, since = self.protocol, torch.zeros(len(self.runs)), 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(digest("training", *(run.cell.key for run in self.runs), size=8), 16) >> 1)
+            for step in range(1, protocol.max_steps + 1):
+                total, since = total + self._step(step), since + 1
+                if step % protocol.eval_every and step != protocol.max_steps:
+                    continue
+                ended = self._look(step, (total / since).tolist())
+                total, since = torch.zeros(len(self.runs)), 0
+                if on_step is not None:
+                    on_step(step, protocol.max_steps)
+                if ended:
+                    total = torch.zeros(self._end(ended, step, on_done))
+                if not self.runs:
+                    return
+
+    def _step(self, step: int) -> Tensor:
+        batch = self._fixed_batch if self.task.fixed else self._batch("train", step - 1, self.batch_size)
+        self.replicas.module.train()
+        loss = losses(batch.forward(self.replicas.module), batch.y, self.task.loss)
+        self.replicas.step(loss, self.protocol.clip)
+        return loss.detach()
+
+    @property
+    def _fixed_batch(self) -> SharedBatch | GraphBatch:
+        return self.sets["train"][0]
+
+    def _batch(self, split: Split, index: int, num_graphs: int) -> SharedBatch | GraphBatch:
+        return self._pack([draw(self.task, run.cell.seed, split, index, num_graphs) for run in self.runs])
+
+    def _pack(self, drawn: Sequence[Draw]) -> SharedBatch | GraphBatch:
+        if not self.shared:
+            return graph_batch(drawn[0], self.needs)
+        assert self.cache is not None
+        if not same_topology(drawn):
+            raise ValueError(f"{type(self.task).__name__} draws blocks of different topologies for different seeds")
+        return shared_batch(drawn, self.cache)  # type: ignore[arg-type]
+
+    def _evaluation_set(self, split: Split) -> list[SharedBatch | GraphBatch]:
+        protocol = self.protocol
+        count = protocol.num_test if split == "test" else protocol.num_validation
+        size = protocol.batch_size  # the blocks that training draws, so that the train set is what was trained on
+        seeds = [blocks(self.task, run.cell.seed, split, count, size) for run in self.runs]
+        return [self._pack(drawn) for drawn in zip(*seeds, strict=True)]
+
+    @torch.no_grad()
+    def _evaluate(self, split: Split) -> tuple[list[float], list[float]]:
+        """Return loss and score of every replica on `split`: means over samples, not over batches."""
+        self.replicas.module.eval()
+        loss, score, count = torch.zeros(len(self.runs)).double(), torch.zeros(len(self.runs)).double(), 0
+        for batch in self.sets[split]:
+            out, answers = batch.forward(self.replicas.module), batch.y.size(1)
+            loss += losses(out, batch.y, self.task.loss).double() * answers
+            score += scores(out, batch.y, self.task.loss) * answers
+            count += answers
+        return (loss / count).tolist(), (score / count).tolist()
+
+    def _look(self, step: int, train_loss: list[float]) -> dict[int, str]:
+        """Look at the validation set; return which replicas end here and why."""
+        _, found = self._evaluate("validation")
+        ended: dict[int, str] = {}
+        for index, (run, score, loss) in enumerate(zip(self.runs, found, train_loss, strict=True)):
+            run.curve["step"].append(step)
+            run.curve["train_loss"].append(loss)
+            run.curve["validation_score"].append(score)
+            if loss != loss or abs(loss) == float("inf"):
+                ended[index] = "diverged"
+                continue
+            skill = self.task.skill(score)
+            if skill > run.best_skill:
+                run.best_skill, run.best_step, run.best = skill, step, self.replicas.snapshot(index)
+            if reason := self._reason_to_end(run, step, skill):
+                ended[index] = reason
+        return ended
+
+    def _reason_to_end(self, run: _Run, step: int, skill: float) -> str | None:
+        protocol = self.protocol
+        if protocol.solved_at is not None and skill >= protocol.solved_at:
+            run.solved_step = step
+            return "solved"
+        if step >= protocol.max_steps:
+            return "budget"
+        if protocol.chance_stop is not None and step >= protocol.chance_stop and run.best_skill < self._noise:
+            return "chance"
+        return None
+
+    @property
+    def _noise(self) -> float:
+        """Three standard errors of a guesser's validation score, as skill: below it a cell has not left chance."""
+        chance, answers = self.task.chance, sum(b.y.size(1) for b in self.sets["validation"])
+        error = (chance * (1 - chance) / answers) ** 0.5 if self.task.loss == "cross_entropy" else (2 / answers) ** 0.5
+        return 3 * error / abs(self.task.ceiling - self.task.chance)
+
+    def _end(self, ended: dict[int, str], step: int, on_done: Callable[[Trained], None]) -> int:
+        """Hand over the replicas that end; return how many go on."""
+        last = {split: self._evaluate(split) for split in SPLITS}
+        final = {index: self.replicas.snapshot(index) for index in ended}
+        chosen = {i: self.runs[i].best if self.protocol.select == "best" else final[i] for i in ended}
+        for index in ended:
+            self.replicas.load(index, chosen[index])
+        selected = {split: self._evaluate(split) for split in SPLITS}
+        for index, reason in ended.items():
+            on_done(self._result(index, reason, step, selected, last, chosen[index]))
+        on = [index for index in range(len(self.runs)) if index not in ended]
+        self.runs = [self.runs[index] for index in on]
+        if on:
+            self.replicas.keep(on)
+            self.sets = {split: [batch.keep(on) for batch in batches] for split, batches in self.sets.items()}
+        return len(on)
+
+    def _result(
+        self, index: int, reason: str, step: int, selected: dict[Split, Any], last: dict[Split, Any], chosen: list[Tensor]
+    ) -> Trained:
+        run = self.runs[index]
+
+        def table(found: dict[Split, Any]) -> dict[str, Any]:
+            return {split: self._numbers(loss[index], score[index]) for split, (loss, score) in found.items()}
+
+        metrics = table(selected) | {
+            "last": table(last),
+            "best_step": run.best_step if self.protocol.select == "best" else step,
+            "steps": step,
+            "stopped": reason,
+            "solved_step": run.solved_step,
+        }
+        share = len(self.cells)  # seconds are the whole stack's, divided among its cells
+        cost = {
+            "num_parameters": self.replicas.flat.size(1),
+            "steps": step,
+            "stacked": share,
+            "seconds": (time.perf_counter() - self.start) / share,
+            "cpu_seconds": (time.process_time() - self.cpu_start) / share,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        status: Literal["ok", "diverged"] = "diverged" if reason == "diverged" else "ok"
+        return Trained(run.cell, status, metrics, run.curve, cost, run.initial, self.replicas.restore(chosen))
+
+    def _numbers(self, loss: float, score: float) -> dict[str, float | None]:
+        """Return what a record says of a split; None for what is not a number."""
+        found = {"loss": loss, "score": score, "skill": self.task.skill(score)}
+        return {name: value if abs(value) < float("inf") else None for name, value in found.items()}

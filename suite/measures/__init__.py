@@ -1,0 +1,56 @@
+"""Measures: what a model does to the information in a graph, as pure functions and as one visible table.
+
+The functions serve any PyG model, or hidden states that come from anywhere:
+
+    smoothing       rayleigh_quotient, fixed_space_distance, effective_rank, feature_norm
+    recoverability  recoverability of a node's own token, by a linear probe
+    squashing       influence of every node on the read-out nodes, and by hop
+    structure       operator_power: what the topology alone brings from a source to a read-out node
+    gradients       gradient_norms by layer
+
+A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
+in eval mode and on whole graphs; the model, its mode and gradients, and global random state stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from suite.measures import gradients, recoverability, smoothing, squashing, structure
+from suite.refs import unknown
+from suite.task import Task
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A table entry: `run(model, task, seed)` returns JSON values, None where a value is not defined.
+
+    Raise `version`, which is part of the result's file name, when the same model would be given other numbers.
+    """
+
+    version: int
+    run: Callable[[nn.Module, Task, int], dict[str, Any]]
+
+
+MEASURES: dict[str, Measure] = {
+    "smoothing": Measure(1, smoothing.run),
+    "recoverability": Measure(1, recoverability.run),
+    "influence": Measure(1, squashing.run),
+    "operator_share": Measure(1, structure.run),
+    "gradient": Measure(1, gradients.run),
+}
+
+
+def measure(name: str, task: Task, seed: int, initial: nn.Module, trained: nn.Module) -> dict[str, Any]:
+    """Return what measure `name` says of a cell before and after training: {"initial": {...}, "trained": {...}}.
+
+    Raises ValueError, with the nearest known names, where no measure is called `name`.
+    """
+    if name not in MEASURES:
+        raise ValueError(unknown("measure", name, MEASURES))
+    run = MEASURES[name].run
+    return {"initial": run(initial, task, seed), "trained": run(trained, task, seed)}

@@ -1,0 +1,85 @@
+"""The graphs that measures look at: a few of the task's test stream, and a few of their read-out nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from suite.rng import stream
+from suite.task import Block, Task
+
+
+def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
+    """Return draw number `index` of the test stream kept for measures; a fixed graph is drawn once, whatever is asked."""
+    num_graphs = 1 if task.fixed else num_graphs
+    drawn = task.at("test", index).draw(num_graphs, stream(task.config(), seed, "measure", index))
+    return drawn.to_data_list() if isinstance(drawn, Block) else drawn
+
+
+def draw_several(task: Task, seed: int, at_most: int, max_nodes: int) -> list[Data]:
+    """Return `at_most` graphs, each of its own draw; fewer, but one at least, where they would pass `max_nodes` together."""
+    graphs = draw(task, seed, 0)
+    affordable = max_nodes // int(graphs[0].num_nodes or 1)
+    for index in range(1, 1 if task.fixed else min(at_most, affordable)):
+        graphs += draw(task, seed, index)
+    return graphs
+
+
+def with_readouts(graph: Data, num_readouts: int, rng: torch.Generator) -> Data:
+    """Return `graph` asked at `num_readouts` of its read-out nodes only, drawn by `rng`, with the sources that go with them.
+
+    Sources go with read-out nodes one by one where there are as many; any other number belongs to every read-out node.
+    Raises ValueError for a graph without read-out nodes.
+    """
+    readout = readouts_of(graph)
+    if readout.numel() <= num_readouts:
+        return graph
+    kept = torch.randperm(readout.numel(), generator=rng)[:num_readouts].sort().values
+    out = graph.clone()
+    out.readout_index = readout[kept]
+    if "source_index" in graph and graph.source_index.numel() == readout.numel():
+        out.source_index = graph.source_index[kept]
+    return out
+
+
+def readouts_of(graph: Data) -> Tensor:
+    """Return the read-out nodes [num_readouts]; raises ValueError where the graph has none."""
+    if "readout_index" not in graph:
+        raise ValueError("this measure asks at read-out nodes, and the graph has no readout_index")
+    index: Tensor = graph.readout_index
+    return index
+
+
+def source_mask(graph: Data) -> Tensor | None:
+    """Return which nodes are a source of which read-out node, [num_readouts, num_nodes] bool, or None: nothing is planted."""
+    source: Tensor | None = graph.get("source_index")
+    if source is None:
+        return None
+    mask = torch.zeros(readouts_of(graph).numel(), int(graph.num_nodes or 0), dtype=torch.bool)
+    if source.numel() == mask.size(0):
+        mask[torch.arange(mask.size(0)), source] = True
+    else:
+        mask[:, source] = True
+    return mask
+
+
+def as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """Return `result` as JSON can say it: tensors as lists or numbers, NaN and infinity as None."""
+    return {str(key): _plain(value) for key, value in result.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return as_json(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

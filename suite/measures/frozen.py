@@ -1,0 +1,118 @@
+"""How measures look at a model: through a float64 copy in eval mode that leaves the model itself alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import MessagePassing
+
+from suite.engine.batches import graph_batch, takes_batch
+
+
+class Pass(NamedTuple):
+    """One forward pass over graphs joined into one.
+
+    Attributes:
+        x: [num_nodes, in_channels] float64, a leaf.
+        hidden: states before the first layer and after each, each [num_nodes, channels].
+        output: [num_nodes, out_channels].
+        ptr: [num_graphs + 1] long, where each graph's nodes begin.
+        read: what the output is decoded from: the last hidden state, unless the model reads others too.
+    """
+
+    x: Tensor
+    hidden: list[Tensor]
+    output: Tensor
+    ptr: list[int]
+    read: Tensor
+
+    def per_graph(self, rows: Tensor) -> list[Tensor]:
+        """Cut [num_nodes, ...] into the rows of each graph."""
+        return [rows[a:b] for a, b in pairwise(self.ptr)]
+
+
+class Frozen:
+    """A float64 copy of a model, on the CPU and in eval mode, without gradients of its weights.
+
+    Built-in models give their hidden states through `encode`. Of any other module they are `x` and then what each
+    PyG convolution in it returns, in the order of the calls: the values *before* the norm and the activation that
+    follow outside the convolution. A module without PyG convolutions has the one state `x`.
+
+    Attributes:
+        encodes: whether the hidden states are the model's own.
+        operator: what the model declares, or None.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._module: Any = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
+        self.encodes = hasattr(model, "encode") and hasattr(model, "decode")
+        self.operator: str | None = getattr(model, "operator", None)
+        self._needs: frozenset[str] = frozenset(getattr(model, "needs", ()))
+        for module in self._module.modules():
+            _forget_cached_graph(module)
+
+    def run(self, graphs: Sequence[Data], differentiable: bool = False) -> Pass:
+        """Run the model once over all `graphs`; with `differentiable`, `x` and everything after it carry gradients."""
+        given = graph_batch([_unanswered(graph) for graph in graphs], self._needs)
+        x = given.batch.x.double().requires_grad_(differentiable)
+        named = {"batch": given.batch.batch} if takes_batch(self._module) else {}
+        # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
+        with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            hidden, output = self._states(x, given.batch.edge_index, named | given.needs)
+            read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
+        return Pass(x, hidden, output, given.batch.ptr.tolist(), read)
+
+    def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
+        module: Any = self._module
+        if self.encodes:
+            hidden = list(module.encode(x, edge_index, **named))
+            return hidden, module.decode(hidden)
+        with _recorded(module) as states:
+            output = module(x, edge_index, **named)
+        return [x, *states], output
+
+
+def _unanswered(graph: Data) -> Data:
+    """Return a copy whose answers are none: measures need no `y`, batching wants one."""
+    graph = copy.copy(graph)
+    graph.y = graph.x.new_zeros(0)
+    return graph
+
+
+@contextmanager
+def _recorded(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what the outermost PyG convolutions of `module` return."""
+    states: list[Tensor] = []
+
+    def record(_module: nn.Module, _args: Any, out: Any) -> None:
+        states.append(out[0] if isinstance(out, tuple) else out)
+
+    handles = [conv.register_forward_hook(record) for conv in _outermost_convs(module)]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _outermost_convs(module: nn.Module) -> list[nn.Module]:
+    if isinstance(module, MessagePassing) or type(module).__module__.startswith("torch_geometric.nn.conv."):  # GPSConv is none
+        return [module]
+    return [conv for child in module.children() for conv in _outermost_convs(child)]
+
+
+def _forget_cached_graph(module: Any) -> None:
+    """Undo `GCNConv(cached=True)`: the copy must not apply the training graph's edges to another graph."""
+    for name in ("_cached_edge_index", "_cached_adj_t", "_cached_x", "_cached_h"):
+        if getattr(module, name, None) is not None:
+            setattr(module, name, None)
+    if getattr(module, "cached", None) is True:
+        module.cached = False

@@ -1,0 +1,208 @@
+"""Over-smoothing: how alike the nodes' hidden states have become, layer by layer.
+
+Energies must match the operator that smooths. D~^-1/2 A~ D~^-1/2 (gcn) drives rows towards multiples of sqrt(d~), which on
+an irregular graph stay different for ever; D~^-1 A~ (mean) drives them towards equality. Each of the two energies calls a
+fully collapsed state of the other operator "not smoothed", so the operator is always an argument and never a default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigsh
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import add_remaining_self_loops, scatter
+
+from suite.measures.draws import as_json, draw_several
+from suite.measures.frozen import Frozen
+from suite.measures.structure import Operator, check_operator
+from suite.task import Task
+
+RAYLEIGH: tuple[Operator, ...] = ("gcn", "mean", "complete")
+EDGE_CHUNK = 1 << 22  # differences over edges held at once, in numbers
+STACK = 1 << 18  # layers measured together, in numbers: what a processor's cache holds
+COLLAPSED = 1e-24  # share of what tells nodes apart in |h|^2, below which float64 rounding makes it up
+DENSE_UP_TO = 256  # nodes of a component up to which its Perron vector is found densely
+
+
+def rayleigh_quotient(h: Tensor, edge_index: Tensor, operator: Operator) -> Tensor:
+    """Return the normalised smoothness energy of h [..., num_nodes, channels]: [...] float64.
+
+    With A~ = A + I, D~ its degrees:
+
+        gcn       1/2 sum_ij A~_ij |h_i / sqrt(d~_i) - h_j / sqrt(d~_j)|^2 / |h|^2      in [0, 2)
+        mean      1/2 sum_ij A~_ij |h_i - h_j|^2 / sum_i d~_i |h_i|^2                   in [0, 2)
+        complete  sum_i |h_i - mean h|^2 / |h|^2                                        in [0, 1]
+
+    Zero: on each connected component h_i is a multiple of sqrt(d~_i) (gcn) or all rows are equal (mean); complete: all rows
+    of the graph are equal. Scale-free: unchanged by h -> c h, unlike the raw Dirichlet energy, and by rotations of the
+    channels. NaN where h is 0, or not finite.
+
+    Pitfalls: a constant h is not 0 under gcn on an irregular graph, and collapsed networks with biases end there; random
+    states on a bipartite graph without self-loops never decay. A directed graph is judged by its undirected form, each
+    edge half in either direction. (2303.10993 for energies; matching them to operators is this project's rule.)
+
+    Raises ValueError for any other operator: the sum has no fixed space of its own scale, see `fixed_space_distance`.
+    """
+    check_operator(operator, RAYLEIGH)
+    h = _unit(h)
+    if operator == "complete":
+        return (h - h.mean(-2, keepdim=True)).square().sum((-2, -1)) / h.square().sum((-2, -1))
+    pairs, weight, degree = _undirected(edge_index, h.size(-2))
+    scale = degree.unsqueeze(-1)
+    z = h / scale.sqrt() if operator == "gcn" else h
+    norm = h.square() if operator == "gcn" else scale * h.square()
+    energy = h.new_zeros(h.shape[:-2])
+    width = max(1, EDGE_CHUNK // max(1, h.numel() // h.size(-2)))
+    for (i, j), w in zip(torch.split(pairs, width, dim=1), torch.split(weight, width), strict=True):
+        energy += ((z.index_select(-2, i) - z.index_select(-2, j)).square().sum(-1) * w).sum(-1)
+    return energy / norm.sum((-2, -1))
+
+
+def expected_rayleigh_quotient(edge_index: Tensor, num_nodes: int, operator: Operator) -> float:
+    """Return the Rayleigh quotient of independent, equally distributed, centred rows: the null that smoothing is held against.
+
+    Ratio of expectations, tr(I - S) / n, tr(D~ - A~) / tr(D~) or (n - 1) / n. Raises ValueError as `rayleigh_quotient`.
+    """
+    check_operator(operator, RAYLEIGH)
+    if operator == "complete":
+        return (num_nodes - 1) / num_nodes
+    pairs, weight, degree = _undirected(edge_index, num_nodes)
+    loop = degree - scatter(weight, pairs[0], dim_size=num_nodes) - scatter(weight, pairs[1], dim_size=num_nodes)
+    if operator == "gcn":
+        return float(1 - (loop / degree).mean())
+    return float((degree - loop).sum() / degree.sum())
+
+
+def fixed_space_distance(h: Tensor, edge_index: Tensor, operator: Operator) -> Tensor:
+    """Return |(I - Q Q^T) h| / |h| (Frobenius) of h [..., num_nodes, channels]: [...] in [0, 1] float64.
+
+    Q is an orthonormal basis of the space the operator drives h into, one vector per connected component: sqrt(d~) (gcn),
+    constant (mean), Perron vector of A~ (sum); complete: one constant vector for the whole graph. Zero: h lies in that
+    space. Scale-free. NaN where h is 0, or not finite. (1905.10947, normalised: the absolute distance also falls when h
+    merely shrinks.)
+
+    Raises ValueError for an unknown operator, and for "none", which has no such space.
+    """
+    check_operator(operator, (*RAYLEIGH, "sum"))
+    h = _unit(h)
+    basis, component = _fixed_space(edge_index, h.size(-2), operator)
+    weighted = basis.unsqueeze(-1) * h
+    inside = h.new_zeros(*h.shape[:-2], int(component.max()) + 1, h.size(-1)).index_add_(-2, component, weighted)
+    outside = h - basis.unsqueeze(-1) * inside.index_select(-2, component)
+    return outside.square().sum((-2, -1)).sqrt() / h.square().sum((-2, -1)).sqrt()
+
+
+def effective_rank(h: Tensor) -> Tensor:
+    """Return exp(entropy of the normalised singular values) of h [..., num_nodes, channels]: [...] float64.
+
+    Singular values below 1e-12 of the largest are dropped. At least 1, reached at rank one (not 0); at most
+    min(num_nodes, channels), so compare at equal sizes. Scale-free. NaN where h is 0, or not finite. An offset common to
+    all nodes inflates the first singular value: look at `h - h.mean(0)` too. Rank one is not loss of information: one
+    direction can still carry the answer. (Roy and Vetterli, 2007; rank as smoothing measure: 2502.04591)
+    """
+    h = _unit(h)
+    finite = h.isfinite().all(-1).all(-1)
+    values = torch.linalg.svdvals(h.nan_to_num())
+    values = torch.where(values > 1e-12 * values[..., :1], values, 0)
+    p = values / values.sum(-1, keepdim=True)
+    return torch.where(finite, (-torch.special.xlogy(p, p).sum(-1)).exp(), torch.nan)
+
+
+def feature_norm(h: Tensor) -> Tensor:
+    """Return the Frobenius norm of h [..., num_nodes, channels]: [...] float64.
+
+    Not scale-free, on purpose: shown beside the Rayleigh quotient it tells vanishing or exploding states from smooth ones.
+    """
+    largest = h.double().abs().amax((-2, -1))
+    return largest * _unit(h).square().sum((-2, -1)).sqrt().nan_to_num(nan=0.0)  # 0 of 0; not finite stays NaN
+
+
+def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
+    """The table entry `smoothing`: means over up to 5 draws, by layer 0..L.
+
+    Keys by layer: `rq_gcn`, `rq_mean`, `rq_complete`; `distance` to the fixed space of the model's own `operator` (None
+    where it has none); `effective_rank`, `effective_rank_centred`; `feature_norm`; `undefined`, the draws left out because
+    the state was 0 or not finite. Scalars of reference: `null_rq_*` and `constant_rq_gcn`, the quotient of a constant.
+    """
+    frozen = Frozen(model)
+    parts = []
+    for graph in draw_several(task, seed, at_most=5, max_nodes=4096):
+        hidden = frozen.run([graph]).hidden
+        together = max(1, STACK // hidden[0].numel()) if all(h.shape == hidden[0].shape for h in hidden) else 1
+        groups = [torch.stack(hidden[i : i + together]) for i in range(0, len(hidden), together)]
+        states = [_describe(group, graph.edge_index, frozen.operator) for group in groups]
+        parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph))
+    stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
+    result: dict[str, Any] = {key: value.nanmean(0) for key, value in stacked.items()}
+    result["undefined"] = stacked["rq_complete"].isnan().sum(0)
+    result.setdefault("distance", [None] * result["undefined"].numel())
+    return as_json(result | {"operator": frozen.operator, "num_draws": len(parts)})
+
+
+def _describe(h: Tensor, edge_index: Tensor, operator: Any) -> dict[str, Tensor]:
+    """Measure h [layers, num_nodes, channels]: each value [layers]."""
+    found = {f"rq_{name}": rayleigh_quotient(h, edge_index, name) for name in RAYLEIGH}
+    if operator in (*RAYLEIGH, "sum"):
+        found["distance"] = fixed_space_distance(h, edge_index, operator)
+    found["effective_rank"] = effective_rank(h)
+    apart = (found["rq_complete"] > COLLAPSED)[:, None, None]  # else only rounding is left, whose rank is not h's
+    found["effective_rank_centred"] = effective_rank((h - h.mean(-2, keepdim=True)) * apart)
+    return found | {"feature_norm": feature_norm(h)}
+
+
+def _reference(graph: Data) -> dict[str, Tensor]:
+    num_nodes = int(graph.num_nodes or 0)
+    null = {f"null_rq_{name}": expected_rayleigh_quotient(graph.edge_index, num_nodes, name) for name in RAYLEIGH}
+    constant = rayleigh_quotient(torch.ones(num_nodes, 1), graph.edge_index, "gcn")
+    return {key: torch.tensor(value, dtype=torch.float64) for key, value in null.items()} | {"constant_rq_gcn": constant}
+
+
+def _unit(h: Tensor) -> Tensor:
+    """Return `h` in float64 with its largest entry brought to 1, so that no square under- or overflows; NaN where h is 0."""
+    h = h.double()
+    return h / h.abs().amax((-2, -1), keepdim=True)
+
+
+def _undirected(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pairs i < j, their weights in (A + A^T) / 2, and the degrees of that with a self-loop at every node.
+
+    Parallel edges add up; a node's own loop stands in for the one added.
+    """
+    edges = add_remaining_self_loops(edge_index.cpu(), num_nodes=num_nodes)[0]
+    degree = scatter(torch.full((2 * edges.size(1),), 0.5, dtype=torch.float64), edges.flatten(), dim_size=num_nodes)
+    low, high = edges[:, edges[0] != edges[1]].sort(dim=0).values
+    pair, count = (low * num_nodes + high).unique(return_counts=True)
+    return torch.stack([pair // num_nodes, pair % num_nodes]), count.double() / 2, degree
+
+
+def _fixed_space(edge_index: Tensor, num_nodes: int, operator: Operator) -> tuple[Tensor, Tensor]:
+    """Return the entries [num_nodes] of the basis vectors, and which component's vector each node belongs to."""
+    if operator == "complete":
+        return torch.full((num_nodes,), num_nodes**-0.5, dtype=torch.float64), torch.zeros(num_nodes, dtype=torch.long)
+    (low, high), weight, degree = _undirected(edge_index, num_nodes)
+    upper = coo_array((weight.numpy(), (low.numpy(), high.numpy())), shape=(num_nodes, num_nodes)).tocsr()
+    adjacency = upper + upper.T  # without its diagonal
+    component = torch.from_numpy(connected_components(adjacency, directed=False)[1]).long()
+    if operator == "sum":
+        entries = torch.zeros(num_nodes, dtype=torch.float64)
+        for index in range(int(component.max()) + 1):
+            nodes = (component == index).nonzero().flatten().numpy()
+            entries[nodes] = torch.from_numpy(_perron(adjacency[nodes][:, nodes]))
+    else:
+        entries = degree.sqrt() if operator == "gcn" else torch.ones(num_nodes, dtype=torch.float64)
+    length = scatter(entries.square(), component).sqrt()
+    return entries / length[component], component
+
+
+def _perron(adjacency: Any) -> Any:
+    """Return the eigenvector of the largest eigenvalue of a connected, symmetric, non-negative matrix."""
+    if adjacency.shape[0] <= DENSE_UP_TO:
+        return np.abs(np.linalg.eigh(adjacency.toarray())[1][:, -1])
+    start = np.ones(adjacency.shape[0])  # fixed: the default start is random
+    return np.abs(eigsh(adjacency, k=1, which="LA", v0=start)[1][:, 0])

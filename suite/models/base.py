@@ -1,0 +1,63 @@
+"""What every built-in model is: mathematics written once against operators, called as PyG's models are."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from suite.operators import GraphOperators, Operators
+
+
+class Model(nn.Module):
+    """Base of the built-in models: `states` and `decode` are theirs, the calling conventions are here.
+
+    Attributes:
+        needs: names of the graph transforms (`suite.models.encodings`) passed by keyword.
+        global_channel: what carries information past the edges, out of norm, norm(train), virtual_node, attention, pooling.
+        operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
+        reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
+        random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
+    """
+
+    version: ClassVar[int] = 1
+    needs: frozenset[str] = frozenset()
+    global_channel: frozenset[str] = frozenset()
+    operator: str = "none"
+    reach: int | None = 0
+    random: bool = False
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        """Return the hidden states before the first layer and after each."""
+        raise NotImplementedError
+
+    def read(self, hidden: list[Tensor]) -> Tensor:
+        """Return the features that `decode` reads: the last state, unless a model reads others too."""
+        return hidden[-1]
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        """Return the output of the nodes that the last of the hidden states holds."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> list[Tensor]:
+        """Map x [num_nodes, in_channels] to the hidden states [H0, ..., HL], each [num_nodes, channels]."""
+        return self.states(x, GraphOperators(edge_index, x.size(0), x.dtype, batch), **needs)
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> Tensor:
+        """Map x [num_nodes, in_channels] to [num_nodes, out_channels]."""
+        return self.decode(self.encode(x, edge_index, batch, **needs))
+
+    @property
+    def calibrated(self) -> list[nn.Module]:
+        """The layers that take constants from the first training batch."""
+        return [module for module in self.modules() if hasattr(module, "calibrating")]
+
+    @torch.no_grad()
+    def calibrate(self, forward: Any) -> None:
+        """Let data-dependent layers take their constants during one call of `forward`."""
+        for module in self.calibrated:
+            module.calibrating = True  # type: ignore[assignment]
+        forward(self)
+        for module in self.calibrated:
+            module.calibrating = False  # type: ignore[assignment]

@@ -1,0 +1,130 @@
+"""The message-passing layers: one class each, one table. A layer maps h to the rows `op` writes; `initial` is H0 there."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from suite.models.layers import MLP, Linear, per_replica
+from suite.operators import Operators
+
+
+class Conv(nn.Module):
+    """Base: `(in_channels, out_channels, index)`, index being the number of the layer, from 0."""
+
+    operator: ClassVar[str] = "none"  # whose fixed space the layer smooths towards
+    hops: ClassVar[int] = 1
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__()
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class GCN(Conv):
+    """S h W + b, S the symmetrically normalised adjacency with self-loops (1609.02907; twin of `GCNConv`)."""
+
+    operator = "gcn"
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        self.lin = Linear(in_channels, out_channels)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        out: Tensor = self.lin(op.gcn(h))  # propagation first: the cone then transforms fewer rows
+        return out
+
+
+class GCNII(Conv):
+    """((1-alpha) S h + alpha H0) ((1-beta) I + beta W), beta = ln(theta / l + 1) (2007.02133; twin of `GCN2Conv`).
+
+    alpha = .1 and theta = .5 are the published defaults.
+    """
+
+    operator = "gcn"
+    alpha, theta = 0.1, 0.5
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        if in_channels != out_channels:
+            raise ValueError(f"GCNII: needs equal widths behind an encoder, got {in_channels} to {out_channels} channels")
+        self.beta = math.log(self.theta / (index + 1) + 1)
+        self.lin = Linear(in_channels, out_channels, bias=False)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        mixed = (1 - self.alpha) * op.gcn(h) + self.alpha * initial
+        return (1 - self.beta) * mixed + self.beta * self.lin(mixed)
+
+
+class SAGE(Conv):
+    """W1 mean(h_neighbours) + b + W2 h (1706.02216; twin of `SAGEConv`)."""
+
+    operator = "mean"
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        self.lin_neighbour, self.lin_self = Linear(in_channels, out_channels), Linear(in_channels, out_channels, bias=False)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        out: Tensor = self.lin_neighbour(op.mean(h)) + self.lin_self(op.root(h))
+        return out
+
+
+class GIN(Conv):
+    """MLP(h + sum of the neighbours), epsilon = 0 (1810.00826; twin of `GINConv`)."""
+
+    operator = "sum"
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        self.mlp = MLP(in_channels, out_channels, out_channels)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        out: Tensor = self.mlp(op.root(h) + op.sum(h))
+        return out
+
+
+class GAT(Conv):
+    """Attention over neighbours and self, `heads` of them side by side (1710.10903; twin of `GATConv`)."""
+
+    operator = "mean"
+    heads, negative_slope = 4, 0.2
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        heads = self.heads if out_channels % self.heads == 0 else 1  # a narrow last layer has one head
+        self.lin = Linear(in_channels, out_channels, bias=False)
+        self.att_source = nn.Parameter(torch.empty(heads, out_channels // heads))
+        self.att_target = nn.Parameter(torch.empty(heads, out_channels // heads))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.xavier_uniform_(self.att_source)
+        nn.init.xavier_uniform_(self.att_target)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        value = rearrange(self.lin(h), "... (h c) -> ... h c", h=self.att_source.size(-2))
+        source = (value * per_replica(self.att_source, 2, value)).sum(-1)
+        target = (value * per_replica(self.att_target, 2, value)).sum(-1)
+        out = op.attend(value, source, op.root(target), self.negative_slope)
+        return rearrange(out, "... h c -> ... (h c)") + per_replica(self.bias, 1, h)
+
+
+class NodeWise(Conv):
+    """h W + b: no edges at all, the graph-blind control."""
+
+    hops = 0
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+        super().__init__(in_channels, out_channels)
+        self.lin = Linear(in_channels, out_channels)
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
+        out: Tensor = self.lin(op.root(h))
+        return out
+
+
+CONVS: dict[str, type[Conv]] = {"gat": GAT, "gcn": GCN, "gcnii": GCNII, "gin": GIN, "node_wise": NodeWise, "sage": SAGE}

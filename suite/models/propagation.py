@@ -1,0 +1,35 @@
+"""Propagation without weights: what smoothing alone does to a task."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.models.base import Model
+from suite.models.layers import Linear
+from suite.operators import Operators
+
+
+class Propagation(Model):
+    """S^L x with every row rescaled to length one, then one linear map (1902.07153, rescaling ours).
+
+    Rescaling takes away what depth does to the size of features, so that only their direction is left to read.
+    `hidden_channels` is not used: the model has no width.
+    """
+
+    operator = "gcn"
+
+    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+        super().__init__()
+        self.num_layers = self.reach = num_layers
+        self.decoder = Linear(in_channels, out_channels)
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        hidden = [x]
+        for index in range(self.num_layers):
+            hidden.append(op.layer(index).gcn(hidden[-1]))
+        return hidden
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        out: Tensor = self.decoder(F.normalize(hidden[-1], dim=-1))
+        return out

@@ -1,0 +1,127 @@
+"""The message-passing stack: one class, of which GCN, GCN with residual, GCNII, jumping knowledge ... are settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.models.base import Model
+from suite.models.convs import CONVS
+from suite.models.layers import MLP, Linear, make_norm
+from suite.operators import Operators, first_rows
+
+
+class Stack(Model):
+    """Encoder, `num_layers` blocks of convolution, norm, activation (and skip), decoder.
+
+    Args:
+        in_channels: width of x.
+        hidden_channels: width of the hidden states.
+        num_layers: number of blocks.
+        out_channels: width of the output.
+        conv: gcn, gcnii, sage, gin, gat, or node_wise (graph-blind).
+        norm: layer, data, none (all node-wise), or batch.
+        skip: none; residual adds the block's input to its output.
+        readout: last state, or the concatenation of all of them (jumping knowledge, 1806.03536).
+        encoder: mlp (two layers), linear (followed by ReLU), or none: the first convolution then reads x itself.
+        decoder: linear, or none: the last convolution then writes the output, without norm and activation.
+        virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
+        dropout: probability of a zero at the input of every weight matrix, while training.
+        drop_edge: probability of leaving out an edge, drawn anew at each training step for all layers (1907.10903).
+        init: glorot, or orthogonal for the weights of the blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        *,
+        conv: str = "gcn",
+        norm: str = "none",
+        skip: Literal["none", "residual"] = "none",
+        readout: Literal["last", "concat"] = "last",
+        encoder: Literal["mlp", "linear", "none"] = "mlp",
+        decoder: Literal["linear", "none"] = "linear",
+        virtual_node: bool = False,
+        dropout: float = 0.0,
+        drop_edge: float = 0.0,
+        init: Literal["glorot", "orthogonal"] = "glorot",
+    ) -> None:
+        super().__init__()
+        if conv not in CONVS:
+            raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
+        if num_layers < 1 and "none" in (encoder, decoder):
+            raise ValueError(f"num_layers: must be >= 1 without encoder or decoder, got {num_layers}")
+        widths = [hidden_channels] * (num_layers + 1)
+        widths[0] = in_channels if encoder == "none" else hidden_channels
+        widths[-1] = out_channels if decoder == "none" else widths[-1]
+        self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
+        self.plain_last = decoder == "none"
+        self.encoder = _encoder(encoder, in_channels, hidden_channels)
+        self.convs = nn.ModuleList(CONVS[conv](a, b, i) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
+        normed = widths[1:-1] if self.plain_last else widths[1:]
+        self.norms = nn.ModuleList(make_norm(norm, width) for width in normed)
+        self.virtual = nn.ModuleList(MLP(width, hidden_channels, width) for width in widths[:-1] if virtual_node)
+        read = sum(widths) if readout == "concat" else widths[-1]
+        self.decoder = nn.Identity() if decoder == "none" else Linear(read, out_channels)
+        if init == "orthogonal":
+            _make_orthogonal(self.convs)
+        self.operator = CONVS[conv].operator
+        self.global_channel = frozenset(["virtual_node"] * virtual_node + ["norm(train)"] * (norm == "batch"))
+        self.reach = None if virtual_node else num_layers * CONVS[conv].hops
+        self.random = dropout > 0 or drop_edge > 0
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        if self.training and self.drop_edge:
+            op = op.drop_edges(self.drop_edge)
+        h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self._drop(x))
+        hidden, initial = [h], h
+        for index, conv in enumerate(self.convs):
+            layer = op.layer(index)
+            initial = layer.root(initial)
+            if len(self.virtual):
+                h = h + self.virtual[index](layer.global_mean(h).expand_as(h))
+            out = conv(self._drop(h), layer, initial)
+            if index < len(self.norms):
+                out = self.norms[index](out).relu()
+            if self.skip == "residual" and out.size(-1) == h.size(-1):
+                out = out + layer.root(h)
+            h = out
+            hidden.append(h)
+        return hidden
+
+    def read(self, hidden: list[Tensor]) -> Tensor:
+        if self.readout == "last":
+            return hidden[-1]
+        return torch.cat([first_rows(h, hidden[-1]) for h in hidden], dim=-1)
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        out: Tensor = hidden[-1] if self.plain_last else self.decoder(self._drop(self.read(hidden)))
+        return out
+
+    def _drop(self, h: Tensor) -> Tensor:
+        return F.dropout(h, self.dropout, self.training) if self.dropout else h
+
+
+class _LinearReLU(Linear):
+    def forward(self, h: Tensor) -> Tensor:
+        return super().forward(h).relu()
+
+
+def _encoder(kind: str, in_channels: int, hidden_channels: int) -> nn.Module:
+    if kind == "none":
+        return nn.Identity()
+    if kind == "linear":
+        return _LinearReLU(in_channels, hidden_channels)
+    return MLP(in_channels, hidden_channels, hidden_channels)
+
+
+def _make_orthogonal(convs: nn.Module) -> None:
+    for module in convs.modules():
+        if isinstance(module, Linear):
+            nn.init.orthogonal_(module.weight)

@@ -1,0 +1,120 @@
+"""Graph transformers: every node attends to every node of its graph; a local channel and a distance bias are settings."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from suite.models.base import Model
+from suite.models.convs import CONVS
+from suite.models.layers import MLP, Linear, make_norm
+from suite.operators import Operators
+
+
+class Attention(nn.Module):
+    """Multi-head attention among the nodes of a graph; with `buckets`, a learned bias per head and hop distance.
+
+    The bias is Graphormer's (2106.05234): distances 0 ... buckets - 3 have one each, farther nodes share one, and nodes
+    that no path joins share the last.
+    """
+
+    def __init__(self, channels: int, heads: int, buckets: int = 0) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {channels}")
+        self.heads, self.buckets = heads, buckets
+        self.query, self.key, self.value, self.out = (Linear(channels, channels) for _ in range(4))
+        if buckets:
+            self.bias = nn.Parameter(torch.zeros(buckets, heads))
+
+    def forward(self, h: Tensor, op: Operators, hop_distance: Tensor | None) -> Tensor:
+        bias = None if hop_distance is None else self._bias(op.arrange_pairs(hop_distance))
+        read = op.attend_all(self.query(op.root(h)), self.key(h), self.value(h), self.heads, bias)
+        out: Tensor = self.out(read)
+        return out
+
+    def _bias(self, hops: Tensor) -> Tensor:
+        """Map hops [graphs or 1, n, n] to biases [replicas or 1, graphs or 1, n, n, heads]."""
+        bucket = torch.where(hops < 0, self.buckets - 1, hops.clamp(max=self.buckets - 2))
+        table = self.bias if self.bias.dim() == 3 else self.bias.unsqueeze(0)
+        return rearrange(table[:, bucket.flatten()], "r (g n m) h -> r g n m h", g=hops.size(0), n=hops.size(1))
+
+
+class Block(nn.Module):
+    """norm(h + conv(h)) + norm(h + attention(h)), then norm(h + MLP(h)), as in GPS (2205.12454; twin of `GPSConv`).
+
+    Without a local channel the first term is left out: a post-norm transformer block.
+    """
+
+    def __init__(self, channels: int, heads: int, conv: str, norm: str, buckets: int, dropout: float, index: int) -> None:
+        super().__init__()
+        self.attention, self.attention_norm = Attention(channels, heads, buckets), make_norm(norm, channels)
+        self.conv = CONVS[conv](channels, channels, index) if conv != "none" else None
+        self.conv_norm = make_norm(norm, channels) if conv != "none" else nn.Identity()
+        self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
+        self.dropout = dropout
+
+    def forward(self, h: Tensor, op: Operators, initial: Tensor, hop_distance: Tensor | None) -> Tensor:
+        root = op.root(h)
+        out: Tensor = self.attention_norm(root + self._drop(self.attention(h, op, hop_distance)))
+        if self.conv is not None:
+            out = out + self.conv_norm(root + self._drop(self.conv(h, op, initial)))
+        result: Tensor = self.mlp_norm(out + self._drop(self.mlp(out)))
+        return result
+
+    def _drop(self, h: Tensor) -> Tensor:
+        return F.dropout(h, self.dropout, self.training) if self.dropout else h
+
+
+class Transformer(Model):
+    """Encoder, `num_layers` transformer blocks, decoder.
+
+    Args:
+        in_channels, hidden_channels, num_layers, out_channels: the four sizes.
+        heads: attention heads; must divide hidden_channels.
+        conv: local channel beside the attention, as in `Stack`, or none.
+        distance_buckets: 0, or the number of learned hop-distance biases per head (distances beyond are not told apart).
+        norm: as in `Stack`.
+        dropout: after attention, convolution and MLP, while training.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        *,
+        heads: int = 4,
+        conv: str = "none",
+        distance_buckets: int = 0,
+        norm: str = "layer",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if conv != "none" and conv not in CONVS:
+            raise ValueError(f"conv: must be none or one of {', '.join(CONVS)}; got '{conv}'")
+        self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
+        self.blocks = nn.ModuleList(
+            Block(hidden_channels, heads, conv, norm, distance_buckets, dropout, i) for i in range(num_layers)
+        )
+        self.decoder = Linear(hidden_channels, out_channels)
+        self.needs = frozenset({"hop_distance"} if distance_buckets else ())
+        self.global_channel = frozenset(["attention"] + ["norm(train)"] * (norm == "batch"))
+        self.operator, self.reach, self.random = "complete", None, dropout > 0
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        h = self.encoder(x)
+        hidden, initial = [h], h
+        for index, block in enumerate(self.blocks):
+            layer = op.layer(index)
+            initial = layer.root(initial)
+            h = block(h, layer, initial, needs.get("hop_distance"))
+            hidden.append(h)
+        return hidden
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        out: Tensor = self.decoder(hidden[-1])
+        return out

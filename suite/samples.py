@@ -1,0 +1,232 @@
+"""What was drawn: samples told apart up to node order, and graphs held against what their task promises.
+
+Two inputs count as one where 1-WL cannot tell them apart: colours start from the rows of `x` and the read-out marks, each
+round replaces a node's colour by a hash of itself and of what its edges bring, and rounds go on until no class of the whole
+collection splits any more. 1-WL may merge inputs that differ; it never parts inputs that are equal up to node order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, scatter
+
+from suite.hops import hop_distance
+from suite.task import Block
+
+UP_TO_ORDER = 256  # nodes; larger graphs are compared in their canonical order: WL rounds are dear, mirror images rare there
+
+Drawn = Block | list[Data]
+
+
+def graphs_of(drawn: Drawn) -> list[Data]:
+    """Return what was drawn as PyG `Data`, one by one."""
+    return drawn.to_data_list() if isinstance(drawn, Block) else drawn
+
+
+class Hashes(NamedTuple):
+    """One 64-bit number per graph, equal where nothing tells the graphs apart: each [num_graphs] long."""
+
+    inputs: Tensor  # edges, x and read-out marks
+    structures: Tensor  # edges alone
+    features: Tensor  # the multiset of the rows of x alone
+
+
+def hashes(drawn: Iterable[Drawn]) -> Hashes:
+    """Hash every graph of `drawn`, all blocks together: the numbers may be compared across blocks, not across calls."""
+    flat = _join([_flatten(block) for block in drawn])
+    inputs = _per_graph(_refine(flat.colour, flat.edge_index), flat.graph)
+    structures = _per_graph(_refine(torch.zeros_like(flat.colour), flat.edge_index), flat.graph)
+    return Hashes(_mix(inputs + flat.shape), _mix(structures + flat.shape), _per_graph(flat.rows, flat.graph))
+
+
+def content(drawn: Drawn) -> str:
+    """Return a digest of every byte of what was drawn, dtypes and shapes included."""
+    found = hashlib.blake2b()
+    for part in [vars(drawn)] if isinstance(drawn, Block) else [graph.to_dict() for graph in drawn]:
+        for name in sorted(part):
+            value = part[name]
+            if isinstance(value, Tensor):
+                found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
+            else:
+                found.update(f"{name} {value!r}".encode())
+    return found.hexdigest()
+
+
+def randomness_faults(draw: Callable[[], Drawn]) -> list[str]:
+    """Return what is wrong with `draw`, which must give the same bytes at every call: one sentence each.
+
+    The same in this process, with another number of threads, and with another global random state, which it must not change.
+    """
+    first, faults = content(draw()), []
+    before = _global_states()
+    if content(draw()) != first:
+        faults.append("two draws from one stream differ: use the generator handed down for every random number")
+    changed = [name for name, state in _global_states().items() if state != before[name]]
+    if changed:
+        faults.append(f"drawing changes the global random state of {' and '.join(changed)}: use the generator handed down")
+    with _other_global_states():
+        if not faults and content(draw()) != first:
+            faults.append("drawing depends on the global random state: use the generator handed down")
+    with _other_threads():
+        if not faults and content(draw()) != first:
+            faults.append("draws differ with the number of threads")
+    return faults
+
+
+def _global_states() -> dict[str, str]:
+    return {"torch": str(torch.get_rng_state().tolist()), "numpy": str(np.random.get_state()), "random": str(random.getstate())}
+
+
+@contextmanager
+def _other_global_states() -> Iterator[None]:
+    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(kept[0])
+        np.random.set_state(kept[1])
+        random.setstate(kept[2])
+
+
+@contextmanager
+def _other_threads() -> Iterator[None]:
+    kept = torch.get_num_threads()
+    torch.set_num_threads(1 if kept > 1 else 2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(kept)
+
+
+def graph_faults(graph: Data, hops: int | None) -> dict[str, str]:
+    """Return what a graph is not that graphs should be, by name, each with one sentence.
+
+    Names: "directed", "duplicate edges", "self-loops", "disconnected", and "hops" where a source is not `hops` edges from its
+    read-out node by breadth-first search. `hops` None, or a graph without `source_index`: distances are not checked.
+    """
+    found, edge_index, num_nodes = {}, graph.edge_index, int(graph.num_nodes)
+    simple = coalesce(edge_index, num_nodes=num_nodes)
+    if not is_undirected(simple, num_nodes=num_nodes):
+        found["directed"] = "an edge is present in one direction only"
+    if simple.size(1) < edge_index.size(1):
+        found["duplicate edges"] = f"{edge_index.size(1) - simple.size(1)} of {edge_index.size(1)} edges are repeated"
+    if contains_self_loops(simple):
+        found["self-loops"] = "a node is joined to itself; operators add the loops they want"
+    unreached = int((hop_distance(edge_index, torch.zeros(1, dtype=torch.long), num_nodes) < 0).sum())
+    if unreached:
+        found["disconnected"] = f"no path leads from node 0 to {unreached} of {num_nodes} nodes"
+    if hops is not None and "source_index" in graph:
+        planted = _planted_distances(graph)
+        if bool((planted != hops).any()):
+            found["hops"] = f"the source is {_some(planted)} hops from the read-out node by BFS, the task says {hops}"
+    return found
+
+
+def _planted_distances(graph: Data) -> Tensor:
+    """Return the distance of each source to its read-out node, or to the nearest where they do not come in pairs."""
+    every = hop_distance(graph.edge_index, graph.readout_index, int(graph.num_nodes))
+    planted = every[:, graph.source_index]
+    return planted.diagonal() if planted.size(0) == planted.size(1) else planted.min(dim=0).values
+
+
+def _some(values: Tensor) -> str:
+    return " or ".join(str(value) for value in torch.unique(values).tolist()[:3])
+
+
+class _Flat(NamedTuple):
+    """Many graphs as one. A graph compared in canonical order is a single node, its edges hashed into `shape`."""
+
+    rows: Tensor  # [num_nodes] hash of the row of x
+    colour: Tensor  # [num_nodes] colour at the start
+    edge_index: Tensor  # [2, num_edges]
+    graph: Tensor  # [num_nodes] the graph each node belongs to
+    shape: Tensor  # [num_graphs] hash of the edges in order, or 0
+
+
+def _flatten(drawn: Drawn) -> _Flat:
+    """Hash the rows of x at once: a node is then two numbers, however wide x is."""
+    if isinstance(drawn, Block):
+        num_nodes, num_graphs, x = drawn.num_nodes, drawn.num_graphs, drawn.x.flatten(0, 1)
+        graph = torch.arange(num_graphs).repeat_interleave(num_nodes)
+        place = torch.arange(num_nodes).repeat(num_graphs)
+        marked = torch.zeros(num_nodes, dtype=torch.long).index_fill(0, drawn.readout_index, 1).repeat(num_graphs)
+        shifts = torch.arange(num_graphs if num_nodes <= UP_TO_ORDER else 1) * num_nodes
+        edge_index = (drawn.edge_index[:, None] + shifts[:, None]).flatten(1)  # [2, copies * num_edges]
+    else:
+        batch = Batch.from_data_list([_question(graph) for graph in drawn])
+        x, edge_index, graph, num_graphs = batch.x, batch.edge_index, batch.batch, len(drawn)
+        place = torch.arange(graph.numel()) - batch.ptr[graph]
+        num_nodes, marked = int(place.max()) + 1, torch.zeros_like(graph)
+        if "readout_index" in batch:
+            marked[batch.readout_index] = 1
+    rows = _mix(linear_hash(x))
+    if num_nodes <= UP_TO_ORDER:
+        return _Flat(rows, _mix(rows + marked), edge_index, graph, graph.new_zeros(num_graphs))
+    edges = _mix(_mix(place[edge_index[0]]) + place[edge_index[1]])
+    shape = _per_graph(edges, graph[edge_index[0]], 1 if isinstance(drawn, Block) else num_graphs).expand(num_graphs)
+    colour = _per_graph(_mix(rows + 2 * place + marked), graph)
+    return _Flat(_per_graph(rows, graph), colour, edge_index[:, :0], torch.arange(num_graphs), shape)
+
+
+def _question(graph: Data) -> Data:
+    """Return the graph without its answer."""
+    every = {name: graph[name] for name in ("x", "edge_index", "readout_index") if name in graph}
+    return Data(**every)
+
+
+def linear_hash(x: Tensor) -> Tensor:
+    """Return one 64-bit number per row of x [..., channels], equal for equal rows: bits times odd factors, added up."""
+    bits = (x.float() + 0.0).view(torch.int32)  # + 0.0: minus zero is zero
+    total = torch.zeros(x.shape[:-1], dtype=torch.long)
+    for column, factor in enumerate((_mix(torch.arange(x.size(-1))) | 1).tolist()):
+        total.add_(bits[..., column], alpha=factor)  # in 64 bits, wrapping around
+    return total
+
+
+def _join(parts: list[_Flat]) -> _Flat:
+    edges, graphs, num_nodes, num_graphs = [], [], 0, 0
+    for part in parts:
+        edges.append(part.edge_index + num_nodes)
+        graphs.append(part.graph + num_graphs)
+        num_nodes, num_graphs = num_nodes + part.rows.numel(), num_graphs + part.shape.numel()
+    rows, colour, shape = (torch.cat([getattr(part, name) for part in parts]) for name in ("rows", "colour", "shape"))
+    return _Flat(rows, colour, torch.cat(edges, dim=1), torch.cat(graphs), shape)
+
+
+def _per_graph(values: Tensor, graph: Tensor, num_graphs: int | None = None) -> Tensor:
+    """Return a hash of the multiset of `values` of each graph."""
+    return _mix(scatter(_mix(values), graph, dim_size=num_graphs, reduce="sum"))
+
+
+def _refine(colour: Tensor, edge_index: Tensor) -> Tensor:
+    classes, before = torch.unique(colour).numel(), 0
+    while classes > before:
+        heard = torch.zeros_like(colour).index_add_(0, edge_index[1], _mix(colour)[edge_index[0]])
+        colour = _mix(3 * _mix(colour) + heard)
+        before, classes = classes, torch.unique(colour).numel()
+    return colour
+
+
+def _mix(value: Tensor) -> Tensor:
+    """Scramble 64-bit integers one to one (the finaliser of SplitMix64; products wrap around)."""
+    value = value + -7046029254386353131
+    value = (value ^ _shift(value, 30)) * -4658895280553007687
+    value = (value ^ _shift(value, 27)) * -7723592293110705685
+    return value ^ _shift(value, 31)
+
+
+def _shift(value: Tensor, by: int) -> Tensor:
+    """Shift right without dragging the sign along."""
+    return (value >> by) & ((1 << (64 - by)) - 1)

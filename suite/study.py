@@ -1,0 +1,505 @@
+"""A study: a question and the grid of cells that answers it, read from TOML.
+
+    title = "A first look"
+    question = "How far does information travel?"
+
+    [[grid]]
+    section = "hops"                                    # where the report shows the block
+    tasks = [{ kind = "transfer", topology = "ring" }]  # a name, module:Name or file.py:Name, and the task's own fields
+    hops = [3, 5, 8]                                    # for every task of the block that has the field
+    models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" }]
+    num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
+    num_seeds = 5                                       # or seeds = [0, 1, 2]
+    protocol = { max_steps = 1000, clip = "none" }      # see suite.cell.Protocol; other fields keep their defaults
+
+`load_study` checks the form and needs no torch; `expand` looks up tasks and models and gives the cells. Both collect every
+problem before they raise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
+
+from suite.cell import Cell, Frozen, ModelRef, Protocol, TaskRef
+from suite.provenance import public
+from suite.refs import file_sha256, load, ref_of, unknown
+from suite.rng import stream
+
+if TYPE_CHECKING:
+    from suite.task import Task
+
+SCHEMA = 1
+TOP = {"title", "question", "grid"}
+RULE = re.compile(r"(?:(\d+)\*)?hops(?:\+(\d+))?")
+
+
+class StudyError(ValueError):
+    """What is wrong with a study: one line per problem, each naming its place."""
+
+    def __init__(self, place: str, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(f"{place}: {problem}" if place else problem for problem in problems))
+        self.problems = list(problems)
+
+
+# the form of the file
+
+
+def _listed(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    return value if value is None or isinstance(value, list | tuple) else [value]
+
+
+def _with_none(value: Any) -> Any:
+    """TOML has no word for None: "none" says it."""
+    return {key: None if item == "none" else item for key, item in value.items()} if isinstance(value, dict) else value
+
+
+class Depth(Frozen):
+    """A number of layers, or a rule that gives it from the distance of the task."""
+
+    rule: str
+    per_hop: int
+    offset: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return {"rule": str(value), "per_hop": 0, "offset": value}
+        match = RULE.fullmatch(value.replace(" ", "")) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError(f"must be a number >= 0 or a rule such as 'hops', '2*hops', 'hops+1'; got {value!r}")
+        return {"rule": match.group(), "per_hop": int(match.group(1) or 1), "offset": int(match.group(2) or 0)}
+
+    def at(self, task: Task) -> int:
+        """Return the number of layers for `task`; raises ValueError where the rule needs a distance the task does not have."""
+        if not self.per_hop:
+            return self.offset
+        if task.range is None:
+            raise ValueError(f"num_layers: the rule '{self.rule}' needs a task at one distance, {task.title} has none")
+        return self.per_hop * task.range + self.offset
+
+
+class Open(BaseModel):
+    """A name and, beside it, settings that only what is named can judge."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TaskSpec(Open):
+    """A task as the file names it: `kind` and fields of its own."""
+
+    kind: StrictStr
+
+
+class ModelSpec(Open):
+    """A model as the file names it: `name`, settings of its own, and how figures call it."""
+
+    name: StrictStr
+    title: StrictStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def label(self) -> str:
+        """The name, with the settings that make it another model: `gcn(norm=none)`."""
+        settings = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
+        return f"{self.name}({settings})" if settings else self.name
+
+
+class Grid(Frozen):
+    """A block of the study: every task x hops x model x depth x seed."""
+
+    section: StrictStr = Field(min_length=1)
+    tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(_listed), Field(min_length=1)]
+    hops: Annotated[tuple[StrictInt, ...] | None, BeforeValidator(_listed)] = None
+    models: Annotated[tuple[ModelSpec, ...], BeforeValidator(_listed), Field(min_length=1)]
+    num_layers: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
+    hidden_channels: StrictInt = Field(64, ge=1)
+    num_seeds: StrictInt | None = Field(None, ge=1)
+    seeds: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...] | None, BeforeValidator(_listed)] = None
+    protocol: Annotated[Protocol, BeforeValidator(_with_none)] = Protocol()
+
+    @model_validator(mode="after")
+    def _seeds_are_given_once(self) -> Grid:
+        if (self.num_seeds is None) == (self.seeds is None):
+            raise ValueError("give one of num_seeds and seeds")
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return tuple(range(self.num_seeds)) if self.num_seeds is not None else self.seeds or ()
+
+
+class Study(Frozen):
+    """A question and the blocks of cells that answer it."""
+
+    name: str  # of the file, without suffix
+    place: str  # the file as messages name it
+    folder: Path  # where it lies: paths in it are seen from there
+    file_sha256: str
+    title: StrictStr = Field(min_length=1)
+    question: StrictStr = ""
+    grid: Annotated[tuple[Grid, ...], Field(min_length=1)]
+
+    def with_seeds(self, num_seeds: int) -> Study:
+        """Return the study with `num_seeds` training runs in every condition."""
+        grids = tuple(grid.model_copy(update={"num_seeds": num_seeds, "seeds": None}) for grid in self.grid)
+        return self.model_copy(update={"grid": grids})
+
+
+def load_study(path: Path) -> Study:
+    """Read a study from a TOML file; raises StudyError with every problem of its form."""
+    place = os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else path.name
+    try:
+        content = path.read_bytes()
+        fields = tomllib.loads(content.decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not valid TOML: {error}"
+        raise StudyError(place, [str(reason)]) from error
+    own = {"name": path.stem, "place": place, "folder": path.parent, "file_sha256": hashlib.sha256(content).hexdigest()}
+    if taken := sorted(set(own) & set(fields)):
+        raise StudyError(place, [f"{name}: {unknown('setting', name, TOP)}" for name in taken])
+    try:
+        return Study.model_validate(fields | own)
+    except ValidationError as error:
+        raise StudyError(place, _form_problems(error)) from error
+
+
+def _form_problems(error: ValidationError) -> list[str]:
+    """Say what pydantic found, with paths as in the file: `grid[0].tasks[1].hops: must be ..., got ...`."""
+    levels = {"": TOP, "grid": set(Grid.model_fields), "protocol": set(Protocol.model_fields)}
+    problems = []
+    for found in error.errors():
+        if found["type"] == "too_short" and found["input"]:
+            continue  # entries that are wrong, and so not counted, have problems of their own
+        parents = [part for part in found["loc"][:-1] if isinstance(part, str)]
+        problems.append(_said(found, "", levels.get(parents[-1] if parents else "", set())))
+    return problems
+
+
+def _said(found: Any, prefix: str, known: set[str]) -> str:
+    """Return one pydantic error in our words."""
+    path = prefix
+    for part in found["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    if found["type"] == "extra_forbidden":
+        return f"{path}: {unknown('setting', str(found['loc'][-1]), known)}"
+    if found["type"] in ("missing", "too_short"):
+        return f"{path}: is missing" if found["type"] == "missing" else f"{path}: must have at least one entry"
+    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "value_error":  # from a validator of ours: names its field, where it knows it
+        return f"{path}.{message}" if path and re.match(r"\w+: ", message) else f"{path}: {message}" if path else message
+    given = repr(found["input"])
+    return f"{path}: {message.replace('Input should', 'must')}, got {given if len(given) <= 60 else given[:57] + '...'}"
+
+
+# from the form to cells
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell as a block of the study shows it: one line of `cells.json`."""
+
+    section: str
+    cell: Cell
+    task: Task
+    model: str
+    title: str
+    family: str
+    global_channel: tuple[str, ...]
+    depth: str
+
+    def line(self) -> dict[str, Any]:
+        """Return what reports group and label by, as JSON values."""
+        cell, task = self.cell, self.task
+        return {
+            "key": cell.key,
+            "condition": cell.condition,
+            "section": self.section,
+            "task": task.title,
+            "topology": topology_label(task),
+            "hops": task.range,
+            "model": self.model,
+            "title": self.title,
+            "family": self.family,
+            "global_channel": list(self.global_channel),
+            "num_layers": cell.num_layers,
+            "depth": self.depth,
+            "hidden_channels": cell.hidden_channels,
+            "seed": cell.seed,
+            "task_key": cell.task.key,
+            "chance": task.chance,
+            "loss": task.loss,
+        }
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A study written out: entries (a cell may stand in several sections), unique cells, batches, tasks."""
+
+    study: Study
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def first(self) -> dict[str, Entry]:
+        """The first entry of each cell, by key."""
+        return {entry.cell.key: entry for entry in reversed(self.entries)}
+
+    @cached_property
+    def batches(self) -> tuple[tuple[Cell, ...], ...]:
+        """The cells of each condition, by seed: what is trained together, whatever is there already."""
+        groups: dict[str, dict[int, Cell]] = {}
+        for entry in self.entries:
+            groups.setdefault(entry.cell.condition, {})[entry.cell.seed] = entry.cell
+        return tuple(tuple(cells[seed] for seed in sorted(cells)) for cells in groups.values())
+
+    @cached_property
+    def tasks(self) -> dict[str, tuple[TaskRef, Task]]:
+        """Every task of the study once, by key."""
+        return {entry.cell.task.key: (entry.cell.task, entry.task) for entry in self.entries}
+
+    def listing(self, store: str) -> dict[str, Any]:
+        """Return the content of `cells.json`; `store` is the relative path from there to the store."""
+        study = self.study
+        about = {"name": study.name, "title": study.title, "question": study.question, "file_sha256": study.file_sha256}
+        tasks = [
+            {"task_key": key, "task": public(ref.model_dump(mode="json")), "title": task.title}
+            | {"topology": topology_label(task), "hops": task.range}
+            for key, (ref, task) in self.tasks.items()
+        ]
+        cells = [entry.line() for entry in self.entries]
+        return {"schema": SCHEMA, "study": about, "store": store, "cells": cells, "tasks": tasks}
+
+
+def topology_label(task: Task) -> str | None:
+    """Return how tables call the graph of `task`: its kind (a network: its name) and what differs from the defaults."""
+    from suite.task import Topology
+
+    topology = getattr(task, "topology", None)
+    if not isinstance(topology, Topology):
+        return None
+    name = str(getattr(topology, "name", topology.kind))
+    if "topology" not in type(task).model_fields:  # not a knob of this task: may vary with the distance
+        return name
+    own = topology.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "name"})
+    settings = ", ".join(f"{key}={value}" for key, value in own.items())
+    return f"{name} ({settings})" if settings else name
+
+
+def expand(study: Study, tasks: Mapping[str, str], only: Sequence[str] = ()) -> Expansion:
+    """Return every cell of `study`.
+
+    Args:
+        study: what to expand.
+        tasks: the `module:Name` reference of every task known by name.
+        only: tasks to restrict the study to, as `kind` names them; one that the study lacks is asked with the settings
+            of the first block that suits it.
+
+    Raises StudyError with every problem: names, fields, hops that a topology cannot carry, rules without a distance.
+    """
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for index, grid in enumerate(study.grid):
+        keep = [number for number, spec in enumerate(grid.tasks) if not only or spec.kind in only]
+        found, wrong = _Block(grid, f"grid[{index}]", tasks, study.folder).expand(keep)
+        entries += found
+        problems += wrong
+    if problems:
+        raise StudyError(study.place, problems)
+    for kind in only:
+        if not any(spec.kind == kind for grid in study.grid for spec in grid.tasks):
+            entries += _added(study, kind, tasks)
+    unique = {(entry.section, entry.model, entry.depth, entry.cell.key): entry for entry in reversed(entries)}
+    return Expansion(study, tuple(reversed(unique.values())))
+
+
+def _added(study: Study, kind: str, tasks: Mapping[str, str]) -> list[Entry]:
+    """Ask a task that the study lacks in the first block that suits it."""
+    try:
+        find_task(kind, tasks)
+    except ValueError as error:
+        raise StudyError("--task", [str(error)]) from error
+    first_problems: list[str] = []
+    for grid in study.grid:
+        asked = grid.model_copy(update={"tasks": (TaskSpec(kind=kind),)})
+        entries, problems = _Block(asked, "", tasks, Path()).expand([0])
+        if not problems:
+            return entries
+        first_problems = first_problems or [problem.removeprefix(".tasks[0]").lstrip(".: ") for problem in problems]
+    raise StudyError(f"--task {kind}", first_problems)
+
+
+class _Block:
+    """One block on its way to entries; `path` begins its messages."""
+
+    def __init__(self, grid: Grid, path: str, tasks: Mapping[str, str], folder: Path) -> None:
+        self.grid, self.path, self.known, self.folder = grid, path, tasks, folder
+        self.problems: list[str] = []
+        self.channels: dict[tuple[str, int], tuple[str, ...] | None] = {}
+
+    def expand(self, keep: Sequence[int]) -> tuple[list[Entry], list[str]]:
+        """Return the entries of the tasks numbered `keep`, and what is wrong with them."""
+        tasks = [(number, ref, task) for number in keep for ref, task in self._tasks(number)]
+        models = [(spec, found) for number, spec in enumerate(self.grid.models) if (found := self._model(number, spec))]
+        entries: list[Entry] = []
+        for number, ref, task in tasks:
+            for depth in self.grid.num_layers:
+                try:
+                    num_layers = depth.at(task)
+                except ValueError as error:
+                    self.problems.append(f"{self.path}.tasks[{number}]: {error}")
+                    continue
+                for spec, model in models:
+                    entries += self._entries(ref, task, spec, model, depth.rule, num_layers)
+        return entries, list(dict.fromkeys(self.problems))
+
+    def _tasks(self, number: int) -> list[tuple[TaskRef, Task]]:
+        spec, path = self.grid.tasks[number], f"{self.path}.tasks[{number}]"
+        try:
+            cls = find_task(spec.kind, self.known, self.folder)
+        except ValueError as error:
+            self.problems.append(f"{path}.kind: {error}")
+            return []
+        ranged = "hops" in cls.model_fields and "hops" not in spec.settings and self.grid.hops
+        made = []
+        for hops in self.grid.hops or () if ranged else (None,):
+            settings = spec.settings if hops is None else spec.settings | {"hops": hops}
+            try:
+                made.append(make_task(cls, settings, path))
+            except StudyError as error:
+                self.problems += error.problems
+        return made
+
+    def _model(self, number: int, spec: ModelSpec) -> ModelRef | None:
+        from suite.models import resolve
+
+        try:
+            return resolve(_placed(spec.name, self.folder), spec.settings)
+        except Exception as error:
+            self.problems.append(f"{self.path}.models[{number}]: {_reason(error)}")
+            return None
+
+    def _entries(
+        self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, rule: str, num_layers: int
+    ) -> Iterable[Entry]:
+        from suite.models import find
+
+        grid, entry, channel = self.grid, find(_placed(spec.name, self.folder)), self._channel(spec, model, num_layers)
+        if channel is None:
+            return
+        title = spec.title or spec.label.replace(spec.name, entry.title, 1)
+        for seed in grid.all_seeds:
+            cell = Cell(
+                task=ref,
+                model=model,
+                num_layers=num_layers,
+                hidden_channels=grid.hidden_channels,
+                seed=seed,
+                protocol=grid.protocol,
+            )
+            yield Entry(grid.section, cell, task, spec.label, title, entry.family, channel, rule)
+
+    def _channel(self, spec: ModelSpec, model: ModelRef, num_layers: int) -> tuple[str, ...] | None:
+        """Build the model once, to learn its global channel and to find settings it refuses (None)."""
+        from suite.models import build
+
+        asked = (spec.label, num_layers)
+        if asked not in self.channels:
+            try:
+                built = build(model, 4, self.grid.hidden_channels, num_layers, 3)
+                self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
+            except Exception as error:
+                self.problems.append(f"{self.path}.models: {spec.label} with {num_layers} layers: {_reason(error)}")
+                self.channels[asked] = None
+        return self.channels[asked]
+
+
+def find_task(kind: str, known: Mapping[str, str], folder: Path = Path()) -> type[Task]:
+    """Return the class that `kind` names: an entry of the table, `module:Name`, or `file.py:Name` seen from `folder`.
+
+    Raises ValueError where there is no such task.
+    """
+    from suite.task import Task
+
+    if kind not in known and ":" not in kind:
+        raise ValueError(unknown("task", kind, known) + "; or file.py:Name")
+    try:
+        cls = load(known.get(kind) or _placed(kind, folder))
+    except Exception as error:
+        raise ValueError(_reason(error)) from error
+    if not (isinstance(cls, type) and issubclass(cls, Task)):
+        raise ValueError(f"'{kind}' is no task: a task is a subclass of suite.task.Task")
+    return cls
+
+
+def make_task(cls: type[Task], settings: dict[str, Any], path: str = "") -> tuple[TaskRef, Task]:
+    """Return the task with these fields, and the reference that makes it again elsewhere.
+
+    Raises StudyError where the fields are refused; `path` begins its messages.
+    """
+    try:
+        task = cls(**settings)
+    except ValidationError as error:
+        raise StudyError("", [_said(found, path, set(cls.model_fields)) for found in error.errors()]) from error
+    except Exception as error:
+        raise StudyError("", [f"{path}: {_reason(error)}" if path else _reason(error)]) from error
+    ref = ref_of(cls)
+    return TaskRef(ref=ref, params=task.config(), version=cls.version, sha256=file_sha256(ref)), task
+
+
+def num_nodes_of(ref: TaskRef) -> int:
+    """Draw one graph as a worker would, and return its number of nodes.
+
+    Raises suite.task.DataUnavailable where the data cannot be had, StudyError where the task's own code fails.
+    """
+    from suite.task import Block, DataUnavailable
+
+    try:
+        task = ref.load()
+        drawn = task.at("train", 0).draw(1, stream(task.config(), "probe"))
+        return drawn.num_nodes if isinstance(drawn, Block) else int(drawn[0].num_nodes)
+    except DataUnavailable:
+        raise
+    except Exception as error:
+        raise StudyError(f"task {ref.ref.rpartition('/')[2]}", [f"drawing a graph failed: {_reason(error)}"]) from error
+
+
+def _placed(name: str, folder: Path) -> str:
+    """Look for `file.py:Name` beside the study first, then where we are."""
+    beside = folder / name.rpartition(":")[0]
+    return f"{beside}:{name.rpartition(':')[2]}" if name.rpartition(":")[0].endswith(".py") and beside.exists() else name
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception in one line; one from someone's file with the line it came from."""
+    if isinstance(error, FileNotFoundError):
+        return f"no such file: {error.filename}"
+    if isinstance(error, ValidationError):
+        return "; ".join(_said(found, "", set()) for found in error.errors())
+    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.endswith(".py") and not _is_ours(frame.filename)]
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(__file__).parent in Path(filename).parents or "site-packages" in filename or "/lib/python" in filename

@@ -1,0 +1,211 @@
+"""The contract of topologies and tasks: what is asked, on which graph, and how it is drawn.
+
+A *topology* is a small frozen value that builds a graph with read-out nodes and a source at `hops` from each.
+A *task* is a frozen value too: its fields are its parameters, and one method draws samples. Both are pydantic
+models, so bounds, help texts, cell keys and data sheets all come from the fields.
+
+`suite` knows no task by name: tasks reach it as objects or as `module:Name` references (`suite.refs`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, model_validator
+from torch import Tensor
+from torch_geometric.data import Data
+
+from suite.hops import hop_distance
+
+Split = Literal["train", "validation", "test"]
+Level = Literal["node", "graph"]
+Loss = Literal["cross_entropy", "mse"]
+
+
+class DataUnavailable(RuntimeError):
+    """A data set is neither here nor to be had: its cells are listed as such, and tried again by the next run."""
+
+
+class Value(BaseModel):
+    """A frozen value whose fields are its parameters; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Topology(Value):
+    """Builds a graph with read-out nodes, each with a source exactly `hops` away.
+
+    Subclasses declare `kind: Literal["name"] = "name"` and `build`. A topology with several places to ask at (a road
+    network) returns several pairs: `readout_index[i]` and `source_index[i]` are `hops` apart; `at` picks among them.
+    """
+
+    min_hops: ClassVar[int] = 1
+    kind: str
+
+    def build(self, hops: int) -> Data:
+        """Return `edge_index` [2, num_edges] (undirected, coalesced, no self-loops), `num_nodes`, `readout_index` [p] and
+        `source_index` [p], in a canonical node order that is the same at every call."""
+        raise NotImplementedError
+
+    def at(self, split: Split, block: int) -> Self:
+        """Return the topology as block number `block` of `split` sees it; synthetic families look the same everywhere."""
+        return self
+
+    def graph(self, hops: int) -> Data:
+        """Return `build(hops)`, built once and checked: every source is `hops` from its read-out node, by BFS.
+
+        Raises ValueError where `hops` is below `min_hops`, or the graph does not hold what it promises.
+        """
+        return _checked_graph(self, hops)
+
+
+@lru_cache(maxsize=512)
+def _checked_graph(topology: Topology, hops: int) -> Data:
+    if hops < topology.min_hops:
+        raise ValueError(f"hops: must be >= {topology.min_hops} on a {topology.kind}, got {hops}")
+    graph = topology.build(hops)
+    found = hop_distance(graph.edge_index, graph.readout_index, graph.num_nodes)
+    planted = found[torch.arange(found.size(0)), graph.source_index]
+    if not bool((planted == hops).all()):
+        raise ValueError(f"{topology!r} promises a source {hops} hops from its read-out node, BFS finds {planted.tolist()}")
+    return graph
+
+
+class Block:
+    """Graphs that share one topology, drawn together: the fast form of a list of `Data`.
+
+    Attributes:
+        edge_index: [2, num_edges] long, the edges every graph has.
+        x: [num_graphs, num_nodes, in_channels] float.
+        y: [num_graphs, num_readouts, ...]: class indices (long) or targets (float).
+        readout_index: [num_readouts] long, the nodes the answers are read at.
+        source_index: [num_sources] long, or None where nothing is planted.
+    """
+
+    def __init__(
+        self, edge_index: Tensor, x: Tensor, y: Tensor, readout_index: Tensor, source_index: Tensor | None = None
+    ) -> None:
+        self.edge_index, self.x, self.y = edge_index, x, y
+        self.readout_index, self.source_index = readout_index, source_index
+
+    @property
+    def num_graphs(self) -> int:
+        return self.x.size(0)
+
+    @property
+    def num_nodes(self) -> int:
+        return self.x.size(1)
+
+    def to_data_list(self) -> list[Data]:
+        """Return the same graphs as PyG `Data`, one by one."""
+        fixed: dict[str, Any] = {"edge_index": self.edge_index, "readout_index": self.readout_index}
+        if self.source_index is not None:
+            fixed["source_index"] = self.source_index
+        return [Data(x=x, y=y, **fixed) for x, y in zip(self.x, self.y, strict=True)]
+
+    @classmethod
+    def from_data_list(cls, graphs: list[Data]) -> Block | None:
+        """Pack `graphs` into a block, or return None where they do not share one topology and its read-out nodes."""
+        first = graphs[0]
+        source = first.get("source_index")
+        for graph in graphs[1:]:
+            same = graph.num_nodes == first.num_nodes and torch.equal(graph.edge_index, first.edge_index)
+            if not (same and torch.equal(graph.readout_index, first.readout_index)):
+                return None
+            if source is not None and not torch.equal(graph.source_index, source):
+                source = None
+        x, y = torch.stack([g.x for g in graphs]), torch.stack([g.y for g in graphs])
+        return cls(first.edge_index, x, y, first.readout_index, source)
+
+
+class Task(Value):
+    """What is asked. Write *one* of `sample` (simple, any graphs) or `draw` (vectorised, one shared topology).
+
+    A draw depends on the task's fields and `rng` alone; global random state is neither read nor changed.
+    """
+
+    version: ClassVar[int] = 1  # part of every key; raise it when the same fields would draw other graphs
+    level: ClassVar[Level] = "node"
+    loss: ClassVar[Loss] = "cross_entropy"
+    fixed: ClassVar[bool] = False  # True: one labelled graph whose splits are masks (Cora); blocks of one graph
+
+    @model_validator(mode="after")
+    def _topology_can_carry_hops(self) -> Self:
+        topology, hops = getattr(self, "topology", None), self.range
+        if isinstance(topology, Topology) and hops:
+            topology.graph(hops)
+        return self
+
+    @property
+    def title(self) -> str:
+        """A short name for tables and figures, without the distance."""
+        return type(self).__name__
+
+    @property
+    def range(self) -> int | None:
+        """How many hops away the answer lies: the field `hops` where there is one; None where it differs by node."""
+        return getattr(self, "hops", None)
+
+    @property
+    def out_channels(self) -> int:
+        """Width of the answer: the number of classes, or of regression targets."""
+        return int(getattr(self, "num_classes", 1))
+
+    @property
+    def chance(self) -> float:
+        """Score of the best guess that needs no edges: accuracy, or for regression the mean squared error."""
+        return 1 / self.out_channels if self.loss == "cross_entropy" else 1.0
+
+    @property
+    def ceiling(self) -> float:
+        """Score of perfect knowledge, on the same scale as `chance`."""
+        return 1.0 if self.loss == "cross_entropy" else 0.0
+
+    @property
+    def token_channels(self) -> slice | None:
+        """Which columns of `x` hold the one-hot token of the node itself; None where nodes carry none."""
+        return None
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        """What is not as it should be, on purpose: "directed", "duplicate edges", "self-loops", "disconnected", "few inputs"."""
+        return frozenset()
+
+    def sample(self, rng: torch.Generator) -> Data:
+        """Draw one graph: `x`, `edge_index`, `y` [num_readouts, ...], `readout_index`, `source_index` where planted."""
+        raise NotImplementedError(f"{type(self).__name__} must define sample(rng) or draw(num_graphs, rng)")
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+        """Draw `num_graphs` graphs; a `Block` where they share one topology."""
+        graphs = [self.sample(rng) for _ in range(num_graphs)]
+        return Block.from_data_list(graphs) or graphs
+
+    def at(self, split: Split, block: int) -> Self:
+        """Return the task as block number `block` of `split` asks it.
+
+        The default passes the question on to the topology (a road network keeps other read-out nodes for the test);
+        override it for splits that differ by more than fresh samples.
+        """
+        topology = getattr(self, "topology", None)
+        if not isinstance(topology, Topology):
+            return self
+        seen = topology.at(split, block)
+        return self if seen is topology else self.model_copy(update={"topology": seen})
+
+    def answer_twin(self) -> Task | None:
+        """Return the same task with the answer written on the read-out node, which a graph-blind model must solve."""
+        return None
+
+    def content_twin(self) -> Task | None:
+        """Return the same task with the source marked by content, which an edge-free set model must solve."""
+        return None
+
+    def config(self) -> dict[str, Any]:
+        """Return every field, defaults written out, as JSON values."""
+        return self.model_dump(mode="json")
+
+    def skill(self, score: float) -> float:
+        """Return where `score` stands between guessing (0) and perfect knowledge (1)."""
+        return (score - self.chance) / (self.ceiling - self.chance)

@@ -1,0 +1,430 @@
+"""The contract kit: does a task, or a model, keep what `docs/architecture.md` promises for it?
+
+    from suite.testing import check_model, check_task
+
+    def test_my_task_keeps_its_contract():
+        check_task(MyTask(hops=4))
+
+Both raise `ContractError`, an AssertionError with one line per fault, each saying what to change. `TASK_CHECKS` and
+`MODEL_CHECKS` hold the single checks, for tests that go through them one by one; each yields a sentence per fault.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+import torch
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+
+from suite.cell import ModelRef, TaskRef
+from suite.controls import task_ref
+from suite.engine.batches import draw, graph_batch
+from suite.hops import hop_distance
+from suite.models import build, resolve
+from suite.models.encodings import ENCODINGS
+from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
+from suite.task import Block, Split, Task
+
+NUM_GRAPHS = 64
+SPLITS: tuple[Split, ...] = get_args(Split)
+FIELDS = {"x", "edge_index", "y", "readout_index", "source_index"}
+FEW_INPUTS = 10  # distinct inputs per class below which a task can be known by heart
+CHANNELS = {"norm", "norm(train)", "virtual_node", "attention", "pooling"}
+OPERATORS = {"gcn", "mean", "sum", "complete", "none"}
+IN_CHANNELS, HIDDEN_CHANNELS, NUM_LAYERS, OUT_CHANNELS = 5, 16, 3, 4
+
+
+class ContractError(AssertionError):
+    """What a task or a model promises and does not keep: one line per fault."""
+
+
+def check_task(task: Task) -> None:
+    """Raise ContractError unless `task` keeps the contract of tasks, in this process and in a fresh one (some seconds)."""
+    name = type(task).__name__
+    _raise(name, [f"{check}: {fault}" for check, run in TASK_CHECKS.items() for fault in _caught(run, task)])
+    check_fresh_process([task])
+
+
+def check_model(model: str | ModelRef) -> None:
+    """Raise ContractError unless the model keeps the contract of models.
+
+    `model` is a name of the table, `module:Name`, `file.py:Name`, or a reference with settings of its own.
+    """
+    ref = resolve(model) if isinstance(model, str) else model
+    faults = [f"{check}: {fault}" for check, run in MODEL_CHECKS.items() for fault in _caught(run, ref)]
+    _raise(str(model) if isinstance(model, str) else ref.ref, faults)
+
+
+def check_fresh_process(tasks: Sequence[Task]) -> None:
+    """Raise ContractError unless another process, with another hash seed, draws the same bytes of every task."""
+    refs = [task_ref(task) for task in tasks]
+    environment = os.environ | {"PYTHONHASHSEED": "4321", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", "import suite.testing; suite.testing.answer_digests()"]
+    asked = json.dumps([ref.model_dump(mode="json") for ref in refs])
+    child = subprocess.run(command, input=asked, capture_output=True, text=True, env=environment, check=False)
+    if child.returncode:
+        raise RuntimeError(f"the fresh process failed:\n{child.stderr}")
+    faults = []
+    for task, ref, there in zip(tasks, refs, json.loads(child.stdout.splitlines()[-1]), strict=True):
+        if "error" in there:
+            faults.append(f"{task!r} cannot be made in another process ({there['error']}): define it in a module or a file")
+        elif there["digest"] != digest_of(ref):
+            faults.append(
+                f"{task!r} draws other samples in another process: hash() of strings and the order of sets differ there; "
+                "use suite.rng and sorted lists"
+            )
+    _raise("fresh process", faults)
+
+
+def answer_digests() -> None:
+    """Read task references from standard input, write a digest of what each draws to standard output (the fresh process)."""
+    found: list[dict[str, str]] = []
+    for ref in json.loads(sys.stdin.read()):
+        try:
+            found.append({"digest": digest_of(TaskRef(**ref))})
+        except Exception as error:  # told to the parent, which names the task
+            found.append({"error": f"{type(error).__name__}: {error}"})
+    print(json.dumps(found))
+
+
+def digest_of(ref: TaskRef) -> str:
+    """Return a digest of the first block of every split."""
+    task: Task = ref.load()
+    return " ".join(content(_draw(task, split)) for split in SPLITS)
+
+
+def _raise(name: str, faults: list[str]) -> None:
+    if faults:
+        raise ContractError("\n".join([f"{name} breaks its contract:", *(f"  {fault}" for fault in faults)]))
+
+
+def _caught(run: Callable[[Any], Iterator[str]], subject: Any) -> list[str]:
+    """Run one check; what the subject raises is a fault too, and does not hide those of other checks."""
+    try:
+        return list(run(subject))
+    except Exception as error:
+        return [f"raised {type(error).__name__}: {error}"]
+
+
+def _draw(task: Task, split: Split, index: int = 0) -> Drawn:
+    return draw(task, 0, split, index, 1 if task.fixed else NUM_GRAPHS)
+
+
+# tasks
+
+
+def _fields(task: Task) -> Iterator[str]:
+    """Fields, written as JSON and read again, give the same task."""
+    if task_ref(task).load() != task:
+        yield "its fields, written as JSON and read again, give another task: use fields that pydantic can read back"
+    if (task.ceiling > task.chance) != (task.loss == "cross_entropy"):
+        yield f"chance {task.chance} and ceiling {task.ceiling} are in the wrong order for {task.loss}"
+
+
+def _shapes(task: Task) -> Iterator[str]:
+    """Names, shapes, dtypes and ranges of what is drawn."""
+    for split in SPLITS:
+        faults = {fault for graph in graphs_of(_draw(task, split)) for fault in _graph_shapes(task, graph)}
+        yield from sorted(f"{split}: {fault}" for fault in faults)
+
+
+def _graph_shapes(task: Task, graph: Data) -> Iterator[str]:
+    if unknown := sorted(set(graph.keys()) - FIELDS - {"num_nodes"}):
+        yield f"Data carries '{unknown[0]}'; it may carry {', '.join(sorted(FIELDS))}, for the suite finds distances itself"
+    missing = sorted(FIELDS - {"source_index"} - set(graph.keys()))
+    if missing:
+        yield f"Data has no '{missing[0]}'"
+        return
+    num_nodes = graph.x.size(0)
+    if graph.x.dim() != 2 or graph.x.dtype != torch.float32 or not bool(graph.x.isfinite().all()):
+        yield f"x must be [num_nodes, channels], float32 and finite; is {tuple(graph.x.shape)}, {graph.x.dtype}"
+    if graph.edge_index.dim() != 2 or graph.edge_index.size(0) != 2:
+        yield f"edge_index must be [2, num_edges]; is {tuple(graph.edge_index.shape)}"
+    for name in ("edge_index", "readout_index", "source_index"):
+        index = graph.get(name)
+        if index is not None and (index.dtype != torch.long or not bool(((index >= 0) & (index < num_nodes)).all())):
+            yield f"{name} must be long and name nodes 0 ... {num_nodes - 1}; is {index.dtype}, {_span(index)}"
+    if torch.unique(graph.readout_index).numel() != graph.readout_index.numel():
+        yield "readout_index names a node twice"
+    yield from _answer_faults(task, graph)
+
+
+def _answer_faults(task: Task, graph: Data) -> Iterator[str]:
+    y, asked = graph.y, graph.readout_index.numel() if task.level == "node" else 1
+    if y.size(0) != asked:
+        yield f"y must have one row per read-out node, {asked}; is {tuple(y.shape)}"
+    elif task.loss == "mse":
+        if y.dtype != torch.float32 or y[0].numel() != task.out_channels:
+            yield f"y must be float32 with {task.out_channels} targets a row; is {y.dtype}, {tuple(y.shape)}"
+    elif y.dim() != 1 or y.dtype != torch.long:
+        yield f"y must be [num_readouts] long, classes; is {tuple(y.shape)}, {y.dtype}"
+    elif not bool(((y >= 0) & (y < task.out_channels)).all()):
+        yield f"classes must lie in 0 ... {task.out_channels - 1} (out_channels); found {_span(y)}"
+
+
+def _span(values: Tensor) -> str:
+    ends = torch.unique(values).tolist()
+    return " ... ".join(str(end) for end in (ends if len(ends) < 2 else (ends[0], ends[-1]))) or "empty"
+
+
+def _tokens(task: Task) -> Iterator[str]:
+    """`token_channels` hold one-hot rows, or zeros."""
+    if task.token_channels is None:
+        return
+    tokens = torch.cat([graph.x[:, task.token_channels] for graph in graphs_of(_draw(task, "train"))])
+    if not bool((((tokens == 0) | (tokens == 1)).all(1) & (tokens.sum(1) <= 1)).all()):
+        yield f"token_channels {task.token_channels} must be one-hot, or zero where a node has no token"
+
+
+def _structure(task: Task) -> Iterator[str]:
+    """Distances by BFS; edges both ways, once, no self-loops; connected; unless `irregular` says so."""
+    drawn = [_draw(task, split) for split in SPLITS]
+    found: dict[str, str] = {}
+    for block in drawn:
+        graphs = graphs_of(block)
+        for graph in graphs[:1] if isinstance(block, Block) else graphs:
+            found |= graph_faults(graph, task.range)
+            if task.range and "source_index" not in graph:
+                found["source"] = f"hops = {task.range}, but no source_index says which node is so far away"
+    for name, said in found.items():
+        if name in ("hops", "source"):
+            yield said
+        elif name not in task.irregular:
+            yield f"{said}; where that is meant, name '{name}' in the task's property `irregular`"
+
+
+def _randomness(task: Task) -> Iterator[str]:
+    """The generator handed down decides everything, and nothing else does."""
+    yield from randomness_faults(lambda: _draw(task, "train"))
+
+
+def _variety(task: Task) -> Iterator[str]:
+    """There are enough inputs, and enough answers, to learn from."""
+    if task.fixed:
+        return
+    drawn = [_draw(task, "train", index) for index in range(8)]
+    inputs, total = torch.unique(hashes(drawn).inputs).numel(), 8 * NUM_GRAPHS
+    least = min(FEW_INPUTS * task.out_channels, total // 2)
+    if inputs < least and "few inputs" not in task.irregular:
+        yield (
+            f"{inputs} distinct inputs among {total}, up to node order: a model can know them by heart; let more of the features "
+            "be random, or name 'few inputs' in the task's property `irregular`"
+        )
+    answers = torch.cat([graph.y for block in drawn for graph in graphs_of(block)])
+    if torch.unique(answers, dim=0).size(0) < 2:
+        yield f"all {len(answers)} answers are the same"
+
+
+def _splits(task: Task) -> Iterator[str]:
+    """Splits draw different samples; of a fixed graph, they ask at different nodes."""
+    drawn = {split: _draw(task, split) for split in SPLITS}
+    every = torch.split(hashes(drawn.values()).inputs, [len(graphs_of(block)) for block in drawn.values()])
+    for i, one in enumerate(SPLITS):
+        for j, other in enumerate(SPLITS[i + 1 :], i + 1):
+            if torch.equal(every[i], every[j]):
+                yield f"{one} and {other} draw the same samples: derive everything from the generator, which differs by split"
+
+
+def _order(task: Task) -> Iterator[str]:
+    """Samples of one graph share one node order, so that they can be computed together."""
+    drawn = [_draw(task, "train", index) for index in range(2)]
+    structures = torch.unique(hashes(drawn).structures).numel()
+    advice = "keep one canonical order, and let x and y say what varies"
+    if structures == 1 and any(not isinstance(block, Block) for block in drawn):
+        yield f"all samples are one graph, in different node orders: {advice}"
+    elif structures == 1 and not task.fixed and task.at("train", 0) == task.at("train", 1):
+        first, second = drawn
+        if isinstance(first, Block) and isinstance(second, Block) and not torch.equal(first.edge_index, second.edge_index):
+            yield f"two blocks hold one graph in different node orders: {advice}"
+
+
+def _twins(task: Task) -> Iterator[str]:
+    """Twins ask the same kind of question, and their draws keep the contract."""
+    for name in ("answer_twin", "content_twin"):
+        twin: Task | None = getattr(task, name)()
+        if twin is None or twin == task:
+            continue
+        if (twin.loss, twin.out_channels, twin.level) != (task.loss, task.out_channels, task.level):
+            yield f"{name}() asks another kind of question: {twin.loss} with {twin.out_channels} outputs"
+        yield from (f"{name}(): {fault}" for check in (_fields, _shapes) for fault in check(twin))
+
+
+TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
+    "fields": _fields,
+    "shapes": _shapes,
+    "tokens": _tokens,
+    "structure": _structure,
+    "randomness": _randomness,
+    "variety": _variety,
+    "splits": _splits,
+    "node order": _order,
+    "twins": _twins,
+}
+
+
+# models
+
+
+def _fresh(ref: ModelRef, seed: int = 0, num_layers: int = NUM_LAYERS) -> nn.Module:
+    """Return the model in float64 and eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(ref, IN_CHANNELS, HIDDEN_CHANNELS, num_layers, OUT_CHANNELS).double().eval()
+
+
+def _graph(num_nodes: int, seed: int) -> Data:
+    """A path with a triangle at one end and a leaf on its second node: connected, irregular, not bipartite, long."""
+    path = torch.stack([torch.arange(num_nodes - 2), torch.arange(1, num_nodes - 1)])
+    extra = torch.tensor([[0, 1], [2, num_nodes - 1]])
+    x = torch.randn(num_nodes, IN_CHANNELS, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    every = torch.arange(num_nodes)
+    edge_index = to_undirected(torch.cat([path, extra], dim=1), num_nodes=num_nodes)
+    return Data(x=x, edge_index=edge_index, y=torch.zeros(num_nodes), readout_index=every)
+
+
+def _output(model: nn.Module, *graphs: Data) -> Tensor:
+    """Return the output at all nodes of the graphs, batched: [num_nodes, out_channels]."""
+    out: Tensor = graph_batch(list(graphs), getattr(model, "needs", frozenset())).forward(model)[0]
+    return out
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-8, atol=1e-10)
+
+
+def _declarations(ref: ModelRef) -> Iterator[str]:
+    """The class attributes are there and say known things."""
+    model = _fresh(ref)
+    for name in ("needs", "global_channel", "operator", "reach"):
+        if not hasattr(model, name):
+            yield f"declares no `{name}`; docs/architecture.md lists what a model declares"
+    if unknown := sorted(set(getattr(model, "needs", ())) - set(ENCODINGS)):
+        yield f"needs '{unknown[0]}', which is no encoding; known: {', '.join(sorted(ENCODINGS))}"
+    if unknown := sorted(set(getattr(model, "global_channel", ())) - CHANNELS):
+        yield f"global_channel has '{unknown[0]}'; known: {', '.join(sorted(CHANNELS))}"
+    if getattr(model, "operator", "none") not in OPERATORS:
+        yield f"operator is '{model.operator}'; known: {', '.join(sorted(OPERATORS))}"
+
+
+def _states(ref: ModelRef) -> Iterator[str]:
+    """encode gives [H0, ..., HL], a row per node; decode of it is forward."""
+    for num_layers in (1, NUM_LAYERS):
+        model, graph = _fresh(ref, num_layers=num_layers), _graph(9, 0)
+        named = {name: ENCODINGS[name](graph).unsqueeze(0) for name in getattr(model, "needs", ())}
+        out = model(graph.x, graph.edge_index, **named)
+        if tuple(out.shape) != (9, OUT_CHANNELS) or not bool(out.isfinite().all()):
+            yield f"forward must give finite [num_nodes, out_channels] = (9, {OUT_CHANNELS}); gives {tuple(out.shape)}"
+        hidden = model.encode(graph.x, graph.edge_index, **named)  # type: ignore[operator]
+        if len(hidden) != num_layers + 1:
+            yield f"encode must give num_layers + 1 = {num_layers + 1} states; gives {len(hidden)}"
+        if not all(state.dim() == 2 and state.size(0) == 9 for state in hidden):
+            yield f"each state must be [num_nodes, channels]; they are {[tuple(state.shape) for state in hidden]}"
+        if not torch.equal(model.decode(hidden), out):  # type: ignore[operator]
+            yield "decode(encode(x, edge_index)) is not forward(x, edge_index)"
+
+
+def _equivariance(ref: ModelRef) -> Iterator[str]:
+    """Renumbering nodes renumbers the output, in eval and in training."""
+    graph = _graph(9, 0)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
+    renumbered = Data(
+        x=graph.x[order], edge_index=order.argsort()[graph.edge_index], y=graph.y, readout_index=graph.readout_index
+    )
+    model = _fresh(ref)
+    if not _same(_output(model, renumbered), _output(model, graph)[order]):
+        yield "renumbering the nodes changes the output: nothing may depend on a node's place"
+
+
+def _batching(ref: ModelRef) -> Iterator[str]:
+    """A graph's output does not depend on the others of its batch; in training it may under norm(train) alone."""
+    one, other, third = _graph(9, 0), _graph(6, 1), _graph(12, 2)
+    model = _fresh(ref)
+    if not _same(_output(model, one, other, third), torch.cat([_output(model, graph) for graph in (one, other, third)])):
+        yield "in eval mode the other graphs of a batch change a graph's output: use `batch`, or node-wise norms"
+    declared = "norm(train)" in getattr(model, "global_channel", frozenset())
+    if getattr(model, "random", False):
+        return
+    model.train()
+    if not declared and not _same(_output(model, one, other)[:9], _output(model, one)):
+        yield "in training the graphs of a batch are coupled: declare 'norm(train)' in global_channel"
+
+
+def _gradients(ref: ModelRef) -> Iterator[str]:
+    """Every parameter moves the output."""
+    model = _fresh(ref)
+    out = _output(model, _graph(9, 0), _graph(12, 2))
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(4), dtype=out.dtype)
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad((out * weight).sum(), list(parameters.values()), allow_unused=True)
+    for name, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            yield f"parameter {name} is not used"
+        elif not bool(gradient.any()):
+            yield f"the gradient of parameter {name} is 0 everywhere"
+
+
+def _reach(ref: ModelRef) -> Iterator[str]:
+    """What the output depends on is what `reach` and `global_channel` declare, exactly: derivatives beyond are 0."""
+    model, graph = _fresh(ref), _graph(12, 0)
+    channel = set(getattr(model, "global_channel", ())) - {"norm(train)"}
+    reach = getattr(model, "reach", None)
+    found, farthest = _structural_reach(model, graph)
+    if channel and reach is not None:
+        yield f"reach must be None with global_channel {sorted(channel)}, is {reach}"
+    elif not channel and reach is None:
+        yield "reach must be a number of hops where global_channel is empty (norm(train) aside), is None"
+    if reach is None and found < farthest:
+        yield f"declares a channel to every node, yet no output depends on what is more than {found} hops away"
+    if reach is not None and found != min(reach, farthest):
+        yield f"declares reach {reach}, yet outputs depend on nodes up to {found} hops away (of {farthest} in the graph)"
+
+
+def _structural_reach(model: nn.Module, graph: Data) -> tuple[int, int]:
+    """Return the largest distance at which any derivative is not 0, and the largest distance there is."""
+    x = graph.x.clone().requires_grad_()
+    out = _output(model, Data(x=x, edge_index=graph.edge_index, y=graph.y, readout_index=graph.readout_index))
+    rows = [torch.autograd.grad(row.sum(), x, retain_graph=True, allow_unused=True)[0] for row in out]
+    felt = torch.stack([torch.zeros(len(x)) if row is None else row.abs().sum(1) for row in rows]) != 0
+    hops = hop_distance(graph.edge_index, torch.arange(graph.num_nodes), graph.num_nodes)
+    return int(hops[felt].max()) if bool(felt.any()) else -1, int(hops.max())
+
+
+def _saving(ref: ModelRef) -> Iterator[str]:
+    """Weights written to safetensors and read into a model made from another seed give the same output."""
+    graph, model, other = _graph(9, 0), _fresh(ref, seed=0), _fresh(ref, seed=1)
+    other.load_state_dict(load_weights(save_weights(model.state_dict())))
+    if not torch.equal(_output(other, graph), _output(model, graph)):
+        yield "loading its weights into a new model changes the output: keep every number in parameters or buffers"
+
+
+def _model_determinism(ref: ModelRef) -> Iterator[str]:
+    """One seed, one model; in eval mode one input, one output, and no random numbers."""
+    graph, model = _graph(9, 0), _fresh(ref)
+    if any(not torch.equal(a, b) for a, b in zip(model.parameters(), _fresh(ref).parameters(), strict=True)):
+        yield "the same seed gives other weights: draw them from torch's global generator"
+    state, out = torch.get_rng_state(), _output(model, graph)
+    if not torch.equal(_output(model, graph), out):
+        yield "in eval mode the same input gives another output"
+    if not torch.equal(torch.get_rng_state(), state):
+        yield "in eval mode random numbers are drawn"
+
+
+MODEL_CHECKS: dict[str, Callable[[ModelRef], Iterator[str]]] = {
+    "declarations": _declarations,
+    "hidden states": _states,
+    "equivariance": _equivariance,
+    "batching": _batching,
+    "gradients": _gradients,
+    "reach": _reach,
+    "saving": _saving,
+    "determinism": _model_determinism,
+}

@@ -1,0 +1,217 @@
+"""What a worker process does with one job: train a batch of cells, measure them, or certify a task; then it ends.
+
+The worker commits everything itself, so a driver that dies loses nothing, and sets its own alarm, so a job that hangs ends
+even when nobody is left to end it. It tells the driver how far it is and nothing else: outcomes are read from the store.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from suite.cell import Cell, TaskRef
+from suite.provenance import public
+from suite.store import SCHEMA, Store
+
+DONE, ERROR, BUSY = 0, 1, 75  # exit codes; a signal that ends the process shows as its negative number
+GRACE = 60.0  # seconds between the limit, at which the driver ends a worker, and the alarm of the worker itself
+
+
+class Piece(NamedTuple):
+    """One result that a job is to leave in the store."""
+
+    key: str  # of a cell, or of a task
+    stage: str  # "train", "certify", or the name of a measure
+    version: int = 0  # of the measure or certificate; a cell's is part of its key
+
+
+class Parts(NamedTuple):
+    """The modules that do the work, by name: the driver never imports the engine."""
+
+    engine: str = "suite.engine"  # train, initial_model
+    measures: str = "suite.measures"  # MEASURES, measure
+    certify: str = "suite.certify"  # VERSION, certify
+
+
+PARTS = Parts()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch of cells, or a task to certify: the unit of placement, lock and deadline.
+
+    Attributes:
+        name: of the lock and the log: the batch's condition, or the key of a single cell or task.
+        pieces: the results still to be made, out of all that the job could make.
+        cells: what is trained together, whatever of it is there already.
+        task: what is to be certified, where the job is a certification.
+        store: the folder of the store.
+        seconds: how long the job may take; `grace` seconds later the worker ends by itself.
+        provenance: what the driver knows about where results come from; `run` holds what differs from run to run.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...]
+    store: str
+    seconds: float
+    cells: tuple[Cell, ...] = ()
+    task: TaskRef | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    parts: Parts = PARTS
+    grace: float = GRACE
+
+    @property
+    def task_key(self) -> str:
+        """The key of the task that the job is about."""
+        return (self.task or self.cells[0].task).key
+
+
+def main(job: Job, log: str, driver: Connection) -> None:
+    """Entry of the worker process: do `job` with everything printed going to the file `log`, and exit."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends us, even in the middle of C code
+    signal.setitimer(signal.ITIMER_REAL, job.seconds + job.grace)
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    import torch
+
+    torch.set_num_threads(1)
+    sys.exit(_Worker(job, driver).run())
+
+
+class _Worker:
+    def __init__(self, job: Job, driver: Connection) -> None:
+        self.job, self.driver, self.store = job, driver, Store(job.store)
+        self.started = datetime.now(UTC)
+
+    def run(self) -> int:
+        """Return the exit code: BUSY where another process is at it, ERROR where a whole batch failed."""
+        with self.store.lock(self.job.name) as free:
+            if not free:
+                return BUSY
+            if self.job.task is not None:
+                return self._attempt(list(self.job.pieces), self._certify)
+            code = self._attempt([piece for piece in self.job.pieces if piece.stage == "train"], self._train)
+            if code == DONE:
+                self._measure_all()
+            return code
+
+    def _measure_all(self) -> None:
+        """Measure the cells that were trained to an end: weights that diverged say nothing."""
+        for cell in self.job.cells:
+            record = self.store.record(cell.key)
+            if record is not None and record["status"] == "ok":
+                for piece in self.job.pieces:
+                    if piece.key == cell.key and piece.stage != "train":
+                        self._attempt([piece], partial(self._measure, cell, piece))
+
+    def _attempt(self, pieces: list[Piece], work: Callable[[], None]) -> int:
+        """Do `work` for `pieces`. A failure is recorded, but for a batch of several cells: its driver takes it apart."""
+        from suite.task import DataUnavailable
+
+        if not pieces:
+            return DONE
+        try:
+            work()
+            return DONE
+        except DataUnavailable as error:
+            for piece in pieces:
+                self._record_failure(piece, "unavailable", str(error))
+            return DONE
+        except Exception as error:
+            traceback.print_exc()
+            if pieces[0].stage == "train" and len(self.job.cells) > 1:
+                return ERROR
+            for piece in pieces:
+                self._record_failure(piece, _status(error), f"{type(error).__name__}: {error}", traceback.format_exc())
+            return DONE
+
+    def _record_failure(self, piece: Piece, status: str, message: str, trace: str | None = None) -> None:
+        if piece.stage == "train" and self.store.has(piece.key):
+            return
+        failure = failure_of(self.job, piece, status, message) | {"traceback": trace}
+        self.store.commit_failure(piece.key, public(failure))
+
+    def _train(self) -> None:
+        wanted = {piece.key for piece in self.job.pieces if piece.stage == "train" and not self.store.has(piece.key)}
+        if not wanted:
+            return
+
+        def commit(trained: Any) -> None:
+            if trained.cell.key in wanted:
+                self.store.commit_cell(self._record(trained), trained.trained.state_dict())
+
+        importlib.import_module(self.job.parts.engine).train(self.job.cells, commit, on_step=self._tell)
+
+    def _record(self, trained: Any) -> dict[str, Any]:
+        run = {"started": self.started.isoformat(), "ended": datetime.now(UTC).isoformat()}
+        provenance = self.job.provenance | {"batch": [cell.key for cell in self.job.cells]}
+        provenance["run"] = self.job.provenance.get("run", {}) | run
+        return {
+            "schema": SCHEMA,
+            "key": trained.cell.key,
+            "cell": public(trained.cell.model_dump(mode="json")),
+            "status": trained.status,
+            "metrics": trained.metrics,
+            "curve": trained.curve,
+            "cost": trained.cost,
+            "provenance": provenance,
+        }
+
+    def _measure(self, cell: Cell, piece: Piece) -> None:
+        """Measure a cell from the store, always: the same code whether it was trained just now or last year."""
+        if (piece.stage, piece.version) in self.store.measured(cell.key):
+            return
+        initial = importlib.import_module(self.job.parts.engine).initial_model(cell)
+        trained = deepcopy(initial)
+        trained.load_state_dict(self.store.weights(cell.key))
+        measure = importlib.import_module(self.job.parts.measures).measure
+        result = measure(piece.stage, cell.task.load(), cell.seed, initial, trained.eval())
+        self.store.commit_measure(cell.key, piece.stage, piece.version, result)
+
+    def _certify(self) -> None:
+        assert self.job.task is not None
+        (piece,) = self.job.pieces
+        if piece.version not in self.store.certified(piece.key):
+            certificate = importlib.import_module(self.job.parts.certify).certify(self.job.task.load())
+            self.store.commit_certificate(piece.key, piece.version, public(certificate))
+
+    def _tell(self, step: int, max_steps: int) -> None:
+        with suppress(OSError):  # the driver is gone; the batch is finished all the same
+            self.driver.send((step, max_steps))
+
+
+def failure_of(job: Job, piece: Piece, status: str, message: str) -> dict[str, Any]:
+    """Return what is recorded of a failed attempt at `piece`."""
+    run = job.provenance.get("run", {})
+    return {
+        "stage": piece.stage,
+        "version": piece.version,
+        "status": status,
+        "message": message,
+        "traceback": None,
+        "limit_seconds": job.seconds,
+        "fingerprint": job.provenance.get("fingerprint"),
+        "run": run.get("id"),
+        "log": run.get("log"),
+        "time": datetime.now(UTC).isoformat(),
+    }
+
+
+def _status(error: Exception) -> str:
+    """Tell memory that ran out from other errors; on a CPU torch says it in words only."""
+    import torch
+
+    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return "oom" if out else "error"

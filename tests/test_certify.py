@@ -1,0 +1,398 @@
+"""Certificates: planted leaks are caught, sound tasks pass, and a control that cannot win proves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, ClassVar, Literal, Self
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+
+from datasets.own_token import OwnToken as DatasetOwnToken
+from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.transfer import Transfer
+from suite import controls
+from suite.cell import Protocol
+from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNDERTRAINED, certify
+from suite.controls import Blind, Unordered, distinct, task_ref
+from suite.rng import stream
+from suite.samples import linear_hash
+from suite.task import Block, Loss, Split, Task
+
+
+def ring(num_nodes: int) -> Tensor:
+    node = torch.arange(num_nodes)
+    return to_undirected(torch.stack([node, node.roll(-1)]))
+
+
+class RingTransfer(Task):
+    """The class opposite of node 0 of a ring: marked by a flag, or by its place alone.
+
+    By place the other nodes are decoys of equal degree. Of 2 hops - 1 iid tokens the commonest class is the best guess of
+    those who see no edges: .386 of 9 tokens of 5 classes (the enumeration is that of all 5^9 sequences).
+    """
+
+    hops: int = 5
+    num_classes: int = 5
+    addressing: Literal["content", "position"] = "position"
+    told: bool = False
+
+    @property
+    def chance(self) -> float:
+        return {("position", 5): 0.386}.get((self.addressing, self.hops), 1 / self.num_classes)
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        classes = torch.randint(self.num_classes, (num_graphs, 2 * self.hops), generator=rng)
+        x = F.pad(F.one_hot(classes, self.num_classes).float(), (0, 2))
+        source = torch.tensor([self.hops])
+        x[:, 0] = x[:, self.hops] * self.told
+        x[:, 0, -1] = 1
+        x[:, self.hops, -2] = self.addressing == "content"
+        return Block(self.edges(), x, classes[:, source], torch.tensor([0]), source)
+
+    def edges(self) -> Tensor:
+        return ring(2 * self.hops)
+
+    def answer_twin(self) -> Task:
+        return self.model_copy(update={"told": True})
+
+    def content_twin(self) -> Task:
+        return self.model_copy(update={"addressing": "content"})
+
+
+class LeakingDegree(RingTransfer):
+    """The source has a leaf of its own: degree 3, like nobody else."""
+
+    def edges(self) -> Tensor:
+        return torch.cat([ring(2 * self.hops), torch.tensor([[self.hops, 2 * self.hops], [2 * self.hops, self.hops]])], dim=1)
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        return Block(block.edge_index, F.pad(block.x, (0, 0, 0, 1)), block.y, block.readout_index, block.source_index)
+
+
+class OneHopOff(RingTransfer):
+    """Plants one hop nearer than it says."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        return Block(block.edge_index, block.x, block.y, block.readout_index, torch.tensor([self.hops - 1]))
+
+
+class TwoSplitsOfOneSeed(RingTransfer):
+    """Validation and test draw from one stream, whatever they are given."""
+
+    split: Split = "train"
+
+    def at(self, split: Split, block: int) -> Self:
+        return self.model_copy(update={"split": split})
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        return super().draw(num_graphs, rng if self.split == "train" else stream("held out"))
+
+
+class FiveInputs(RingTransfer):
+    """As published: ones everywhere, 0 at the read-out, the one-hot class at the source."""
+
+    addressing: Literal["content", "position"] = "content"
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        x = torch.ones(num_graphs, 2 * self.hops, self.num_classes)
+        x[:, [0, self.hops]] = block.x[:, [0, self.hops], : self.num_classes]
+        return Block(block.edge_index, x, block.y, block.readout_index, block.source_index)
+
+
+class AnswerAtHand(RingTransfer):
+    """The answer stands at the read-out node."""
+
+    told: bool = True
+
+
+class Careless(RingTransfer):
+    """Draws from torch's global generator."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        return super().draw(num_graphs, torch.Generator().manual_seed(int(torch.randint(10**6, ()))))
+
+
+class Lopsided(RingTransfer):
+    """Class 0 is the answer half of the time, and chance says one fifth."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        zero = torch.rand(block.y.shape, generator=rng) < 0.5
+        return Block(block.edge_index, block.x, block.y.masked_fill(zero, 0), block.readout_index, block.source_index)
+
+    @property
+    def chance(self) -> float:
+        return 0.2
+
+
+class NoTwin(RingTransfer):
+    def content_twin(self) -> Task | None:
+        return None
+
+
+class OwnToken(Task):
+    """Every node is asked for its own class."""
+
+    num_classes: int = 4
+
+    @property
+    def range(self) -> int:
+        return 0
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        y = torch.randint(self.num_classes, (num_graphs, 12), generator=rng)
+        return Block(ring(12), F.one_hot(y, self.num_classes).float(), y, torch.arange(12), torch.arange(12))
+
+
+class MeanOfAll(Task):
+    """The mean of all other values, over its sd: a set knows it."""
+
+    loss: ClassVar[Loss] = "mse"
+    hops: int = 3
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        x = F.pad(torch.randn(num_graphs, 6, 1, generator=rng), (0, 1))
+        x[:, 0, 1] = 1
+        y = x[:, 1:, 0].mean(1, keepdim=True) * 5**0.5
+        return Block(ring(6), x, y, torch.tensor([0]), torch.tensor([3]))
+
+
+class RandomSizes(RingTransfer):
+    """Rings of several sizes: no shared topology, and no fixed distance. The source is marked."""
+
+    addressing: Literal["content", "position"] = "content"
+
+    @property
+    def range(self) -> None:
+        return None
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:  # type: ignore[override]
+        every = []
+        for hops in torch.randint(3, 6, (num_graphs,), generator=rng).tolist():
+            every += RingTransfer(hops=hops, addressing="content", told=self.told).draw(1, rng).to_data_list()
+        return every
+
+
+class Labelled(Task):
+    """One labelled graph: two cliques of 20 with a class each, features that say nothing, masks for splits."""
+
+    fixed: ClassVar[bool] = True
+    num_classes: int = 2
+    split: Split = "train"
+
+    def at(self, split: Split, block: int) -> Self:
+        return self.model_copy(update={"split": split})
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        clique = torch.combinations(torch.arange(20)).t()
+        edges = to_undirected(torch.cat([clique, clique + 20, torch.tensor([[0], [20]])], dim=1))
+        asked = torch.arange(40)[["train", "validation", "test"].index(self.split) :: 4]
+        return Block(edges, torch.ones(1, 40, 1), (asked >= 20).long()[None], asked)
+
+
+def line(certificate: dict[str, Any], check: str) -> dict[str, Any]:
+    (found,) = [entry for entry in certificate["checks"] if entry["id"] == check]
+    return found
+
+
+@pytest.fixture
+def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for what is easy (a flag, an answer at hand), a quarter of the work."""
+    budget = Protocol(lr=3e-3, max_steps=150, num_validation=256, num_test=2048, solved_at=0.95)
+    monkeypatch.setattr(controls, "BUDGET", budget)
+    monkeypatch.setattr(controls, "SLOW_BUDGET", budget.model_copy(update={"num_test": 512, "num_validation": 64}))
+    monkeypatch.setattr(controls, "BLIND_BUDGET", budget)
+
+
+def test_a_task_that_needs_its_edges_is_certified_with_the_chance_that_theory_gives() -> None:
+    found = certify(RingTransfer())
+    assert found["verdict"] == CERTIFIED, found
+    assert found["tags"] == []
+    assert all(check["passed"] is not False for check in found["checks"])
+    assert line(found, "K5")["value"] == pytest.approx(0.386, abs=0.03)  # the best that can be done without edges
+    assert line(found, "K3")["value"] == pytest.approx(0.2, abs=0.03)
+    assert {check["id"] for check in found["checks"]} == {"K1", "K2", "K3", "K4", "K5", "K11", "K12"}
+    json.dumps(found, allow_nan=False)
+    assert found["task_key"] == task_ref(RingTransfer()).key
+
+
+@pytest.mark.parametrize(
+    ("task", "verdict", "check", "said"),
+    [
+        (RingTransfer(addressing="content"), CONTENT, "K5", "scores 1.000, guessing 0.200"),
+        (LeakingDegree(), CONTENT, "K5", "on the set of nodes scores"),
+        (AnswerAtHand(), LOCAL, "K4", "own features scores 1.000"),
+        (OneHopOff(), BROKEN, "K11", "the source is 4 hops from the read-out node by BFS, the task says 5"),
+        (TwoSplitsOfOneSeed(), BROKEN, "K2", "validation and test are the same samples"),
+        (Careless(), BROKEN, "K12", "global random state of torch"),
+        (Lopsided(), BROKEN, "K3", "always answering class 0 scores 0.6"),
+        (RingTransfer(hops=3, num_classes=2, addressing="content"), CONTENT, "K2", "up to node order"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Task) else None,
+)
+@pytest.mark.usefixtures("small_budget")
+def test_a_planted_fault_is_caught_with_a_plain_message(task: Task, verdict: str, check: str, said: str) -> None:
+    found = certify(task)
+    assert found["verdict"] == verdict, found
+    assert line(found, check)["passed"] is False
+    assert said in line(found, check)["detail"]
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_ring_transfer_as_published_is_both_memorisable_and_content_addressed() -> None:
+    found = certify(FiveInputs())
+    assert found["tags"] == [CONTENT, MEMORISABLE]
+    assert line(found, "K1")["value"] == 5 / 2000
+    assert line(found, "K2")["value"] == 1.0
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_control_without_a_twin_proves_nothing() -> None:
+    found = certify(NoTwin(hops=5))
+    assert found["verdict"] == UNDERTRAINED
+    assert line(found, "K5")["passed"] is None
+    assert "no twin" in line(found, "K5")["detail"]
+
+
+def test_a_control_that_fails_its_twin_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "BUDGET", Protocol(max_steps=2, num_validation=64))
+    monkeypatch.setattr(controls, "BLIND_BUDGET", Protocol(max_steps=2, num_validation=64))
+    found = certify(RingTransfer())
+    assert found["verdict"] == UNDERTRAINED
+    assert "not solved: it needs a larger budget" in line(found, "K5")["detail"]
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_asking_for_a_nodes_own_token_is_local_by_design() -> None:
+    found = certify(OwnToken())
+    assert found["verdict"] == LOCAL
+    assert line(found, "K4")["passed"] is True
+    assert "local by design" in line(found, "K4")["detail"]
+    assert line(found, "K5")["passed"] is None
+
+
+def test_a_mean_over_all_nodes_is_known_to_a_set() -> None:
+    found = certify(MeanOfAll())
+    assert found["verdict"] == CONTENT
+    assert line(found, "K5")["value"] < 0.1
+    assert line(found, "K5")["limit"] == ">= 0.950"
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_graphs_without_a_shared_topology_are_certified_too() -> None:
+    found = certify(RandomSizes())
+    assert CONTENT in found["tags"]
+    assert "3 structures" in line(found, "K1")["detail"]
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_of_a_fixed_labelled_graph_only_what_makes_sense_is_checked() -> None:
+    found = certify(Labelled())
+    assert "not applicable" in line(found, "K1")["detail"]
+    assert "not applicable" in line(found, "K5")["detail"]
+    assert line(found, "K2")["value"] == 0
+    assert line(found, "K4")["passed"] is None
+    assert found["verdict"] == CERTIFIED
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_large_graphs_are_read_by_their_distinct_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int | None] = []
+    show = Unordered.show
+    monkeypatch.setattr(Unordered, "show", lambda view, block: shown.append(view.max_rows) or show(view, block))
+    found = certify(RingTransfer(hops=100, addressing="content"))
+    assert found["verdict"] == CONTENT
+    assert line(found, "K5")["value"] > 0.9
+    assert shown[-1] == 2 * 7  # five classes, the marked source and the read-out; twice as much room
+
+
+# the tasks of this project that stand for a verdict
+
+
+@pytest.mark.parametrize(
+    ("task", "tags"),
+    [
+        (PublishedRingTransfer(hops=5), {CONTENT, MEMORISABLE}),
+        (PublishedNeighborsMatch(hops=2), {CONTENT}),
+        (PublishedNeighborsMatch(hops=4), {CONTENT}),
+        (Transfer(addressing="content"), {CONTENT}),
+        (DatasetOwnToken(), {LOCAL}),
+    ],
+    ids=lambda value: value.title if isinstance(value, Task) else None,
+)
+def test_known_flaws_are_flagged(task: Task, tags: set[str]) -> None:
+    assert set(certify(task)["tags"]) == tags
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hops", [5, 10])
+def test_transfer_by_position_is_certified(hops: int) -> None:
+    assert certify(Transfer(addressing="position", hops=hops))["verdict"] == CERTIFIED
+
+
+# what the controls see
+
+
+def drawn(task: Task, num_graphs: int = 4) -> Block:
+    block = task.draw(num_graphs, stream("views"))
+    assert isinstance(block, Block)
+    return block
+
+
+def rows(x: Tensor) -> Counter[tuple[float, ...]]:
+    return Counter(tuple(row) for row in x.tolist())
+
+
+def test_the_blind_see_the_read_out_its_degree_and_the_number_of_nodes() -> None:
+    seen, block = drawn(Blind(seen=task_ref(LeakingDegree()))), drawn(LeakingDegree())
+    assert seen.edge_index.numel() == 0
+    assert torch.equal(seen.x[:, 0, :7], block.x[:, 0])
+    assert torch.equal(seen.x[0, 0, 7:-1], F.one_hot(torch.tensor(2), controls.MAX_DEGREE + 1).float())
+    assert seen.x[0, 0, -1] == torch.tensor(11.0).log()
+    assert torch.equal(seen.y, block.y)
+
+
+def test_the_unordered_see_the_same_set_whatever_the_edges() -> None:
+    """Rewire with degrees kept: the set of (x, degree) is the same, and so must be what the view shows."""
+    block = drawn(RingTransfer())
+    view = Unordered(seen=task_ref(RingTransfer()))
+    order = torch.tensor([0, 3, 1, 9, 4, 7, 2, 8, 6, 5])
+    rewired = Block(order[block.edge_index], block.x, block.y, block.readout_index, block.source_index)
+    for one, other in zip(view.show(block).x, view.show(rewired).x, strict=True):
+        assert torch.equal(one, other)
+        assert one.size(0) == 10
+
+
+def test_distinct_rows_and_their_counts_are_the_same_set_exactly() -> None:
+    task = LeakingDegree(hops=20, num_classes=2)
+    whole = drawn(Unordered(seen=task_ref(task))).x
+    short = drawn(Unordered(seen=task_ref(task), max_rows=9)).x
+    assert short.size(1) == 1 + 9
+    for full, brief in zip(whole, short, strict=True):
+        assert torch.equal(full[0], brief[0, :-1])
+        count = {tuple(row[:-1].tolist()): row[-1].expm1().round().int().item() for row in brief[1:] if row[-1] > 0}
+        assert count == rows(full[1:])
+
+
+def test_too_little_room_for_the_distinct_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_rows: must be >= 3, the distinct nodes of one graph, got 2"):
+        distinct(linear_hash(torch.tensor([[[1.0], [2.0], [3.0], [1.0]]])), 2)
+
+
+def test_a_view_asks_what_its_task_asks_split_by_split() -> None:
+    view = Blind(seen=task_ref(TwoSplitsOfOneSeed()))
+    assert (view.chance, view.ceiling, view.loss, view.out_channels) == (0.386, 1.0, "cross_entropy", 5)
+    test, validation = (view.at(split, 0).draw(4, stream(split)) for split in ("test", "validation"))
+    assert isinstance(test, Block)
+    assert isinstance(validation, Block)
+    assert torch.equal(test.y, validation.y)  # the task ignores the stream there, and the view passes the split on
+    assert task_ref(view).load() == view

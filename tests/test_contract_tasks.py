@@ -1,0 +1,95 @@
+"""The common contract of tasks, for every task of the table on every topology that can carry it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from datasets import TASKS, TOPOLOGIES
+from datasets.planetoid import DATA_ROOT, Planetoid
+from suite.task import Task
+from suite.testing import TASK_CHECKS, check_fresh_process
+
+COPY = Path(__file__).parents[2] / "shared" / "data"
+VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks on, beside the default one
+    "tree": [{"extra": 1}],
+    "clique_path": [{"extra": 1}],
+    "barbell": [{"bridges": 2}],
+    "network": [{"name": "ky4_water"}],
+}
+FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another question
+    "transfer": [{"addressing": "content"}, {"addressing": "content", "crowding": 3}, {"addressing": "position"}],
+    "mean_exchange": [{"side": True}, {"side": False}],
+    "neighbors_match": [{}, {"directed": True}],
+    "published_ring_transfer": [{"family": family} for family in ("ring", "crossed_ring", "clique_path")],
+    "planetoid": [{"name": "Cora"}, {"name": "CiteSeer"}],
+}
+HOPS = (5, 3, 1)  # the first that is accepted
+
+
+def _combinations() -> tuple[dict[str, Task], dict[str, ValidationError]]:
+    """Return every combination that can be made, and why the others cannot at the last distance tried."""
+    made, refused = {}, {}
+    for name, cls in TASKS.items():
+        topologies: list[Any] = [{}]
+        if "topology" in cls.model_fields:
+            topologies = [{"topology": {"kind": kind, **value}} for kind in TOPOLOGIES for value in VALUES.get(kind, [{}])]
+        for topology in topologies:
+            for fields in FIELDS.get(name, [{}]):
+                label = f"{name} {' '.join(map(str, [*topology.get('topology', {}).values(), *fields.values()]))}".strip()
+                found = _first_accepted(cls, topology | fields)
+                if isinstance(found, Task):
+                    made[label] = found
+                else:
+                    refused[label] = found
+    return made, refused
+
+
+def _first_accepted(cls: type[Task], fields: dict[str, Any]) -> Task | ValidationError:
+    name = next((name for name in ("hops", "size") if name in cls.model_fields), None)
+    tries = [{name: hops} for hops in HOPS] if name else [{}]
+    for distance in tries:
+        try:
+            return cls(**fields | distance)
+        except ValidationError as error:
+            found = error
+    return found
+
+
+MADE, REFUSED = _combinations()
+
+
+@pytest.fixture(autouse=True)
+def _data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv(DATA_ROOT, str(COPY))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def needs_data(task: Task) -> None:
+    if isinstance(task, Planetoid) and not COPY.is_dir():
+        pytest.skip("no copy of the Planetoid data beside the repository")
+
+
+@pytest.mark.parametrize("check", TASK_CHECKS)
+@pytest.mark.parametrize("label", MADE)
+def test_every_task_keeps_the_contract_on_every_topology(label: str, check: str) -> None:
+    needs_data(MADE[label])
+    assert not list(TASK_CHECKS[check](MADE[label]))
+
+
+def test_another_process_draws_the_same_bytes_of_every_task() -> None:
+    check_fresh_process([task for task in MADE.values() if not isinstance(task, Planetoid) or COPY.is_dir()])
+
+
+def test_every_task_and_every_topology_takes_part() -> None:
+    assert {label.split()[0] for label in MADE} == set(TASKS)
+    kinds = {task.topology.kind for task in MADE.values() if hasattr(task, "topology")}
+    assert kinds == set(TOPOLOGIES)
+
+
+@pytest.mark.parametrize("label", REFUSED)
+def test_a_combination_that_cannot_be_made_is_refused_by_naming_the_field(label: str) -> None:
+    error = REFUSED[label].errors()[0]
+    named = str(error["loc"][0]) if error["loc"] else error["msg"].removeprefix("Value error, ").partition(":")[0]
+    assert named in TASKS[label.split()[0]].model_fields

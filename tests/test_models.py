@@ -1,0 +1,172 @@
+"""Layers against PyG's own, and facts about models that can be worked out by hand."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GATConv, GCN2Conv, GCNConv, GINConv, GPSConv, SAGEConv
+from torch_geometric.utils import erdos_renyi_graph, to_undirected
+
+from suite.models import MODELS, build, find, resolve
+from suite.models.convs import CONVS
+from suite.models.encodings import ENCODINGS
+from suite.models.layers import BatchNorm, DataNorm, LayerNorm
+from suite.models.transformer import Attention, Block
+from suite.operators import GraphOperators
+
+DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
+MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
+
+
+def graphs() -> list[tuple[Tensor, int]]:
+    torch.manual_seed(0)
+    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
+
+
+def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
+    """Return PyG's layer with our weights."""
+    if name == "gcn":
+        twin: nn.Module = GCNConv(6, 8)
+        twin.lin.weight, twin.bias = ours.lin.weight, ours.lin.bias
+    elif name == "gcnii":
+        twin = GCN2Conv(6, alpha=0.1, theta=0.5, layer=3)
+        twin.weight1 = nn.Parameter(ours.lin.weight.detach().T)
+    elif name == "sage":
+        twin = SAGEConv(6, 8)
+        twin.lin_l.weight, twin.lin_l.bias, twin.lin_r.weight = ours.lin_neighbour.weight, ours.lin_neighbour.bias, ours.lin_self.weight
+    elif name == "gin":
+        twin = GINConv(ours.mlp)
+    else:
+        twin = GATConv(6, 2, heads=4)
+        twin.lin.weight, twin.bias = ours.lin.weight, ours.bias
+        twin.att_src, twin.att_dst = nn.Parameter(ours.att_source[None]), nn.Parameter(ours.att_target[None])
+    return twin
+
+
+@pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
+@pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gat"])
+def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple[Tensor, int]) -> None:
+    torch.manual_seed(1)
+    edge_index, num_nodes = graph
+    width = 6 if name == "gcnii" else 8
+    ours = CONVS[name](6, width, 2).double()
+    twin = pyg_twin(name, ours).double()
+    x, initial = torch.randn(num_nodes, 6).double().requires_grad_(), torch.randn(num_nodes, 6).double()
+    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), initial)
+    expected = twin(x, initial, edge_index) if name == "gcnii" else twin(x, edge_index)
+    weight = torch.randn_like(out)
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), x) for o in (out, expected))
+    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+
+
+def test_attention_equals_torch_multihead_attention() -> None:
+    torch.manual_seed(2)
+    ours, theirs = Attention(16, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True).double()
+    theirs.in_proj_weight = nn.Parameter(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+    theirs.out_proj.weight, theirs.out_proj.bias = ours.out.weight, ours.out.bias
+    h, batch = torch.randn(9, 16).double(), torch.tensor([0] * 4 + [1] * 5)
+    out = ours(h, GraphOperators(torch.empty(2, 0).long(), 9, torch.float64, batch), None)
+    expected = torch.cat([theirs(g[None], g[None], g[None])[0][0] for g in (h[:4], h[4:])])
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_block_with_a_local_channel_equals_pyg_gps() -> None:
+    torch.manual_seed(3)
+    ours = Block(16, 4, "gcn", "none", 0, 0.0, 0).double()
+    theirs = GPSConv(16, GCNConv(16, 16), heads=4, norm=None).double()
+    theirs.conv.lin.weight, theirs.conv.bias = ours.conv.lin.weight, ours.conv.lin.bias
+    attention = ours.attention
+    theirs.attn.in_proj_weight = nn.Parameter(torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]))
+    theirs.attn.out_proj.weight, theirs.attn.out_proj.bias = attention.out.weight, attention.out.bias
+    theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
+    theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
+    edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
+    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), h, None)
+    torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
+
+
+def test_distance_bias_tells_hops_apart_up_to_its_last_bucket_and_unreachable_nodes_from_far_ones() -> None:
+    attention = Attention(4, 2, buckets=5)
+    attention.bias.data = torch.arange(10.0).view(5, 2)
+    bias = attention._bias(torch.tensor([[[0, 1, 2, 3, 9, -1]] * 6]))
+    assert bias[0, 0, 0, :, 0].tolist() == [0, 2, 4, 6, 6, 8]
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.LayerNorm])
+def test_norm_equals_torch_in_value_and_running_statistics(norm: type[nn.Module]) -> None:
+    torch.manual_seed(4)
+    ours, theirs = {nn.BatchNorm1d: BatchNorm, nn.LayerNorm: LayerNorm}[norm](8), norm(8)
+    for _ in range(3):
+        h = 3 * torch.randn(40, 8) + 1
+        torch.testing.assert_close(ours(h), theirs(h))
+    torch.testing.assert_close(ours.eval()(h), theirs.eval()(h))
+
+
+def test_data_norm_standardises_its_first_batch_and_is_fixed_and_node_wise_afterwards() -> None:
+    norm, h = DataNorm(3), torch.randn(50, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7
+    norm.calibrating = True
+    first = norm(h)
+    norm.calibrating = False
+    torch.testing.assert_close(first.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first.var(0, correction=0), torch.ones(3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(norm(h[:1]), first[:1])
+
+
+def test_gcn_has_as_many_parameters_as_its_formula_says() -> None:
+    model = build(resolve("gcn", {"norm": "none"}), 7, 16, 3, 5)
+    assert sum(p.numel() for p in model.parameters()) == (7 * 16 + 16) + (16 * 16 + 16) * 4 + (16 * 5 + 5)
+
+
+def test_plain_stack_without_encoder_and_decoder_is_pyg_gcn() -> None:
+    torch.manual_seed(5)
+    ours = build(resolve("gcn", {"norm": "none", "encoder": "none", "decoder": "none"}), 7, 16, 2, 3)
+    one, two = GCNConv(7, 16), GCNConv(16, 3)
+    for conv, twin in zip(ours.convs, (one, two), strict=True):
+        twin.lin.weight, twin.bias = conv.lin.weight, conv.lin.bias
+    edge_index, x = erdos_renyi_graph(20, 0.2), torch.randn(20, 7)
+    torch.testing.assert_close(ours(x, edge_index), two(one(x, edge_index).relu(), edge_index))
+
+
+def test_jumping_knowledge_reads_every_layer() -> None:
+    model = build(resolve("gcn_jk"), 7, 16, 3, 5).eval()
+    assert model.decoder.weight.shape == (5, 4 * 16)
+
+
+def test_virtual_node_joins_what_no_edge_joins() -> None:
+    torch.manual_seed(6)
+    plain, virtual = (build(resolve(name, {"norm": "none"}), 4, 16, 2, 3).double() for name in ("gcn", "gcn_virtual_node"))
+    edge_index = to_undirected(torch.tensor([[0, 2], [1, 3]]))  # two separate edges
+    for model, expected in ((plain, False), (virtual, True)):
+        x = torch.randn(4, 4).double().requires_grad_()
+        (gradient,) = torch.autograd.grad(model(x, edge_index)[0].sum(), x)
+        assert bool(gradient[2:].abs().sum() > 0) is expected
+
+
+def test_propagation_alone_forgets_the_length_of_a_row() -> None:
+    model = build(resolve("propagation"), 4, 1, 3, 2)
+    edge_index, x = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.rand(3, 4)
+    torch.testing.assert_close(model(x, edge_index), model(5 * x, edge_index))
+
+
+def test_names_settings_and_mistakes_are_resolved() -> None:
+    assert resolve("gcn_residual") == resolve("gcn", {"skip": "residual"})  # one thing, one key
+    assert resolve("gcn").settings["dropout"] == 0.0
+    with pytest.raises(ValueError, match=r"no model is called 'gcnn'. Did you mean 'gcn'\?"):
+        find("gcnn")
+    with pytest.raises(ValueError, match="no setting 'widht'; it has: conv"):
+        resolve("gcn", {"widht": 3})
+    with pytest.raises(ValueError, match="conv: must be one of .*; got 'gnc'"):
+        build(resolve("gcn", {"conv": "gnc"}), 4, 4, 1, 2)
+
+
+def test_encodings_hold_networkx_distances() -> None:
+    graph = Data(edge_index=to_undirected(torch.tensor([[0, 1, 2], [1, 2, 3]])), num_nodes=5)
+    assert ENCODINGS["hop_distance"](graph)[0].tolist() == [0, 1, 2, 3, -1]
+
+
+def test_every_control_says_which_channel_it_has() -> None:
+    channels = {name: build(resolve(name), 4, 8, 2, 2).global_channel for name in MODELS}
+    assert channels["mlp"] == frozenset() and channels["propagation"] == frozenset()
+    assert channels["set_transformer"] == {"attention"}
+    assert "virtual_node" in channels["gcn_virtual_node"]

@@ -1,0 +1,406 @@
+"""The report of made-up studies: bytes, bookmarks, fonts, references, and that its sentences follow the data."""
+
+import json
+import logging
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up_study import HOSTILE, MODELS, MadeUpStudy, add_depth_study, hop_study
+
+from reports import build_report, report_on
+from reports.blocks import clean, fixed, listing, short
+from reports.drawing import draw_all
+from reports.figures import Drawing, outcome_map
+from reports.published import CARDS, quoted_depths
+from reports.sentences import summary
+from reports.style import FAMILY, looks, spread
+from suite.analysis import Analysis, analyse, load_results
+from suite.store import Store
+
+ROOT = Path(__file__).parents[1]
+FAILURE = "RuntimeError: made-up failure #1 of $x$"
+
+
+def needs(tool: str) -> Any:
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"needs {tool} of poppler-utils to look into a PDF")
+
+
+def run(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def words_of(pdf: Path) -> str:
+    """The text of a PDF with every run of white space as one space."""
+    return " ".join(run("pdftotext", pdf, "-").split())
+
+
+def analysed(study: MadeUpStudy, folder: Path) -> Analysis:
+    return analyse(load_results(study.write(folder), study.store))
+
+
+def dirty_study() -> MadeUpStudy:
+    """One of everything that may go wrong: hostile names, failed, missing, diverged cells, NaN measures."""
+    study = hop_study(models=("gcn", "gcn_residual", "gps", "set_transformer", "mlp"), hops=(3, 5, 12), depths=("hops",))
+    rng = random.Random(0)
+    for cell in study.cells:
+        if cell["model"] == "gcn_residual":
+            cell["title"] = HOSTILE
+        if cell["seed"] == 0 and cell["hops"] == 3:
+            study.lose(cell)
+            study.fail(cell, FAILURE)
+        elif cell["seed"] == 1 and cell["hops"] == 5:
+            study.lose(cell)
+            study.finish(cell, None, status="diverged")
+        elif cell["model"] == "gps" and cell["hops"] == 12:
+            study.lose(cell)
+        elif cell["seed"] == 2:
+            study.measure(cell, rng, nan=True)
+    task = study.task("NeighborsMatch (published)", "tree", 3, "datasets.published:PublishedNeighborsMatch")
+    study.certify(task, "content-addressed", ("content-addressed",), passed=False)
+    for seed in range(5):
+        study.finish(study.cell(task, "gcn", seed, 4, "hops+1", "reproduction", 1 / 8), 0.9, 1.0)
+    add_depth_study(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a built report with one of everything."""
+    study, folder = dirty_study(), tmp_path_factory.mktemp("dirty") / "made_up"
+    return report_on(study.write(folder), study.store).parent
+
+
+@pytest.fixture(scope="module")
+def content(dirty: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((dirty / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+@needs("pdffonts")
+def test_every_font_is_embedded(dirty: Path) -> None:
+    lines = run("pdffonts", dirty / "report.pdf").splitlines()[2:]
+    assert lines
+    embedded = [line.split()[-5] for line in lines]  # name, type, encoding, emb, sub, uni, object ID (two words)
+    assert set(embedded) == {"yes"}, "\n".join(lines)
+
+
+@needs("pdftohtml")
+def test_bookmarks_are_the_headings(dirty: Path, content: dict[str, Any]) -> None:
+    tree = ElementTree.fromstring(run("pdftohtml", "-xml", "-i", "-stdout", dirty / "report.pdf"))
+    bookmarks = [re.sub(r"^([A-Z\d]+(\.\d+)*) ", "", item.text or "") for item in tree.iter("item")]
+    headings = [block["title"] for block in content["blocks"] if block["kind"] == "heading"]
+    assert bookmarks == headings
+
+
+@needs("pdftotext")
+def test_a_hostile_name_stands_in_the_pdf_as_it_was_typed(dirty: Path) -> None:
+    assert HOSTILE in words_of(dirty / "report.pdf")
+
+
+@needs("pdftotext")
+def test_cells_without_a_result_are_named_with_their_reason(dirty: Path, content: dict[str, Any]) -> None:
+    words = words_of(dirty / "report.pdf")
+    assert "made-up failure #1 of $x$" in words
+    assert "5 diverged, 5 failed, 5 missing" in words
+    assert sorted(row["status"] for row in content["data"]["unfinished"]) == ["diverged"] * 5 + ["failed"] * 5 + ["missing"] * 5
+
+
+@needs("pdfinfo")
+def test_the_pdf_is_tagged_dated_by_the_data_and_of_sane_length(dirty: Path) -> None:
+    lines = run("pdfinfo", "-isodates", dirty / "report.pdf").splitlines()
+    about = dict(re.split(r":\s+", line, maxsplit=1) for line in lines if ": " in line)
+    assert about["Tagged"] == "yes"
+    assert about["CreationDate"].startswith("2026-01-31")
+    assert int(about["Pages"]) <= 25
+
+
+def test_the_same_records_give_the_same_bytes_in_another_place_and_process(dirty: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from itertools import pairwise
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_report import dirty_study, report_on
+study = dirty_study()
+report_on(study.write(Path(sys.argv[1])), study.store)
+"""
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": str(ROOT)}
+    other = tmp_path / "elsewhere"
+    subprocess.run([sys.executable, "-c", program, other], cwd=ROOT, env=environment, check=True)
+    names = sorted(path.relative_to(dirty).as_posix() for path in dirty.rglob("*.*"))
+    assert names == sorted(path.relative_to(other).as_posix() for path in other.rglob("*.*"))
+    assert [name for name in names if (dirty / name).read_bytes() != (other / name).read_bytes()] == []
+
+
+def test_every_figure_and_table_is_named_in_the_text_but_the_data_sheets(content: dict[str, Any]) -> None:
+    blocks = content["blocks"]
+    named = {part["ref"] for block in blocks if block["kind"] == "text" for part in block["parts"] if isinstance(part, dict)}
+    there = {block["name"] for block in blocks if block["kind"] in ("figure", "table")}
+    assert named <= there
+    assert {name.rpartition("-")[0] for name in there - named} <= {"tab", "tab-sheet"}  # of methods, provenance, appendix
+    assert not [name for name in there - named if name.startswith("fig-")]
+
+
+def test_figures_are_text_and_have_words_for_who_cannot_see_them(dirty: Path, content: dict[str, Any]) -> None:
+    figures = [block for block in content["blocks"] if block["kind"] == "figure"]
+    assert {block["file"] for block in figures} == {f"figures/{path.name}" for path in (dirty / "figures").iterdir()}
+    for block in figures:
+        assert block["alt"]
+        assert "<text" in (dirty / block["file"]).read_text(encoding="utf-8")
+
+
+@needs("pdftotext")
+def test_the_template_adds_no_number_but_the_page(dirty: Path, tmp_path: Path) -> None:
+    from reports.typeset import compile_pdf
+
+    content = json.loads((dirty / "report.json").read_text(encoding="utf-8"))
+    bare = {"title": "t", "subtitle": "s", "description": "d", "header": "h", "run": "r", "stamp": "v"}
+    tile = {"kind": "tiles", "tiles": [{"value": "v", "label": "l"}]}
+    blocks = [{"kind": "text", "parts": ["words"]}, {"kind": "bullets", "items": ["one"]}, tile]
+    (tmp_path / "report.json").write_text(json.dumps(content | bare | {"blocks": blocks}), encoding="utf-8")
+    (tmp_path / "bare.pdf").write_bytes(compile_pdf(tmp_path, dated=True))
+    assert re.findall(r"\d+", words_of(tmp_path / "bare.pdf")) == ["1", "1"]  # page 1 / 1
+
+
+def test_numbers_of_the_figures_are_in_the_json(dirty: Path, content: dict[str, Any]) -> None:
+    drawn = {path.stem for path in (dirty / "figures").iterdir()}
+    assert set(content["data"]["figures"]) == drawn
+    rates = {(row["series"], row["hops"]): row["rate"] for row in content["data"]["conditions"] if row["part"] == "hops"}
+    for panel in content["data"]["figures"]["hops_1"]["panels"]:
+        for line in panel["lines"]:
+            assert line["rate"] == [rates[panel["model"], hops] for hops in line["hops"]]
+
+
+def test_a_second_build_draws_nothing_and_new_data_draws_one(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "mlp"), hops=(3, 5), depths=("hops",))
+    names = {m: MODELS[m][0] for m in ("gcn", "mlp")}
+    look = looks([(names["gcn"], "MPNN"), (names["mlp"], "Control")])
+    drawings = outcome_map.drawings(analysed(study, tmp_path), look)
+    assert (draw_all(drawings, tmp_path / "figures"), draw_all(drawings, tmp_path / "figures")) == (len(drawings), 0)
+    study.finish(study.cells[0], 0.2)
+    (tmp_path / "figures" / "stale.svg").write_text("<svg/>")
+    changed = outcome_map.drawings(analysed(study, tmp_path), look)
+    assert draw_all(changed, tmp_path / "figures") == 1
+    assert not (tmp_path / "figures" / "stale.svg").exists()
+
+
+@needs("pdftotext")
+def test_a_study_without_a_finished_cell_says_so_and_why_cora_is_missing(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "mlp"), hops=(3,))
+    add_depth_study(study)
+    for cell in study.cells:
+        study.lose(cell)
+        if cell["section"] == "depth":
+            study.fail(cell, "Cora is neither on this machine nor to be had from the network")
+    study.store.certificates.clear()
+    words = words_of(report_on(study.write(tmp_path), study.store))
+    assert "No cell of this study has finished" in words
+    assert "Cora is neither on this machine nor to be had from the network" in words
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_one_model_one_task_one_distance_one_seed_is_enough(tmp_path: Path, measured: bool) -> None:
+    study = hop_study(models=("gcn",), hops=(4,), seeds=1, depths=("hops",))
+    if not measured:
+        study.store.measured.clear()
+    pdf = report_on(study.write(tmp_path), study.store)
+    assert pdf.read_bytes().startswith(b"%PDF")
+    drawn = {path.stem.rpartition("_")[0] for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {"outcome_map", "hops"} | ({"smoothing", "influence", "shells", "plane"} if measured else set())
+
+
+def test_a_report_is_built_from_a_store_on_disk(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn",), hops=(3,), seeds=2, depths=("hops",))
+    study.fail(study.cells[1], FAILURE)
+    study.lose(study.cells[1])
+    study.commit(Store(tmp_path / "store"))
+    pdf = build_report(study.write(tmp_path / "made_up"), tmp_path / "store")
+    report = pdf.read_bytes()
+    assert report == report_on(study.write(tmp_path / "again"), study.store).read_bytes()
+    assert "1 of 2 planned cells finished (1 failed)" in (tmp_path / "made_up" / "report.json").read_text(encoding="utf-8")
+
+
+def test_a_letter_that_no_font_has_costs_the_standard_and_not_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = hop_study(models=("gcn",), hops=(3,), seeds=1, depths=("hops",))
+    for cell in study.cells:
+        cell["title"] = "model \U0001f9ea with a control\x07character"
+    with caplog.at_level(logging.WARNING):
+        pdf = report_on(study.write(tmp_path), study.store)
+    assert pdf.exists()
+    assert "no font has" in caplog.text
+
+
+def test_a_regression_task_is_shown_by_skill_and_not_by_its_error(tmp_path: Path) -> None:
+    study = hop_study(models=("gps",), hops=(3,), depths=("hops",))
+    for cell in study.cells:
+        cell |= {"loss": "mse", "chance": 1.0}
+        for split in ("train", "validation", "test"):
+            study.store.records[cell["key"]]["metrics"][split] = {"loss": 0.03, "score": 0.03, "skill": 0.97}
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [b for b in content["blocks"] if b["kind"] == "table" and b["name"] == "tab-hops-1-1"]
+    assert "test skill (1 − squared error / chance)" in table["caption"]
+    assert [cell["text"] for cell in table["rows"][0]] == ["GPS", "0.97"]
+    assert content["data"]["figures"]["hops_1"]["chance"]["level"] == [0.0]
+
+
+# what the sentences say
+
+
+def test_five_of_five_is_a_success_and_four_of_four_too_few(tmp_path: Path) -> None:
+    for seeds, expected in ((5, "1 succeed, 0 fail and 0 are mixed"), (4, "1 have too few finished seeds")):
+        study = hop_study(models=("gps",), hops=(3,), seeds=seeds, depths=("hops",))
+        assert expected in summary(analysed(study, tmp_path / str(seeds)))[0]
+
+
+def depth_study(test: dict[int, float], train: dict[int, float]) -> MadeUpStudy:
+    study = MadeUpStudy()
+    task = study.task("Cora", None, None, "made.up:Planetoid", name="Cora")
+    for layers in test:
+        for seed in range(5):
+            noise = 0.001 * (seed - 2)
+            cell = study.cell(task, "gcn", seed, layers, layers, "depth", 1 / 7)
+            study.finish(cell, test[layers] + noise, train[layers] + noise)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("test", "train", "said"),
+    [
+        ({2: 0.81, 8: 0.3}, {2: 0.99, 8: 0.4}, "does not even fit its training nodes"),
+        ({2: 0.81, 8: 0.6}, {2: 0.99, 8: 0.99}, "not a failure to fit"),
+        ({2: 0.81, 8: 0.6}, {2: 0.99, 8: 0.9}, "not decided by these seeds"),
+        ({2: 0.81, 8: 0.81}, {2: 0.99, 8: 0.99}, "not clearly worse"),
+        ({2: 0.81, 8: 0.85}, {2: 0.99, 8: 0.99}, "it is better than at 2"),
+        ({8: 0.81}, {8: 0.99}, "one depth only"),
+    ],
+)
+def test_the_depth_study_says_what_the_data_say(
+    tmp_path: Path, test: dict[int, float], train: dict[int, float], said: str
+) -> None:
+    study = depth_study(test, train)
+    assert said in " ".join(summary(analysed(study, tmp_path)))
+
+
+def test_quoted_figures_are_marked_as_not_ours_and_compared_with_our_intervals(tmp_path: Path) -> None:
+    study = depth_study({2: 0.815, 4: 0.7}, {2: 0.99, 4: 0.99})
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [b for b in content["blocks"] if b["kind"] == "table" and b["name"].startswith("tab-quoted")]
+    assert table["caption"].startswith("As quoted, not ours")
+    verdicts = {(row[0]["text"], row[1]["text"]): row[4]["text"] for row in table["rows"]}
+    assert verdicts["GCN", "2"] == "inside our interval"
+    assert verdicts["GCN", "4"] == "outside our interval"
+    assert verdicts["GCN", "8"] == "not compared"
+    assert [quote["value"] for quote in quoted_depths({"params": {"name": "CiteSeer"}})] == []
+
+
+def test_success_on_a_content_addressed_task_is_not_called_use_of_structure(tmp_path: Path) -> None:
+    study = hop_study(models=("gps", "set_transformer"), hops=(3, 5), depths=("hops",))
+    words = " ".join(summary(analysed(study, tmp_path / "flagged")))
+    assert "not use of structure" in words
+    for task in study.tasks.values():
+        study.certify(task, "certified")
+    assert "not use of structure" not in " ".join(summary(analysed(study, tmp_path / "certified")))
+
+
+def test_nothing_is_said_of_the_two_failures_where_all_conditions_end_alike(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn",), hops=(3,), depths=("hops",))
+    words = " ".join(summary(analysed(study, tmp_path)))
+    assert "cannot be said from this grid" in words
+    assert "goes with failing" not in words.replace("over-smoothing goes with failing cannot", "")
+
+
+def test_a_published_task_stands_before_the_one_that_repairs_it(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn",), hops=(3,), depths=("hops",), tasks=(("transfer", "barbell"), ("transfer", "ring")))
+    task = study.task("ring transfer (published)", "ring", 3, "datasets.published:PublishedRingTransfer", family="ring")
+    study.certify(task, "memorisable", ("content-addressed", "memorisable"), passed=False)
+    study.cell(task, "gcn", 0, 3, section="reproduction")
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [b for b in content["blocks"] if b["kind"] == "table" and b["name"] == "tab-certificates"]
+    shown = [(row[0]["text"], row[2]["text"]) for row in table["rows"]]
+    assert [name for name, _ in shown] == ["transfer · barbell", "ring transfer (published) · ring", "transfer · ring"]
+    assert shown[1][1] == "memorisable, content-addressed"
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(1.0, "agrees"), (0.5, "differs")])
+def test_a_card_compares_the_published_split_with_our_interval(tmp_path: Path, ours: float, verdict: str) -> None:
+    study = MadeUpStudy()
+    task = study.task("NeighborsMatch (published)", "tree", 3, "datasets.published:PublishedNeighborsMatch")
+    for seed in range(5):
+        study.finish(
+            study.cell(task, "gcn(norm=layer)", seed, 4, "hops+1", "reproduction", 1 / 8, ("GCN", "MPNN", [])), 0.3, ours
+        )
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [b for b in content["blocks"] if b["kind"] == "table" and b["name"] == "tab-cards"]
+    assert [cell["text"] for cell in table["rows"][0]][-1] == verdict
+
+
+def test_cards_are_unique_and_accuracies() -> None:
+    assert len({(card.task, card.model, card.hops, card.split) for card in CARDS}) == len(CARDS)
+    assert all(0 < card.value <= 1 for card in CARDS)
+
+
+# small parts
+
+
+def test_no_two_models_of_a_report_look_alike() -> None:
+    families = [(f"{family} {i}", family) for family in [*FAMILY, "A stranger's", "Another's"] for i in range(8)]
+    found = looks(families)
+    assert len({(look["color"], look["marker"]) for look in found.values()}) == len(families)
+
+
+def test_family_colours_stand_out_against_white() -> None:
+    for color in FAMILY.values():
+        red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        assert 1.05 / (luminance + 0.05) >= 3  # WCAG 2.1, 1.4.11
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_spread_labels_keep_their_order_and_distance(wanted: list[float]) -> None:
+    found = spread(wanted, 0.05, 0, 1)
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    assert all(found[b] - found[a] >= 0.05 - 1e-3 for a, b in pairwise(order))
+    assert all(0 <= place <= 1 for place in found)
+
+
+def test_numbers_are_written_for_readers() -> None:
+    assert fixed(-0.001) == "0.00"
+    assert fixed(-1.5, 1) == "−1.5"
+    assert fixed(None) == fixed(float("nan")) == "–"
+    assert short(0.00012) == "1.2·10⁻⁴"
+    assert short(1949.6) == "1,950"
+    assert listing(["a"]) == "a"
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    assert listing(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_text_is_cleaned_of_what_cannot_be_printed_and_of_nothing_else() -> None:
+    assert clean({"a\x00": ["b\nc\ud800", float("nan"), HOSTILE]}) == {"a?": ["b c?", None, HOSTILE]}
+
+
+def test_reports_need_no_torch_and_no_datasets() -> None:
+    program = "import sys, reports; print({'torch', 'datasets', 'matplotlib.pyplot'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_drawing_depends_on_its_data_alone() -> None:
+    from reports.drawing import digest
+
+    base = Drawing("x", {"a": 1}, outcome_map.draw, "caption", "alt", "hops")
+    assert digest(base) == digest(Drawing("x", {"a": 1}, outcome_map.draw, "other words", "alt", "hops"))
+    assert digest(base) != digest(Drawing("x", {"a": 2}, outcome_map.draw, "caption", "alt", "hops"))

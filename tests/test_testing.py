@@ -1,0 +1,404 @@
+"""The contract kit finds what is planted, and says what to change."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import LayerNorm as GraphLayerNorm
+from torch_geometric.utils import to_undirected
+
+from suite.models import resolve
+from suite.models.base import Model
+from suite.models.layers import BatchNorm, Linear
+from suite.operators import GraphOperators, Operators
+from suite.rng import stream
+from suite.task import Block, Loss, Task
+from suite.testing import MODEL_CHECKS, TASK_CHECKS, ContractError, check_fresh_process, check_model, check_task
+
+
+def ring(num_nodes: int) -> Tensor:
+    node = torch.arange(num_nodes)
+    return to_undirected(torch.stack([node, node.roll(-1)]))
+
+
+class Good(Task):
+    """Transfer by content on a ring, one graph at a time."""
+
+    hops: int = 4
+    num_classes: int = 3
+
+    @property
+    def token_channels(self) -> slice:
+        return slice(0, self.num_classes)
+
+    def sample(self, rng: torch.Generator) -> Data:
+        classes = torch.randint(self.num_classes, (2 * self.hops,), generator=rng)
+        x = F.pad(F.one_hot(classes, self.num_classes).float(), (0, 1))
+        x[0] = 0
+        x[self.hops, -1] = 1
+        readout, source = torch.tensor([0]), torch.tensor([self.hops])
+        return Data(x=x, edge_index=ring(2 * self.hops), y=classes[source], readout_index=readout, source_index=source)
+
+
+class FromGlobalTorch(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        return super().sample(torch.Generator().manual_seed(int(torch.randint(10**6, ()))))
+
+
+class FromGlobalNumpy(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        return super().sample(torch.Generator().manual_seed(int(np.random.randint(10**6))))
+
+
+class FromGlobalRandom(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        return super().sample(torch.Generator().manual_seed(random.randrange(10**6)))
+
+
+class ReadsGlobalSeed(Good):
+    """Leaves the global state as it is, and still depends on it."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x[1, 0] = torch.initial_seed() % 1000
+        return graph
+
+    @property
+    def token_channels(self) -> slice:
+        return slice(1, 1)
+
+
+class SaltedHash(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x[0, -1] = hash("read-out") % 7
+        return graph
+
+
+class OneHopNearer(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.source_index = torch.tensor([self.hops - 1])
+        return graph
+
+
+class NoSource(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        del graph.source_index
+        return graph
+
+
+class TwoSplitsOfOneSeed(Good):
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+        return super().draw(num_graphs, stream("always the same"))
+
+
+class FiveInputs(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(torch.Generator().manual_seed(int(torch.randint(5, (), generator=rng))))
+        return graph
+
+
+class OneAnswer(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.y = torch.zeros(1, dtype=torch.long)
+        return graph
+
+
+class AnotherOrder(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        order = torch.randperm(8, generator=rng)
+        place = order.argsort()
+        graph.x, graph.edge_index = graph.x[order], place[graph.edge_index]
+        graph.readout_index, graph.source_index = place[graph.readout_index], place[graph.source_index]
+        return graph
+
+
+class CarriesDistances(AnotherOrder):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.hop_distance = torch.arange(8)
+        return graph
+
+
+class OneWay(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.edge_index = graph.edge_index[:, graph.edge_index[0] < graph.edge_index[1]]
+        return graph
+
+
+class OneWayOnPurpose(OneWay):
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"directed"})
+
+
+class Doubles(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x = graph.x.double()
+        return graph
+
+
+class TooManyClasses(Good):
+    @property
+    def out_channels(self) -> int:
+        return self.num_classes - 1
+
+
+class FloatClasses(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.y = graph.y.float()
+        return graph
+
+
+class UnevenTargets(Good):
+    loss: ClassVar[Loss] = "mse"
+    num_classes: int = 1
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x[:, -1] = torch.rand(8, generator=rng)
+        graph.y = graph.x[4:5, -1:].repeat(1, 2)
+        return graph
+
+
+class ManyHot(Good):
+    @property
+    def token_channels(self) -> slice:
+        return slice(0, self.num_classes + 1)
+
+
+class Forgetful(Good):
+    def config(self) -> dict[str, Any]:
+        return {}
+
+
+class OddTwin(Good):
+    def answer_twin(self) -> Task:
+        return Good(num_classes=5)
+
+
+class Raises(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        raise KeyError("my own mistake")
+
+
+FAULTS: list[tuple[Task, str, str]] = [
+    (FromGlobalTorch(), "randomness", "global random state of torch"),
+    (FromGlobalNumpy(), "randomness", "global random state of numpy"),
+    (FromGlobalRandom(), "randomness", "global random state of random"),
+    (ReadsGlobalSeed(), "randomness", "depends on the global random state"),
+    (OneHopNearer(), "structure", "the source is 3 hops from the read-out node by BFS, the task says 4"),
+    (NoSource(), "structure", "no source_index"),
+    (OneWay(), "structure", "name 'directed' in the task's property `irregular`"),
+    (CarriesDistances(), "shapes", "Data carries 'hop_distance'"),
+    (Doubles(), "shapes", "float64"),
+    (TooManyClasses(), "shapes", "classes must lie in 0 ... 1 (out_channels); found 2"),
+    (FloatClasses(), "shapes", "classes; is (1,), torch.float32"),
+    (UnevenTargets(), "shapes", "float32 with 1 targets a row; is torch.float32, (1, 2)"),
+    (ManyHot(), "tokens", "one-hot"),
+    (TwoSplitsOfOneSeed(), "splits", "validation and test draw the same samples"),
+    (FiveInputs(), "variety", "5 distinct inputs among 512"),
+    (OneAnswer(), "variety", "all 512 answers are the same"),
+    (AnotherOrder(), "node order", "one graph, in different node orders"),
+    (Forgetful(hops=5), "fields", "another task"),
+    (OddTwin(), "twins", "answer_twin() asks another kind of question"),
+]
+
+
+@pytest.mark.parametrize("check", TASK_CHECKS)
+@pytest.mark.parametrize("task", [Good(), OneWayOnPurpose()], ids=["good", "directed on purpose"])
+def test_a_good_task_passes_every_check(task: Task, check: str) -> None:
+    assert not list(TASK_CHECKS[check](task))
+
+
+@pytest.mark.parametrize(("task", "check", "said"), FAULTS, ids=[f"{type(f[0]).__name__}-{f[1]}" for f in FAULTS])
+def test_a_planted_fault_is_found_and_named(task: Task, check: str, said: str) -> None:
+    found = list(TASK_CHECKS[check](task))
+    assert any(said in fault for fault in found), found
+
+
+def test_a_salted_hash_shows_in_another_process_only() -> None:
+    assert not list(TASK_CHECKS["randomness"](SaltedHash()))
+    with pytest.raises(ContractError, match=r"SaltedHash.*draws other samples in another process") as error:
+        check_fresh_process([Good(), SaltedHash()])
+    assert "Good" not in str(error.value)
+
+
+def test_all_faults_are_listed_with_what_was_raised() -> None:
+    with pytest.raises(ContractError) as error:
+        check_task(Raises())
+    lines = str(error.value).splitlines()
+    assert lines[0] == "Raises breaks its contract:"
+    assert "  shapes: raised KeyError: 'my own mistake'" in lines
+    assert len(lines) > 3
+
+
+def test_a_task_that_another_process_cannot_make_is_said_to_be_so() -> None:
+    class Local(Good):
+        pass
+
+    with pytest.raises(ContractError, match="define it in a module or a file"):
+        check_fresh_process([Local()])
+
+
+# models
+
+
+class Plain(Model):
+    """Mean over in-edges and the node itself, num_layers times."""
+
+    operator, reach = "mean", None
+
+    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+        super().__init__()
+        self.reach = num_layers
+        self.first, self.last = Linear(in_channels, hidden_channels), Linear(hidden_channels, out_channels)
+        self.layers = nn.ModuleList(Linear(hidden_channels, hidden_channels) for _ in range(num_layers))
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        hidden = [self.first(x).tanh()]
+        for index, layer in enumerate(self.layers):
+            hidden.append(self.block(layer, hidden[-1], op.layer(index)))
+        return hidden
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return layer(h + op.mean(h)).tanh()
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return self.last(hidden[-1])
+
+
+class ByPlace(Plain):
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return super().block(layer, h + torch.arange(len(h))[:, None] / 10, op)
+
+
+class SecretNorm(Plain):
+    """PyG's LayerNorm in its default mode: over all nodes of the batch it is given."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.norm = GraphLayerNorm(sizes[1])
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return super().block(layer, self.norm(h), op)
+
+
+class SecretBatchNorm(Plain):
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.norm = BatchNorm(sizes[1])
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return super().block(layer, self.norm(h), op)
+
+
+class DeclaredBatchNorm(SecretBatchNorm):
+    global_channel = frozenset({"norm(train)"})
+
+
+class TwoHopsALayer(Plain):
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return super().block(layer, op.mean(h), op)
+
+
+class NeverLooks(Plain):
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return layer(h).tanh()
+
+
+class SecretPool(Plain):
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return self.last(hidden[-1] + hidden[0].mean(0))
+
+
+class Idle(Plain):
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.unused = Linear(3, 3)
+
+
+class TwoWays(Plain):
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> Tensor:
+        return 2 * super().forward(x, edge_index, batch, **needs)
+
+
+class OneStateShort(Plain):
+    def encode(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> list[Tensor]:
+        return self.states(x, GraphOperators(edge_index, len(x), x.dtype, batch))[1:]
+
+
+class OutsideTheState(Plain):
+    """A random constant that no buffer keeps."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.scale = float(torch.rand(()))
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return self.scale * super().decode(hidden)
+
+
+class NoisyInEval(Plain):
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return self.last(F.dropout(hidden[-1], 0.5))
+
+
+class UnknownNeeds(Plain):
+    needs = frozenset({"horoscope"})
+
+
+class SaysNothing(nn.Module):
+    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+        super().__init__()
+        self.lin = nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.lin(x)
+
+
+MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
+    (ByPlace, "equivariance", "renumbering"),
+    (SecretNorm, "batching", "in eval mode the other graphs"),
+    (SecretBatchNorm, "batching", "declare 'norm(train)'"),
+    (TwoHopsALayer, "reach", "declares reach 3, yet outputs depend on nodes up to 6 hops away"),
+    (NeverLooks, "reach", "declares reach 3, yet outputs depend on nodes up to 0 hops away"),
+    (SecretPool, "reach", "declares reach 3, yet"),
+    (Idle, "gradients", "unused.weight is not used"),
+    (TwoWays, "hidden states", "is not forward"),
+    (OneStateShort, "hidden states", "num_layers + 1 = 4 states; gives 3"),
+    (OutsideTheState, "saving", "keep every number in parameters or buffers"),
+    (NoisyInEval, "determinism", "random numbers are drawn"),
+    (UnknownNeeds, "declarations", "'horoscope', which is no encoding"),
+    (SaysNothing, "declarations", "declares no `global_channel`"),
+]
+
+
+@pytest.mark.parametrize("model", ["Plain", "DeclaredBatchNorm"])
+def test_a_good_model_passes(model: str) -> None:
+    check_model(f"test_testing:{model}")
+
+
+@pytest.mark.parametrize(("cls", "check", "said"), MODEL_FAULTS, ids=[f"{f[0].__name__}-{f[1]}" for f in MODEL_FAULTS])
+def test_a_planted_fault_of_a_model_is_found_and_named(cls: type[nn.Module], check: str, said: str) -> None:
+    found = list(MODEL_CHECKS[check](resolve(f"test_testing:{cls.__name__}")))
+    assert any(said in fault for fault in found), found
+
+
+def test_a_models_faults_are_listed_under_its_name() -> None:
+    with pytest.raises(ContractError, match=r"^test_testing:Idle breaks its contract:\n  gradients: parameter unused\.weight"):
+        check_model("test_testing:Idle")

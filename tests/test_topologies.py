@@ -1,0 +1,204 @@
+"""Facts about the synthetic families: graphs by their names in NetworkX, sizes by formula, distances by its BFS."""
+
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Data
+from torch_geometric.utils import contains_self_loops, is_undirected, to_dense_adj, to_networkx
+
+from datasets import TOPOLOGIES
+from datasets.barbell import Barbell
+from datasets.clique import Clique
+from datasets.clique_path import CliquePath
+from datasets.crossed_ring import CrossedRing
+from datasets.network import Network
+from datasets.ring import Ring
+from datasets.topologies import read_topology, write_topology
+from datasets.tree import Tree
+from suite.cell import TaskRef
+from suite.task import Topology
+
+FAMILIES = [
+    Ring(),
+    CrossedRing(),
+    CliquePath(clique_size=4),
+    CliquePath(clique_size=2, extra=3),
+    Tree(),
+    Tree(arity=3, extra=1),
+    Barbell(clique_size=5),
+    Barbell(clique_size=5, bridges=4),
+]
+STAR = """
+import torch
+from typing import Literal
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+from suite.task import Topology
+
+class Star(Topology):
+    kind: Literal["star"] = "star"
+    leaves: int = 4
+
+    def build(self, hops):
+        leaf = torch.arange(1, self.leaves + 1)
+        edge_index = to_undirected(torch.stack([torch.zeros_like(leaf), leaf]))
+        return Data(edge_index=edge_index, num_nodes=self.leaves + 1, readout_index=leaf[:1] * 0, source_index=leaf[:1])
+"""
+
+
+def graph_of(topology: Topology, hops: int) -> nx.Graph:
+    return to_networkx(topology.build(hops), to_undirected=True)
+
+
+def operator(graph: Data) -> torch.Tensor:
+    """D^-1/2 (A + I) D^-1/2 in float64."""
+    a = to_dense_adj(graph.edge_index, max_num_nodes=graph.num_nodes)[0].double() + torch.eye(graph.num_nodes)
+    return a / (a.sum(0)[:, None] * a.sum(0)).sqrt()
+
+
+def share(topology: Topology, hops: int) -> float:
+    graph = topology.build(hops)
+    power = torch.linalg.matrix_power(operator(graph), hops)
+    return float(power[graph.readout_index, graph.source_index])
+
+
+@pytest.mark.parametrize("hops", [3, 4, 7])
+@pytest.mark.parametrize("size", [2, 5])
+def test_each_family_is_the_graph_of_that_name(hops: int, size: int) -> None:
+    assert nx.is_isomorphic(graph_of(Ring(), hops), nx.cycle_graph(2 * hops))
+    assert nx.is_isomorphic(graph_of(CliquePath(clique_size=size, extra=1), hops), nx.lollipop_graph(size, hops))
+    assert nx.is_isomorphic(graph_of(Barbell(clique_size=size + 1), hops), nx.barbell_graph(size + 1, hops - 3))
+    assert nx.is_isomorphic(graph_of(Clique(clique_size=size), 1), nx.complete_graph(2 * size))
+    if size ** (hops + 1) < 1000:
+        assert nx.is_isomorphic(graph_of(Tree(arity=size, extra=1), hops), nx.balanced_tree(size, hops + 1))
+
+
+@pytest.mark.parametrize("hops", [2, 3, 4, 9])
+def test_crossed_ring_has_the_edges_of_its_definition(hops: int) -> None:
+    n = 2 * hops
+    defined = nx.cycle_graph(n)
+    defined.add_edges_from((i, n - 1 - i) for i in range(n // 2))
+    defined.add_edges_from((i, n + 1 - i) for i in range(2, n // 2))
+    assert nx.utils.edges_equal(graph_of(CrossedRing(), hops).edges, defined.edges)
+    assert defined.number_of_edges() == 2 * n - 4
+
+
+@pytest.mark.parametrize("topology", FAMILIES, ids=repr)
+@given(hops=st.integers(3, 8))
+@settings(max_examples=6, deadline=None)
+def test_source_is_hops_away_and_the_graph_simple(topology: Topology, hops: int) -> None:
+    graph = topology.graph(hops)
+    network = to_networkx(graph, to_undirected=True)
+    assert nx.shortest_path_length(network, int(graph.readout_index), int(graph.source_index)) == hops
+    assert nx.is_connected(network)
+    assert is_undirected(graph.edge_index)
+    assert not contains_self_loops(graph.edge_index)
+    assert graph.edge_index.size(1) == 2 * network.number_of_edges()
+    assert torch.equal(graph.edge_index, topology.build(hops).edge_index)
+
+
+@pytest.mark.parametrize("bridges", [1, 2, 3])
+def test_barbell_is_cut_by_its_bridges(bridges: int) -> None:
+    size, inner = 5, 2
+    topology = Barbell(clique_size=size, bridges=bridges)
+    graph = graph_of(topology, inner + 3)
+    assert graph.number_of_nodes() == 2 * size + bridges * inner
+    assert graph.number_of_edges() == size * (size - 1) + bridges * (inner + 1)
+    data = topology.build(inner + 3)
+    assert nx.edge_connectivity(graph, int(data.readout_index), int(data.source_index)) == bridges
+    cliques = [set(range(size)), set(range(graph.number_of_nodes() - size, graph.number_of_nodes()))]
+    assert all(graph.subgraph(c).size() == size * (size - 1) // 2 for c in cliques)
+
+
+@pytest.mark.parametrize(
+    ("topology", "degree"),
+    [(CliquePath(), 1), (CliquePath(extra=1), 2), (Tree(arity=3), 1), (Tree(arity=3, extra=1), 4), (CrossedRing(), 2)],
+    ids=repr,
+)
+def test_what_goes_on_behind_the_source_gives_it_an_ordinary_degree(topology: Topology, degree: int) -> None:
+    data = topology.build(4)
+    assert to_networkx(data, to_undirected=True).degree[int(data.source_index)] == degree
+
+
+@pytest.mark.parametrize("hops", [3, 5, 8])
+def test_share_of_the_source_has_its_closed_form(hops: int) -> None:
+    k, w, b = 6, 2, hops - 3
+    assert share(Ring(), hops) == pytest.approx(2 / 3**hops, rel=1e-9)
+    tied = CliquePath(clique_size=hops - 1)
+    assert share(tied, hops) == pytest.approx(1 / (hops * (2 * (hops - 1)) ** 0.5 * 3 ** (hops - 2)), rel=1e-9)
+    barbell = Barbell(clique_size=k, bridges=w)
+    assert share(barbell, hops) == pytest.approx(w / (k * (k + 1) ** 2 * 3**b), rel=1e-9)
+    assert share(Tree(), hops) == pytest.approx(4.0 ** -(hops - 2) / 96**0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("topology", "hops", "allowed"),
+    [
+        (Ring(), 1, ">= 2 on a ring, got 1"),
+        (Ring(), 0, ">= 2 on a ring, got 0"),
+        (CliquePath(), 1, ">= 2 on a clique_path, got 1"),
+        (Barbell(), 2, ">= 3 on a barbell, got 2"),
+        (Tree(), 0, ">= 1 on a tree, got 0"),
+        (Clique(), 2, "must be 1 on a clique, got 2"),
+        (Tree(), 40, "depth 40 has more than 131,072 nodes, got 40"),
+    ],
+    ids=repr,
+)
+def test_distances_a_family_does_not_have_are_refused(topology: Topology, hops: int, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"hops: .*{allowed}"):
+        topology.graph(hops)
+
+
+def test_bridges_leave_room_for_read_out_and_source() -> None:
+    with pytest.raises(ValueError, match="bridges: must be < clique_size = 4, got 4"):
+        Barbell(clique_size=4, bridges=4)
+
+
+@pytest.mark.parametrize("topology", [*FAMILIES, Clique(), Network(name="ky4_water")], ids=repr)
+def test_a_topology_is_written_and_read_back(topology: Topology) -> None:
+    assert read_topology(write_topology(topology)) == topology
+
+
+@pytest.mark.parametrize("kind", sorted(TOPOLOGIES))
+def test_a_name_alone_names_the_defaults(kind: str) -> None:
+    assert read_topology(kind) == TOPOLOGIES[kind]()
+    assert read_topology({"kind": kind}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("rings", "no topology is called 'rings'. Did you mean 'ring'\\? Known: barbell, "),
+        ({"kind": "barbell", "bridge": 2}, "topology 'barbell': bridge: .* got 2"),
+        ({"kind": "barbell", "bridges": 9}, "topology 'barbell': bridges: must be < clique_size = 8, got 9"),
+        ({"kind": "tree", "arity": 1}, "topology 'tree': arity: .*greater than or equal to 2, got 1"),
+        ({"arity": 2}, "a table with 'kind'"),
+        (3, "a topology is a name, .* got 3"),
+        ("datasets.ring:Rung", "datasets.ring has no 'Rung'; it has: Ring"),
+        ("no_such_module:Ring", "cannot be loaded"),
+        ("no_such_file.py:Ring", "cannot be loaded"),
+        ("datasets.own_token:OwnToken", "not a suite.task.Topology"),
+    ],
+)
+def test_what_is_no_topology_is_refused_by_saying_what_would_be_one(given: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_topology(given)
+
+
+def test_a_strangers_topology_travels_by_file_and_digest(tmp_path: Path) -> None:
+    from datasets.transfer import Transfer
+
+    file = tmp_path / "star.py"
+    file.write_text(STAR)
+    task = Transfer(topology={"kind": f"{file}:Star", "leaves": 3}, hops=1)
+    ref = TaskRef(ref="datasets.transfer:Transfer", params=task.config(), version=1)
+    again = ref.load()
+    assert again == task
+    assert again.draw(2, torch.Generator()).num_nodes == 4
+    changed = {**task.config()["topology"], "sha256": "0" * 64}
+    with pytest.raises(ValueError, match="changed"):
+        read_topology(changed)
