@@ -157,7 +157,7 @@ def listing(names: Sequence[str], most: int = 6) -> str:
 def clean(value: Any) -> Any:
     """Return JSON values whose text can be printed: no control characters, no half surrogate pairs, no NaN."""
     if isinstance(value, str):
-        return "".join(_printable(char) for char in value)
+        return value if value.isprintable() else "".join(_printable(char) for char in value)
     if isinstance(value, dict):
         return {clean(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 FONTS = Path(__file__).parent / "fonts"
 FONT = "Source Sans Pro"
@@ -148,6 +149,7 @@ def label_rows(grid: Any, labels: Sequence[str], offset: float = 10.5) -> None:
     """Label the y axes of the first column, all at `offset` millimetres from it."""
     for axes, label in zip(grid, labels, strict=True):
         ax = axes[0]
+        ax.yaxis.set_major_locator(MaxNLocator(4))
         ax.set_ylabel(label)
         ax.yaxis.set_label_coords(-offset / width_of(ax), 0.5)
 

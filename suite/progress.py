@@ -206,7 +206,8 @@ class Screen(Progress):
         left = "" if self.left is None else f", about {duration(self.left)} left"
         some_failed = f", {failed} failed" if failed else ""
         text = f" {done}/{total} cells{some_failed}, {duration(time.monotonic() - self.start)}{left}"
-        bar = ProgressBar(total=total, completed=done + failed, width=max(8, self.console.width - len(text) - 1))
+        room = self.console.width - len(text) - 4  # a terminal writes ^C behind it, which must not begin a new line
+        bar = ProgressBar(total=total, completed=done + failed, width=max(8, room))
         footer = Table.grid()
         footer.add_row(bar, text)
         return Group(self._table(), footer, *([Text(self.notice, "yellow")] if self.notice else []))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.analysis.measured import measured_table
+from suite.analysis.measured import STATES, measured_table
 from suite.analysis.results import STATUSES, Results
 from suite.analysis.statistics import clopper_pearson, half_solve_bracket, mean_interval, separation, verdict
 
@@ -35,26 +35,28 @@ def condition_table(results: Results) -> pd.DataFrame:
     if cells.empty:
         return pd.DataFrame(columns=[*FIXED, "planned"])
     measured = {(row["key"], row["state"]): row for row in measured_table(results).to_dict("records")}
-    # two depth rules may give one depth: the same cells then stand for both, as two conditions of the report
-    groups = cells.groupby(["part", "condition", "depth_label", "model_label"], sort=False)
-    rows = [_condition(group, measured) for _, group in groups]
+    groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
+    for cell in cells.to_dict("records"):
+        # two depth rules may give one depth: the same cells then stand for both, as two conditions of the report
+        group = tuple(cell[name] for name in ("part", "condition", "depth_label", "model_label"))
+        groups.setdefault(group, []).append(cell)
+    rows = [_condition(group, measured) for group in groups.values()]
     return pd.DataFrame(rows).sort_values(["family_order", "model_order"], kind="stable", ignore_index=True)
 
 
-def _condition(cells: pd.DataFrame, measured: dict[tuple[str, str], dict[Any, Any]]) -> dict[str, Any]:
-    first = cells.iloc[0]
-    counts = {status: int((cells["status"] == status).sum()) for status in STATUSES}
-    done = cells[cells["status"].isin(["ok", "diverged"])]
-    solved, finished = int(done["solved"].sum()), len(done)
+def _condition(cells: list[dict[Any, Any]], measured: dict[tuple[str, str], dict[Any, Any]]) -> dict[str, Any]:
+    first, done = cells[0], [cell for cell in cells if cell["status"] in ("ok", "diverged")]
+    solved, finished = sum(bool(cell["solved"]) for cell in done), len(done)
     low, high = clopper_pearson(solved, finished)
-    row: dict[str, Any] = {name: first[name] for name in FIXED} | counts
+    row: dict[str, Any] = {name: first[name] for name in FIXED}
+    row |= {status: sum(cell["status"] == status for cell in cells) for status in STATUSES}
     row |= {"planned": len(cells), "finished": finished, "solved": solved, "verdict": verdict(solved, finished)}
     row |= {"rate": solved / finished if finished else None, "rate_low": low, "rate_high": high}
-    row["keys"] = done["key"].tolist()
+    row["keys"] = [cell["key"] for cell in done]
     bounds = (0.0, 1.0) if first["loss"] == "cross_entropy" else (-math.inf, math.inf)
-    row |= {name: mean_interval(done.get(column, []), bounds=bounds) for name, column in SCORES.items()}
-    row["skill"] = mean_interval(done.get("test_skill", []))
-    for state in ("initial", "trained"):
+    row |= {name: mean_interval((cell[column] for cell in done), bounds=bounds) for name, column in SCORES.items()}
+    row["skill"] = mean_interval(cell["test_skill"] for cell in done)
+    for state in STATES:
         found = [measured[key, state] for key in row["keys"]]
         row |= {f"{name}_{state}": mean_interval(cell[name] for cell in found) for name in MEASURED}
         row[f"blind_{state}"] = sum(bool(cell["blind"]) for cell in found)
