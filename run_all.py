@@ -47,9 +47,7 @@ Seeds = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the
 Workers = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: number of cores)")]
 Folder = Annotated[Path, arg(metavar="DIR")]
 DataRoot = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
-Retry = Annotated[
-    Literal["error", "oom", "timeout", "all"] | None, arg(metavar="error|oom|timeout|all", help_behavior_hint="")
-]
+Retry = Annotated[Literal["error", "oom", "timeout", "all"] | None, arg(metavar="error|oom|timeout|all", help_behavior_hint="")]
 
 console = Console(highlight=False)
 

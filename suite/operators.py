@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -53,7 +54,13 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, _Product.apply(ctx.transposed, ctx.matrix, gradient[0].contiguous())
+        return None, None, multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
+
+
+def multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
+    """Return a sparse matrix, given with its transpose, times `h` [nodes, channels]."""
+    out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
+    return out
 
 
 class Operators:
@@ -104,7 +111,8 @@ class Operators:
         score = source.index_select(axis, row) + target.index_select(axis, col)
         weight = softmax(torch.nn.functional.leaky_relu(score, negative_slope), col, num_nodes=self._rows, dim=axis)
         message = value.index_select(axis, row) * weight.unsqueeze(-1)
-        return scatter(message, col, dim=axis, dim_size=self._rows, reduce="sum")
+        out: Tensor = scatter(message, col, dim=axis, dim_size=self._rows, reduce="sum")
+        return out
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         """Return softmax attention of every node to every node of its own graph, before the output projection.
@@ -119,7 +127,8 @@ class Operators:
 
     @cached_property
     def _loops(self) -> Tensor:
-        return add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]
+        edge_index: Tensor = add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]
+        return edge_index
 
     @cached_property
     def _gcn(self) -> Any:
@@ -168,7 +177,8 @@ class GraphOperators(Operators):
         return pairs if pairs.dim() == 3 else pairs.unsqueeze(0)
 
     def global_mean(self, h: Tensor) -> Tensor:
-        return scatter(h, self.batch, dim=0, reduce="mean")[self.batch]
+        mean: Tensor = scatter(h, self.batch, dim=0, reduce="mean")
+        return mean[self.batch]
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         dense = [to_dense_batch(t, self.batch) for t in (query, key, value)]
@@ -178,14 +188,14 @@ class GraphOperators(Operators):
         if bias is not None:
             logits = logits + rearrange(bias, "1 g n m h -> g h n m")
         logits = logits.masked_fill(~mask[:, None, None, :], -torch.inf)
-        return rearrange(logits.softmax(-1) @ v, "g h n c -> g n (h c)")[mask]
+        out: Tensor = rearrange(logits.softmax(-1) @ v, "g h n c -> g n (h c)")
+        return out[mask]
 
     def _matrix(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         return _sparse(index, weight, self.num_nodes)
 
     def _apply(self, matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-        out: Tensor = _Product.apply(*matrix, h)
-        return out
+        return multiply(matrix, h)
 
 
 class SharedOperators(Operators):
@@ -200,7 +210,7 @@ class SharedOperators(Operators):
         place[order] = torch.arange(order.numel(), device=order.device)
         super().__init__(place[edge_index], order.numel(), dtype)
         self.order, self.sizes = order, tuple(sizes)
-        self._layers = [_SharedLayer(self, i, o) for i, o in zip(sizes, sizes[1:], strict=False)]
+        self._layers = [_SharedLayer(self, i, o) for i, o in pairwise(sizes)]
 
     def layer(self, index: int) -> Operators:
         return self._layers[index]
@@ -237,7 +247,8 @@ class _SharedLayer(Operators):
         logits = q @ k.mT / q.size(-1) ** 0.5
         if bias is not None:
             logits = logits + rearrange(bias[:, :, : q.size(-2)], "r 1 n m h -> r 1 h n m")
-        return rearrange(logits.softmax(-1) @ v, "r g h n c -> r n g (h c)")
+        out: Tensor = rearrange(logits.softmax(-1) @ v, "r g h n c -> r n g (h c)")
+        return out
 
     @property
     def _rows(self) -> int:
@@ -262,7 +273,7 @@ class _SharedLayer(Operators):
 
     def _window(self, matrix: tuple[Tensor, Tensor]) -> Any:
         """Cut the rows this layer writes and the columns it reads; dense where that is faster."""
-        coo = matrix[0].to_sparse_coo().coalesce()
+        coo = matrix[0].to_sparse(layout=torch.sparse_coo).coalesce()
         row, col = coo.indices()
         keep = (row < self.num_out) & (col < self.num_in)
         shape = (self.num_out, self.num_in)
@@ -271,8 +282,6 @@ class _SharedLayer(Operators):
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         rows = rearrange(h, "r n g c -> r n (g c)")
-        if isinstance(matrix, Tensor):
-            out = matrix @ rows
-        else:
-            out = torch.stack([_Product.apply(*matrix, replica) for replica in rows])
+        dense = isinstance(matrix, Tensor)
+        out = matrix @ rows if dense else torch.stack([multiply(matrix, replica) for replica in rows])
         return rearrange(out, "r n (g c) -> r n g c", g=h.size(2))

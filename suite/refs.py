@@ -58,7 +58,8 @@ def _load_file(path: Path, sha256: str | None) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     module.__hopscope_file__ = str(path)  # type: ignore[attr-defined]
     sys.modules[name] = module  # before execution: pydantic resolves annotations through it

@@ -398,9 +398,7 @@ class _Block:
             self.problems.append(f"{self.path}.models[{number}]: {_reason(error)}")
             return None
 
-    def _entries(
-        self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, rule: str, num_layers: int
-    ) -> Iterable[Entry]:
+    def _entries(self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, rule: str, num_layers: int) -> Iterable[Entry]:
         from suite.models import find
 
         grid, entry, channel = self.grid, find(_placed(spec.name, self.folder)), self._channel(spec, model, num_layers)

@@ -24,7 +24,7 @@ Level = Literal["node", "graph"]
 Loss = Literal["cross_entropy", "mse"]
 
 
-class DataUnavailable(RuntimeError):
+class DataUnavailable(RuntimeError):  # noqa: N818 - the data is what is unavailable
     """A data set is neither here nor to be had: its cells are listed as such, and tried again by the next run."""
 
 

@@ -31,9 +31,7 @@ class Quiet(Task):
     certifies: bool = True
 
 
-def cells_of(
-    num_seeds: int, does: dict[str, str] | None = None, *, condition: int = 0, **settings: Any
-) -> tuple[Cell, ...]:
+def cells_of(num_seeds: int, does: dict[str, str] | None = None, *, condition: int = 0, **settings: Any) -> tuple[Cell, ...]:
     """Return the cells of one condition, which do as told."""
     task = TaskRef(ref="fake_parts:Quiet", params={"number": condition, "certifies": True}, version=1)
     model = ModelRef(ref="fake_parts:Model", settings={"does": does or {}} | settings, version=1)

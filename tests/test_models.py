@@ -33,7 +33,11 @@ def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
         twin.weight1 = nn.Parameter(ours.lin.weight.detach().T)
     elif name == "sage":
         twin = SAGEConv(6, 8)
-        twin.lin_l.weight, twin.lin_l.bias, twin.lin_r.weight = ours.lin_neighbour.weight, ours.lin_neighbour.bias, ours.lin_self.weight
+        twin.lin_l.weight, twin.lin_l.bias, twin.lin_r.weight = (
+            ours.lin_neighbour.weight,
+            ours.lin_neighbour.bias,
+            ours.lin_self.weight,
+        )
     elif name == "gin":
         twin = GINConv(ours.mlp)
     else:
@@ -156,7 +160,7 @@ def test_names_settings_and_mistakes_are_resolved() -> None:
         find("gcnn")
     with pytest.raises(ValueError, match="no setting 'widht'; it has: conv"):
         resolve("gcn", {"widht": 3})
-    with pytest.raises(ValueError, match="conv: must be one of .*; got 'gnc'"):
+    with pytest.raises(ValueError, match=r"conv: must be one of .*; got 'gnc'"):
         build(resolve("gcn", {"conv": "gnc"}), 4, 4, 1, 2)
 
 
@@ -167,6 +171,7 @@ def test_encodings_hold_networkx_distances() -> None:
 
 def test_every_control_says_which_channel_it_has() -> None:
     channels = {name: build(resolve(name), 4, 8, 2, 2).global_channel for name in MODELS}
-    assert channels["mlp"] == frozenset() and channels["propagation"] == frozenset()
+    assert not channels["mlp"]
+    assert not channels["propagation"]
     assert channels["set_transformer"] == {"attention"}
     assert "virtual_node" in channels["gcn_virtual_node"]

@@ -257,9 +257,7 @@ def test_which_failures_are_tried_again(store: Store, status: str, again: bool) 
     assert len(plan(store, [batch], cell_seconds=61.0).jobs) == (again or status == "timeout")
 
 
-def test_a_measure_that_fails_leaves_the_cell_and_its_other_measures(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_measure_that_fails_leaves_the_cell_and_its_other_measures(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = SimpleNamespace(version=1, run=None)  # the worker, a process of its own, has no such measure
     monkeypatch.setitem(fake_parts.MEASURES, "broken", broken)
     batch = cells_of(1)
@@ -443,9 +441,7 @@ def test_ctrl_c_finishes_what_runs_and_a_second_one_stops_it(tmp_path: Path, sto
         time.sleep(0.2)
     assert process.wait(timeout=60) == 130
     begun = {line.split()[0] for line in _lines(tmp_path)}
-    complete = {
-        batch[0].condition for batch in _batches_of(tmp_path, 9, 1.0) if {cell.key for cell in batch} <= store.keys()
-    }
+    complete = {batch[0].condition for batch in _batches_of(tmp_path, 9, 1.0) if {cell.key for cell in batch} <= store.keys()}
     assert 1 <= len(begun) <= 2
     assert complete == (begun if presses == 1 else set())
     assert workers

@@ -85,9 +85,7 @@ def test_weights_of_an_unfinished_cell_are_a_key_error(store: Store) -> None:
         store.weights(KEY)
 
 
-def test_a_record_that_does_not_parse_is_set_aside_and_may_be_made_again(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_record_that_does_not_parse_is_set_aside_and_may_be_made_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     store.commit_cell(a_record(score=1), {})
     path = next(store.root.glob("cells/ab/*.json"))
     path.write_bytes(path.read_bytes()[:10])

@@ -44,8 +44,9 @@ class SharedBatch:
 
     def forward(self, module: Any) -> Tensor:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
-        out = module.decode(module.states(self.x, self.prepared.op, **self.prepared.needs))
-        return rearrange(out[:, : self.prepared.num_readouts], "r n g c -> r (n g) c")
+        out: Tensor = module.decode(module.states(self.x, self.prepared.op, **self.prepared.needs))
+        read: Tensor = rearrange(out[:, : self.prepared.num_readouts], "r n g c -> r (n g) c")
+        return read
 
     def keep(self, index: list[int]) -> SharedBatch:
         return SharedBatch(self.prepared, self.x[index], self.y[index])

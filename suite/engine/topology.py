@@ -26,7 +26,7 @@ class Prepared:
     num_readouts: int
 
     def features(self, x: Tensor) -> Tensor:
-        """Bring x [replicas, graphs, nodes, channels] into the engine's order, cut to the cone: [replicas, nodes, graphs, channels]."""
+        """Bring x [replicas, graphs, nodes, channels] into the engine's order, cut to the cone: nodes before graphs."""
         return x.transpose(1, 2).index_select(1, self.op.order[: self.op.sizes[0]])
 
 

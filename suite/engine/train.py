@@ -104,9 +104,7 @@ class _Run:
     best_step: int = 0
     best_skill: float = -float("inf")
     solved_step: int | None = None
-    curve: dict[str, list[float]] = field(
-        default_factory=lambda: {"step": [], "train_loss": [], "validation_score": []}
-    )
+    curve: dict[str, list[float]] = field(default_factory=lambda: {"step": [], "train_loss": [], "validation_score": []})
 
 
 class _Loop:
@@ -116,7 +114,8 @@ class _Loop:
         self.task, self.protocol, self.shared = task, cells[0].protocol, shared
         self.replicas = Replicas(initial, self.protocol.lr, self.protocol.weight_decay, stacked=shared)
         self.runs = [_Run(c, m, self.replicas.snapshot(i)) for i, (c, m) in enumerate(zip(cells, initial, strict=True))]
-        self.cells, self.needs = cells, getattr(initial[0], "needs", frozenset())
+        self.cells = cells
+        self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
         self.cache = TopologyCache(initial[0], cells[0].num_layers, cone) if isinstance(initial[0], Model) else None
         self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
@@ -214,7 +213,7 @@ class _Loop:
     def _noise(self) -> float:
         """Three standard errors of a guesser's validation score, as skill: below it a cell has not left chance."""
         chance, answers = self.task.chance, sum(b.y.size(1) for b in self.sets["validation"])
-        error = (chance * (1 - chance) / answers) ** 0.5 if self.task.loss == "cross_entropy" else (2 / answers) ** 0.5
+        error: float = (chance * (1 - chance) / answers) ** 0.5 if self.task.loss == "cross_entropy" else (2 / answers) ** 0.5
         return 3 * error / abs(self.task.ceiling - self.task.chance)
 
     def _end(self, ended: dict[int, str], step: int, on_done: Callable[[Trained], None]) -> int:

@@ -58,7 +58,8 @@ class GCNII(Conv):
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
         mixed = (1 - self.alpha) * op.gcn(h) + self.alpha * initial
-        return (1 - self.beta) * mixed + self.beta * self.lin(mixed)
+        out: Tensor = (1 - self.beta) * mixed + self.beta * self.lin(mixed)
+        return out
 
 
 class SAGE(Conv):

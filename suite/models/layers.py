@@ -31,10 +31,8 @@ class Linear(nn.Module):
         if self.weight.dim() == 2:
             return F.linear(h, self.weight, self.bias)
         rows = h.reshape(h.size(0), -1, h.size(-1))
-        if self.bias is None:
-            out = rows @ self.weight.mT
-        else:
-            out = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.mT)
+        transposed = self.weight.mT
+        out = rows @ transposed if self.bias is None else torch.baddbmm(self.bias.unsqueeze(1), rows, transposed)
         return out.reshape(*h.shape[:-1], -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -63,7 +64,7 @@ class Stack(Model):
         self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
         self.plain_last = decoder == "none"
         self.encoder = _encoder(encoder, in_channels, hidden_channels)
-        self.convs = nn.ModuleList(CONVS[conv](a, b, i) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
+        self.convs = nn.ModuleList(CONVS[conv](a, b, i) for i, (a, b) in enumerate(pairwise(widths)))
         normed = widths[1:-1] if self.plain_last else widths[1:]
         self.norms = nn.ModuleList(make_norm(norm, width) for width in normed)
         self.virtual = nn.ModuleList(MLP(width, hidden_channels, width) for width in widths[:-1] if virtual_node)
