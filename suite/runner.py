@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from typing import Any, Protocol
 
 from suite.cell import Cell, TaskRef
@@ -200,7 +200,7 @@ class Runner:
         """Run `jobs`, in their order as workers become free; return False where the user interrupted."""
         self.waiting, self.busy, asked = deque(jobs), [], 0.0
         with self._signals():
-            self._start_forkserver()
+            self._prepare_forkserver()
             while self.running or ((self.waiting or self.busy) and not self.interrupts):
                 while self.waiting and len(self.running) < self.workers and not self.interrupts:
                     self._start(self.waiting.popleft())
@@ -226,19 +226,13 @@ class Runner:
             for running in self.running:
                 running.process.kill()
 
-    def _start_forkserver(self) -> None:
-        """Start the process that workers are forked from, with the heavy imports done once.
+    def _prepare_forkserver(self) -> None:
+        """Have workers forked from a process with the heavy imports done once.
 
-        Only third-party modules are loaded ahead, so that no state of ours is shared. Signals of the terminal are ignored
-        there, and so in every worker: Ctrl-C is the driver's business.
+        Only third-party modules are loaded ahead, so that no state of ours is shared.
         """
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
         self.context.set_forkserver_preload(PRELOAD)
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, handler)
 
     def _start(self, job: Job) -> None:
         if all(self._is_there(piece) for piece in job.pieces):  # another process made it since
@@ -250,7 +244,8 @@ class Runner:
         sent = replace(job, provenance=job.provenance | {"run": run})
         ours, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(target=main, args=(sent, str(log), theirs), name=job.name)
-        process.start()
+        with _interrupts_blocked():
+            process.start()
         theirs.close()
         self.running.append(_Running(sent, process, ours, str(log), time.monotonic() + job.seconds, list(job.pieces)))
         self.watcher.started(sent)
@@ -342,6 +337,16 @@ class Runner:
         run = job.provenance.get("run", {}).get("id")
         ours = [failure for failure in self.store.failures(piece.key) if failure["run"] == run]
         return next((failure for failure in reversed(ours) if failure["stage"] in (piece.stage, "train")), None)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: fork server and workers inherit the mask. Ours wait until it is lifted."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _why(status: str, code: int, job: Job) -> str:

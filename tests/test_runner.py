@@ -348,7 +348,7 @@ def driver(tmp_path: Path, store: Store, **fields: Any) -> subprocess.Popen[byte
     paths = [str(ROOT), str(ROOT / "tests")]
     code = DRIVER.format(paths=paths, store=str(store.root), trace=str(tmp_path / "trace"), **fields)
     (tmp_path / "driver.py").write_text(code)
-    return subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], cwd=tmp_path)
+    return subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], cwd=tmp_path, start_new_session=True)
 
 
 def workers_of(pid: int) -> list[int]:
@@ -437,7 +437,7 @@ def test_ctrl_c_finishes_what_runs_and_a_second_one_stops_it(tmp_path: Path, sto
     wait_for(lambda: _lines(tmp_path))
     workers = workers_of(process.pid)
     for _ in range(presses):
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal tells everybody
         time.sleep(0.2)
     assert process.wait(timeout=60) == 130
     begun = {line.split()[0] for line in _lines(tmp_path)}

@@ -1,0 +1,81 @@
+"""What README, CONTRIBUTING and docs/ show, run as shown."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datasets import TASKS
+from suite.refs import load, ref_of
+from suite.study import expand, load_study
+from suite.testing import check_task
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def code(page: str, language: str = "python") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that docs/add-a-task.md tells a reader to write."""
+    parity, path, _ = code("docs/add-a-task.md")
+    (tmp_path / "parity.py").write_text(parity)
+    (tmp_path / "path.py").write_text(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_tasks_page_shows_a_task_that_keeps_the_contract(strangers_folder: Path) -> None:
+    task = load(str(strangers_folder / "parity.py") + ":PathParity")(hops=3)
+    check_task(task)
+    source = code("docs/add-a-task.md")[0]
+    body = source[source.index("class") :].splitlines()
+    assert len(body) <= 20  # and its topology is shorter
+
+
+@pytest.mark.usefixtures("strangers_folder")
+def test_the_tasks_page_shows_a_topology_that_transfer_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code("docs/add-a-task.md")[2], "docs/add-a-task.md", "exec"), {})
+    assert "transfer (position)" in capsys.readouterr().out
+
+
+def test_the_tasks_page_shows_a_study_that_expands(strangers_folder: Path) -> None:
+    (strangers_folder / "parity.toml").write_text(code("docs/add-a-task.md", "toml")[0])
+    refs = {name: ref_of(task) for name, task in TASKS.items()}
+    cells = [cell for batch in expand(load_study(strangers_folder / "parity.toml"), refs).batches for cell in batch]
+    assert len(cells) == 3 * 3 * 2 * 5
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["status"]])
+def test_readme_commands_that_train_nothing_run(arguments: list[str], tmp_path: Path) -> None:
+    assert f"run_all.py {arguments[0]}" in (ROOT / "README.md").read_text()
+    extra = ["--out", str(tmp_path)] if arguments == ["status"] else []
+    done = subprocess.run([sys.executable, "run_all.py", *arguments, *extra], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 2 if arguments == ["status"] else 0), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_named_file_of_a_page_is_there(page: Path) -> None:
+    text = page.read_text()
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(r"`((?:suite|datasets|reports|studies|tests|docs)/[\w/.-]+\.(?:py|toml|md))`", text)
+    missing = [name for name in linked if not (page.parent / name).exists()]
+    missing += [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_contributing_stays_short() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 80
+
+
+def test_every_study_expands() -> None:
+    refs = {name: ref_of(task) for name, task in TASKS.items()}
+    for path in sorted((ROOT / "studies").glob("*.toml")):
+        expansion = expand(load_study(path), refs)
+        assert expansion.batches, path.name
