@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import Any, Protocol
 
 from suite.cell import Cell, TaskRef
@@ -342,6 +342,7 @@ class Runner:
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach: fork server and workers inherit the mask. Ours wait until it is lifted."""
+    resource_tracker.ensure_running()  # lifts the mask when it starts, so not below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

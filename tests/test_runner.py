@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -351,32 +352,37 @@ def driver(tmp_path: Path, store: Store, **fields: Any) -> subprocess.Popen[byte
     return subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], cwd=tmp_path, start_new_session=True)
 
 
-def workers_of(pid: int) -> list[int]:
-    """Return the ids of the processes that the fork server of driver `pid` has forked."""
-    children: dict[int, list[int]] = {}
+def children_of(pid: int) -> list[int]:
+    """Return the ids of the processes whose parent is `pid`."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+        except OSError:  # it has just ended
             continue
-        children.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    return [worker for child in children.get(pid, []) for worker in children.get(child, [])]
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the ids of the processes that the fork server of driver `pid` has forked."""
+    return [worker for child in children_of(pid) for worker in children_of(child)]
 
 
 def storm(tmp_path: Path, store: Store, kills: int, batches: int) -> None:
-    """Kill the driver or a worker `kills` times, then let it finish; hold every promise of the store against the outcome."""
+    """Kill driver, workers or fork server, `kills` times in all, then let it finish; hold every promise against the outcome."""
     rng, seen = random.Random(kills), dict[str, tuple[int, bytes]]()
     finished: dict[str, int] = {}  # condition -> lines of the trace when all its cells were there
     conditions = {batch[0].condition: batch for batch in _batches_of(tmp_path, batches)}
     process = driver(tmp_path, store, seconds=0.05, batches=batches)
     for _ in range(kills):
-        time.sleep(rng.uniform(0.5, 4.0))
-        workers = workers_of(process.pid)
-        if rng.random() < 0.5 and workers:
-            os.kill(rng.choice(workers), signal.SIGKILL)
-        else:
-            process.kill()
-            process.wait()
+        known = len(_lines(tmp_path))
+        wait_for(lambda known=known, process=process: len(_lines(tmp_path)) > known or process.poll() is not None)
+        time.sleep(rng.uniform(0.0, 0.6))
+        victims = rng.choice([[process.pid], children_of(process.pid), workers_of(process.pid)])
+        os.kill(rng.choice(victims or [process.pid]), signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
         seen |= files(store)
         there, lines = store.keys(), len(_lines(tmp_path))
         for condition, batch in conditions.items():
@@ -384,6 +390,7 @@ def storm(tmp_path: Path, store: Store, kills: int, batches: int) -> None:
                 finished.setdefault(condition, lines)
         if process.poll() is not None:
             process = driver(tmp_path, store, seconds=0.05, batches=batches)
+    assert sum(finished.values())  # there was something to lose
     assert process.wait(timeout=300) == 0
     after = files(store)
     cells = [cell for batch in conditions.values() for cell in batch]
@@ -413,7 +420,7 @@ def test_a_few_kills_lose_nothing(tmp_path: Path, store: Store) -> None:
 
 @pytest.mark.slow
 def test_ten_kills_lose_nothing(tmp_path: Path, store: Store) -> None:
-    storm(tmp_path, store, kills=10, batches=20)
+    storm(tmp_path, store, kills=10, batches=40)
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> None:
