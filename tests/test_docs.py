@@ -31,7 +31,7 @@ def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_tasks_page_shows_a_task_that_keeps_the_contract(strangers_folder: Path) -> None:
-    task = load(str(strangers_folder / "parity.py") + ":PathParity")(hops=3)
+    task = load(str(strangers_folder / "parity.py") + ":PathParity")(hops=10)
     check_task(task)
     source = code("docs/add-a-task.md")[0]
     body = source[source.index("class") :].splitlines()

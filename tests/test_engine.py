@@ -114,21 +114,23 @@ def test_steps_to_readout_follow_the_direction_of_edges() -> None:
     assert steps_to_readout(edge_index, torch.tensor([0]), 4).tolist() == [0, 1, 2, float("inf")]
 
 
+# Losses while training are compared, and weights under a node-wise norm: the gradient of a bias in front of a batch norm is
+# zero but for rounding, which Adam scales up to steps of its own, without a trace in the function that is trained.
 @pytest.mark.parametrize("model", ["gcn", "gat", "gps"])
-def test_a_stacked_cell_ends_where_it_ends_alone(model: str) -> None:
+def test_a_stacked_cell_goes_where_it_goes_alone(model: str) -> None:
     cells = make_cells(Transfer(topology=Ring(), hops=2), model, 2, range(3))
-    together = trained(cells)
-    for cell, stacked in zip(cells, together, strict=True):
+    for cell, stacked in zip(cells, trained(cells), strict=True):
         (alone,) = trained([cell])
-        assert alone.metrics["test"]["loss"] == pytest.approx(stacked.metrics["test"]["loss"], rel=1e-3)
-        for ours, theirs in zip(alone.trained.parameters(), stacked.trained.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=2e-3)
+        assert alone.curve["train_loss"] == pytest.approx(stacked.curve["train_loss"], rel=1e-4)
+        if model == "gps":
+            for ours, theirs in zip(alone.trained.parameters(), stacked.trained.parameters(), strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)
 
 
 def test_general_path_agrees_with_the_shared_one() -> None:
     cells = make_cells(Transfer(topology=Ring(), hops=2), "gin", 2, range(2))
     for ours, theirs in zip(trained(cells), trained(cells, frozenset()), strict=True):
-        assert ours.metrics["validation"]["loss"] == pytest.approx(theirs.metrics["validation"]["loss"], rel=1e-3)
+        assert ours.curve["train_loss"] == pytest.approx(theirs.curve["train_loss"], rel=1e-3)
 
 
 def test_training_again_gives_the_same_numbers_and_weights() -> None:
@@ -159,7 +161,8 @@ def test_initial_model_depends_on_the_cell_alone() -> None:
 
 
 def test_solved_cells_leave_early_and_the_others_go_on() -> None:
-    cells = make_cells(Transfer(topology=Ring(), hops=2), "gcn", 4, range(4), 32, batch_size=64, max_steps=400, eval_every=10)
+    protocol = {"batch_size": 64, "max_steps": 400, "eval_every": 10, "num_validation": 256, "num_test": 256}
+    cells = make_cells(Transfer(topology=Ring(), hops=2), "gcn", 4, range(4), 32, **protocol)
     done = trained(cells)
     ends = [t.metrics["steps"] for t in done]
     assert {t.metrics["stopped"] for t in done} == {"solved"}

@@ -369,6 +369,15 @@ def workers_of(pid: int) -> list[int]:
     return [worker for child in children_of(pid) for worker in children_of(child)]
 
 
+def kill_one_of(rng: random.Random, pid: int) -> None:
+    """Kill driver `pid`, one of its helpers, or one of its workers; workers come and go, so until one is hit."""
+    while True:
+        victims = rng.choice([[pid], children_of(pid), workers_of(pid)])
+        with suppress(ProcessLookupError):
+            os.kill(rng.choice(victims or [pid]), signal.SIGKILL)
+            return
+
+
 def storm(tmp_path: Path, store: Store, kills: int, batches: int) -> None:
     """Kill driver, workers or fork server, `kills` times in all, then let it finish; hold every promise against the outcome."""
     rng, seen = random.Random(kills), dict[str, tuple[int, bytes]]()
@@ -379,8 +388,7 @@ def storm(tmp_path: Path, store: Store, kills: int, batches: int) -> None:
         known = len(_lines(tmp_path))
         wait_for(lambda known=known, process=process: len(_lines(tmp_path)) > known or process.poll() is not None)
         time.sleep(rng.uniform(0.0, 0.6))
-        victims = rng.choice([[process.pid], children_of(process.pid), workers_of(process.pid)])
-        os.kill(rng.choice(victims or [process.pid]), signal.SIGKILL)
+        kill_one_of(rng, process.pid)
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
         seen |= files(store)
