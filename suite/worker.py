@@ -118,26 +118,25 @@ class _Worker:
 
     def _attempt(self, pieces: list[Piece], work: Callable[[], None]) -> int:
         """Do `work` for `pieces`. A failure is recorded, but for a batch of several cells: its driver takes it apart."""
-        from suite.task import DataUnavailable
-
         if not pieces:
             return DONE
         try:
             work()
             return DONE
-        except DataUnavailable as error:
-            for piece in pieces:
-                self._record_failure(piece, "unavailable", str(error))
-            return DONE
         except Exception as error:
-            traceback.print_exc()
-            if pieces[0].stage == "train" and len(self.job.cells) > 1:
-                return ERROR
+            status = _status(error)
+            if status == "unavailable":
+                message, trace = str(error), None
+            else:
+                traceback.print_exc()
+                if pieces[0].stage == "train" and len(self.job.cells) > 1:
+                    return ERROR
+                message, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
             for piece in pieces:
-                self._record_failure(piece, _status(error), f"{type(error).__name__}: {error}", traceback.format_exc())
+                self._record_failure(piece, status, message, trace)
             return DONE
 
-    def _record_failure(self, piece: Piece, status: str, message: str, trace: str | None = None) -> None:
+    def _record_failure(self, piece: Piece, status: str, message: str, trace: str | None) -> None:
         if piece.stage == "train" and self.store.has(piece.key):
             return
         failure = failure_of(self.job, piece, status, message) | {"traceback": trace}
@@ -210,8 +209,12 @@ def failure_of(job: Job, piece: Piece, status: str, message: str) -> dict[str, A
 
 
 def _status(error: Exception) -> str:
-    """Tell memory that ran out from other errors; on a CPU torch says it in words only."""
+    """Tell data that are not to be had, and memory that ran out (on a CPU torch says it in words only), from other errors."""
     import torch
 
+    from suite.task import DataUnavailable
+
+    if isinstance(error, DataUnavailable):
+        return "unavailable"
     out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
     return "oom" if out else "error"

@@ -335,6 +335,7 @@ from fake_parts import PARTS, cells_of
 from suite import runner
 from suite.store import Store
 from test_runner import Witness
+runner.PRELOAD = ["torch", "safetensors.torch"]
 if __name__ == "__main__":
     store = Store({store!r})
     store.prepare()
@@ -369,9 +370,10 @@ def workers_of(pid: int) -> list[int]:
     return [worker for child in children_of(pid) for worker in children_of(child)]
 
 
-def kill_one_of(rng: random.Random, pid: int) -> None:
-    """Kill driver `pid`, one of its helpers, or one of its workers; workers come and go, so until one is hit."""
-    while True:
+def kill_one_of(rng: random.Random, process: subprocess.Popen[bytes]) -> None:
+    """Kill a driver, one of its helpers, or one of its workers; workers come and go, so until one is hit."""
+    while process.poll() is None:
+        pid = process.pid
         victims = rng.choice([[pid], children_of(pid), workers_of(pid)])
         with suppress(ProcessLookupError):
             os.kill(rng.choice(victims or [pid]), signal.SIGKILL)
@@ -388,7 +390,7 @@ def storm(tmp_path: Path, store: Store, kills: int, batches: int) -> None:
         known = len(_lines(tmp_path))
         wait_for(lambda known=known, process=process: len(_lines(tmp_path)) > known or process.poll() is not None)
         time.sleep(rng.uniform(0.0, 0.6))
-        kill_one_of(rng, process.pid)
+        kill_one_of(rng, process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
         seen |= files(store)
@@ -423,7 +425,7 @@ def _batches_of(tmp_path: Path, count: int, seconds: float = 0.05) -> list[tuple
 
 
 def test_a_few_kills_lose_nothing(tmp_path: Path, store: Store) -> None:
-    storm(tmp_path, store, kills=2, batches=6)
+    storm(tmp_path, store, kills=2, batches=16)
 
 
 @pytest.mark.slow
@@ -473,6 +475,7 @@ from fake_parts import PARTS, cells_of
 from suite import runner
 from suite.store import Store
 from test_runner import Witness
+runner.PRELOAD = ["torch", "safetensors.torch"]
 if __name__ == "__main__":
     store = Store({str(store.root)!r})
     batch = cells_of(1, {{"0": "hang"}}, trace={str(tmp_path / "trace")!r})
