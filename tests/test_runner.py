@@ -479,7 +479,7 @@ runner.PRELOAD = ["torch", "safetensors.torch"]
 if __name__ == "__main__":
     store = Store({str(store.root)!r})
     batch = cells_of(1, {{"0": "hang"}}, trace={str(tmp_path / "trace")!r})
-    jobs = runner.Planner(store, parts=PARTS, cell_seconds=20.0).plan([batch], []).jobs
+    jobs = runner.Planner(store, parts=PARTS, cell_seconds=12.0).plan([batch], []).jobs
     runner.Runner(store, 1, Witness()).run([replace(job, grace=0.5) for job in jobs])
 """
     (tmp_path / "orphan.py").write_text(code)
