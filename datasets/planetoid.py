@@ -27,16 +27,12 @@ from torch_geometric import datasets as pyg
 from torch_geometric.data import Data
 from torch_geometric.transforms import NormalizeFeatures
 
-from suite.task import Block, Split, Task
+from suite.task import Block, DataUnavailable, Split, Task
 
 DATA_ROOT = "HOPSCOPE_DATA_ROOT"
 TIMEOUT = 10  # seconds the network may be silent
 NUM_CLASSES = {"Cora": 7, "CiteSeer": 6}
 FILES = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
-
-
-class DataUnavailable(RuntimeError):  # noqa: N818 - it is a state of the world, not a mistake
-    """A data set is neither on this machine nor to be had from the network."""
 
 
 class Planetoid(Task):

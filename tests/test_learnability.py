@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from datasets import TASKS
-from datasets.planetoid import DataUnavailable, Planetoid
+from datasets.planetoid import Planetoid
 from suite.engine import Trained, train
 from suite.refs import ref_of
 from suite.study import expand, load_study
+from suite.task import DataUnavailable
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

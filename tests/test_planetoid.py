@@ -10,9 +10,9 @@ import torch
 from torch_geometric.utils import is_undirected
 
 from datasets import planetoid
-from datasets.planetoid import DATA_ROOT, DataUnavailable, Planetoid
+from datasets.planetoid import DATA_ROOT, Planetoid
 from suite.rng import stream
-from suite.task import Block, Split
+from suite.task import Block, DataUnavailable, Split
 
 COPY = Path(__file__).parents[2] / "shared" / "data"
 needs_copy = pytest.mark.skipif(not COPY.is_dir(), reason="no copy of the Planetoid data beside the repository")
