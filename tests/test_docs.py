@@ -72,10 +72,3 @@ def test_every_link_and_named_file_of_a_page_is_there(page: Path) -> None:
 
 def test_contributing_stays_short() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 80
-
-
-def test_every_study_expands() -> None:
-    refs = {name: ref_of(task) for name, task in TASKS.items()}
-    for path in sorted((ROOT / "studies").glob("*.toml")):
-        expansion = expand(load_study(path), refs)
-        assert expansion.batches, path.name
