@@ -82,8 +82,13 @@ class Cell(Frozen):
 
     @cached_property
     def condition(self) -> str:
-        """The hash of everything but the seed: cells that share it are one condition, trained as one batch."""
+        """The hash of everything but the seed: cells that share it are one condition."""
         return self._digest("seed")
+
+    @cached_property
+    def stack(self) -> str:
+        """The hash of everything but seed and learning rate: cells that share it may be trained in one step."""
+        return self.model_copy(update={"protocol": self.protocol.model_copy(update={"lr": 1.0})}).condition
 
     def _digest(self, *without: str) -> str:
         content = self.model_dump(mode="json", exclude=set(without))

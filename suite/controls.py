@@ -23,7 +23,7 @@ from suite.models.base import Model
 from suite.models.layers import MLP, Linear
 from suite.operators import Operators
 from suite.refs import file_sha256, ref_of
-from suite.samples import graphs_of, linear_hash
+from suite.samples import distinct, graphs_of, linear_hash
 from suite.task import Block, Level, Loss, Split, Task
 
 BUDGET = Protocol(lr=3e-3, batch_size=64, max_steps=600, num_validation=512, num_test=2048, solved_at=0.98)
@@ -81,7 +81,7 @@ class View(Task):
         view._task = self._task.at(split, block)
         return view
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
         drawn = self._task.draw(num_graphs, rng)
         if isinstance(drawn, Block):
             return self.show(drawn)
@@ -132,24 +132,6 @@ def _context(block: Block) -> Tensor:
     count = degree(block.edge_index[1], block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE)
     size = torch.full((block.num_nodes, 1), block.num_nodes).log()
     return torch.cat([F.one_hot(count, MAX_DEGREE + 1).float(), size], dim=1)
-
-
-def distinct(numbers: Tensor, room: int) -> tuple[Tensor, Tensor]:
-    """Return where one of each distinct number of a row stands, and how often it occurs: [rows, room] long and float.
-
-    What is left of `room` has the count 0. Raises ValueError where a row has more than `room` distinct numbers.
-    """
-    values, order = numbers.sort(dim=1)
-    first = torch.ones_like(values, dtype=torch.bool)
-    first[:, 1:] = values[:, 1:] != values[:, :-1]
-    slot = first.cumsum(1) - 1
-    if int(slot.max()) >= room:
-        raise ValueError(f"max_rows: must be >= {int(slot.max()) + 1}, the distinct nodes of one graph, got {room}")
-    row, rank = first.nonzero(as_tuple=True)
-    place = order.new_zeros(len(numbers), room)
-    place[row, slot[row, rank]] = order[row, rank]
-    count = torch.zeros(len(numbers), room).scatter_add_(1, slot, torch.ones(slot.shape))
-    return place, count
 
 
 def _alone(graph: Data) -> Block:

@@ -3,64 +3,32 @@
 A layer is written once, in its mathematics, against the methods below. Two suppliers answer the calls:
 
 * `GraphOperators`: any `edge_index` and `batch`, features [num_nodes, channels]. What a model's own `forward` uses.
-* `SharedOperators`: a block of graphs on one topology, features [replicas, nodes, graphs, channels]. What the engine uses.
+* `SharedOperators`: a block of graphs on one topology, features [replicas, rows, channels]. What the engine uses.
 
-Both apply the same matrices, PyG's own: `gcn_norm`, the mean and the sum over incoming edges. Nodes of a shared block are
-kept in order of their distance to the read-out nodes, so that the rows a layer needs are always a prefix (the *cone*): what
-is more than L - l hops away after layer l cannot reach a read-out any more, and is not computed.
+Both apply the same matrices, PyG's own: `gcn_norm`, the mean and the sum over incoming edges.
+
+The rows of a shared block are the nodes whose state is the same in all graphs, one row each, and then the other nodes, one row
+for each graph, node by node. Nodes are kept in order of their distance to the read-out nodes: what is more than L - l hops away
+after layer l cannot reach a read-out any more (the *cone*) and has no row.
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
-from torch_geometric.utils import (
-    add_remaining_self_loops,
-    degree,
-    dropout_edge,
-    scatter,
-    softmax,
-    to_dense_batch,
-)
+from torch_geometric.utils import add_remaining_self_loops, degree, dropout_edge, scatter, to_dense_batch
 
 DENSE_UP_TO = 128  # nodes; above, a sparse product is the faster one on a CPU
-
-
-def node_dim(h: Tensor) -> int:
-    """Return the axis of `h` that counts nodes: 0 of [nodes, channels], 1 of [replicas, nodes, graphs, channels]."""
-    return 0 if h.dim() == 2 else 1
-
-
-def first_rows(h: Tensor, like: Tensor) -> Tensor:
-    """Return the first nodes of `h`, as many as `like` has: cones are prefixes."""
-    return h.narrow(node_dim(h), 0, like.size(node_dim(like)))
-
-
-class _Product(torch.autograd.Function):
-    """Sparse matrix times dense, with the transposed matrix kept for the way back (autograd would rebuild it each time)."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, h: Tensor) -> Tensor:
-        ctx.transposed, ctx.matrix = transposed, matrix
-        return matrix @ h
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
-
-
-def multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-    """Return a sparse matrix, given with its transpose, times `h` [nodes, channels]."""
-    out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
-    return out
+SOFTMAX_UP_TO = 256  # nodes; above, fused attention is the faster one
 
 
 class Operators:
@@ -89,41 +57,39 @@ class Operators:
         """Return the sum over incoming edges, as `GINConv` aggregates."""
         return self._apply(self._sum, h)
 
-    def drop_edges(self, p: float) -> Operators:
-        """Return the operators of the graph with each undirected edge left out with probability `p` (DropEdge, 1907.10903)."""
-        raise NotImplementedError
-
-    def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the node order of `h`: [graphs or 1, n, n]."""
-        raise NotImplementedError
-
-    def global_mean(self, h: Tensor) -> Tensor:
-        """Return the mean over the nodes of each graph, one row per node that this layer writes to."""
-        raise NotImplementedError
-
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         """Return GAT's weighted sum over in-neighbours and the node itself: value [..., heads, channels] -> the same.
 
         The weight of edge (j, i) is the softmax over j of `leaky_relu(source_j + target_i)`; both scores are [..., heads].
         """
-        row, col = self._loops
-        axis = 0 if value.dim() == 3 else 1
-        score = source.index_select(axis, row) + target.index_select(axis, col)
-        weight = softmax(torch.nn.functional.leaky_relu(score, negative_slope), col, num_nodes=self._rows, dim=axis)
-        message = value.index_select(axis, row) * weight.unsqueeze(-1)
-        out: Tensor = scatter(message, col, dim=axis, dim_size=self._rows, reduce="sum")
-        return out
+        raise NotImplementedError
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         """Return softmax attention of every node to every node of its own graph, before the output projection.
 
-        `query`, `key`, `value` are shaped as `h`; `bias` [replicas, graphs or 1, n, n, heads] is added to the logits.
+        `query`, `key`, `value` are shaped as `h`; `bias` [replicas, graphs or 1, n_out, n, heads] is added to the logits.
         """
         raise NotImplementedError
 
-    @property
-    def _rows(self) -> int:
-        return self.num_nodes
+    def arrange_pairs(self, pairs: Tensor) -> Tensor:
+        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the order of the rows: [graphs or 1, n_out, n]."""
+        raise NotImplementedError
+
+    def global_mean(self, h: Tensor) -> Tensor:
+        """Return the mean over the nodes of each graph: one row per graph."""
+        raise NotImplementedError
+
+    def to_nodes(self, graph: Tensor, h: Tensor) -> Tensor:
+        """Return the row of its graph for every row of `h`, out of one row per graph."""
+        raise NotImplementedError
+
+    def multiplicity(self, h: Tensor) -> Tensor | None:
+        """Return how many nodes of the batch each row of `h`, as this layer writes it, stands for: [replicas, rows], None: one."""
+        return None
+
+    def drop_edges(self, p: float) -> Operators:
+        """Return the operators of the graph with each undirected edge left out with probability `p` (DropEdge, 1907.10903)."""
+        raise NotImplementedError
 
     @cached_property
     def _loops(self) -> Tensor:
@@ -145,22 +111,12 @@ class Operators:
         return self._matrix(self.edge_index, torch.ones(self.edge_index.size(1), dtype=self.dtype, device=self.edge_index.device))
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
-        """Return the matrix that maps sources to targets, in the form `_apply` wants."""
-        raise NotImplementedError
+        """Return the CSR matrix [target, source] and its transpose; duplicate edges add up, as they do in PyG."""
+        size = (self.num_nodes, self.num_nodes)
+        return _csr_pair(torch.sparse_coo_tensor(index.flip(0), weight, size, check_invariants=True))
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         raise NotImplementedError
-
-
-def _sparse(index: Tensor, weight: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
-    """Return the CSR matrix [target, source] and its transpose; duplicate edges add up, as they do in PyG."""
-    return _csr_pair(torch.sparse_coo_tensor(index.flip(0), weight, (num_nodes, num_nodes), check_invariants=True))
-
-
-def _csr_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    with warnings.catch_warnings():  # PyTorch calls its CSR support beta, once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return matrix.coalesce().to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
 
 
 class GraphOperators(Operators):
@@ -170,118 +126,348 @@ class GraphOperators(Operators):
         super().__init__(edge_index, num_nodes, dtype)
         self.batch = edge_index.new_zeros(num_nodes) if batch is None else batch
 
-    def drop_edges(self, p: float) -> Operators:
-        return GraphOperators(dropout_edge(self.edge_index, p, True)[0], self.num_nodes, self.dtype, self.batch)
+    def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
+        value, source, target = value[None, :, None], source[None, :, None], target[None, :, None]
+        return _attend(self._attention, value, source, target, negative_slope)[0, :, 0]
+
+    def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
+        dense = [to_dense_batch(t, self.batch) for t in (query, key, value)]
+        mask = dense[0][1]  # [g, n]
+        q, k, v = (rearrange(t, "g n (h c) -> g h n c", h=heads) for t, _ in dense)
+        shut = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -torch.inf)[:, None, None]
+        if bias is not None:
+            shut = shut + rearrange(bias, "1 g n m h -> g h n m")
+        return rearrange(_softmax_attention(q, k, v, shut), "g h n c -> g n (h c)")[mask]
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
         return pairs if pairs.dim() == 3 else pairs.unsqueeze(0)
 
     def global_mean(self, h: Tensor) -> Tensor:
         mean: Tensor = scatter(h, self.batch, dim=0, reduce="mean")
-        return mean[self.batch]
+        return mean
 
-    def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
-        dense = [to_dense_batch(t, self.batch) for t in (query, key, value)]
-        mask = dense[0][1]  # [g, n]
-        q, k, v = (rearrange(t, "g n (h c) -> g h n c", h=heads) for t, _ in dense)
-        logits = q @ k.mT / q.size(-1) ** 0.5
-        if bias is not None:
-            logits = logits + rearrange(bias, "1 g n m h -> g h n m")
-        logits = logits.masked_fill(~mask[:, None, None, :], -torch.inf)
-        out: Tensor = rearrange(logits.softmax(-1) @ v, "g h n c -> g n (h c)")
-        return out[mask]
+    def to_nodes(self, graph: Tensor, h: Tensor) -> Tensor:
+        return graph[self.batch]
 
-    def _matrix(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        return _sparse(index, weight, self.num_nodes)
+    def drop_edges(self, p: float) -> Operators:
+        return GraphOperators(dropout_edge(self.edge_index, p, True)[0], self.num_nodes, self.dtype, self.batch)
+
+    @cached_property
+    def _attention(self) -> _Edges:
+        return _Edges.of(self._loops[0], self._loops[1], self.num_nodes)
 
     def _apply(self, matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
         return multiply(matrix, h)
 
 
-class SharedOperators(Operators):
-    """Operators of graphs that share one topology: h [replicas, nodes, graphs, channels].
+class Rows(NamedTuple):
+    """The rows that hold the states after a layer, by node (in the order of the block): `alike`, one row each, then `varying`.
 
-    `order` [num_nodes] lists the nodes by their distance to the read-out nodes, which come first; features enter as
-    `x[..., order, ...]`. `sizes[l]` is the number of leading nodes whose state after layer l is computed (l = 0: the input).
+    The first `fresh` of the varying nodes were alike before the layer. All nodes are among those of the layer before.
     """
 
-    def __init__(self, edge_index: Tensor, order: Tensor, sizes: Sequence[int], dtype: torch.dtype) -> None:
+    alike: Tensor  # [num_alike] long
+    varying: Tensor  # [num_varying] long
+    fresh: int
+
+    @property
+    def nodes(self) -> Tensor:
+        return torch.cat([self.alike, self.varying])
+
+    def num_graphs(self, h: Tensor) -> int:
+        """Return for how many graphs `h` has rows; 1 where nothing varies."""
+        return (h.size(1) - len(self.alike)) // len(self.varying) if len(self.varying) else 1
+
+    def per_node(self, h: Tensor) -> Tensor:
+        """Return the varying rows of h [replicas, rows, ...] node by node: [replicas, num_varying, graphs, ...]."""
+        varying = h[:, len(self.alike) :] if len(self.alike) else h
+        return varying.unflatten(1, (len(self.varying), self.num_graphs(h)))
+
+    def every(self, h: Tensor) -> Tensor:
+        """Return h with a row for every node and graph: [replicas, num_alike + num_varying, graphs, ...]."""
+        varying = self.per_node(h)
+        if not len(self.alike):
+            return varying
+        alike = h[:, : len(self.alike)].unsqueeze(2)
+        return torch.cat([alike.expand(-1, -1, varying.size(2), *h.shape[2:]), varying], dim=1)
+
+
+class SharedOperators(Operators):
+    """Operators of graphs that share one topology: h [replicas, rows, channels].
+
+    Args:
+        edge_index: [2, num_edges], numbered as the task numbers nodes.
+        order: [num_nodes] the nodes by their distance to the read-out nodes, which come first.
+        sizes: how many of the leading nodes have a state after layer l that is needed; l = 0: the input.
+        dtype: of the matrices.
+        varying: [num_nodes] bool, as the task numbers nodes: whether a node's input may differ between graphs. None: all may.
+    """
+
+    def __init__(
+        self, edge_index: Tensor, order: Tensor, sizes: Sequence[int], dtype: torch.dtype, varying: Tensor | None = None
+    ) -> None:
         place = torch.empty_like(order)
         place[order] = torch.arange(order.numel(), device=order.device)
         super().__init__(place[edge_index], order.numel(), dtype)
         self.order, self.sizes = order, tuple(sizes)
-        self._layers = [_SharedLayer(self, i, o) for i, o in pairwise(sizes)]
+        self.varying = torch.ones(order.numel(), dtype=torch.bool) if varying is None else varying
+        self.counts: Tensor | None = None
+        self.rows = self._rows()
+        self._windows = [_Window(self, i) for i in range(len(sizes) - 1)]
 
     def layer(self, index: int) -> Operators:
-        return self._layers[index]
+        return self._windows[index].weighing(self.counts)
+
+    def weighing(self, counts: Tensor | None) -> SharedOperators:
+        """Return the same operators for a batch where graph g of replica r stands for `counts[r, g]` equal ones."""
+        if counts is None:
+            return self
+        weighed = copy.copy(self)
+        weighed.counts = counts
+        return weighed
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Bring x [replicas, graphs, nodes, channels] into rows; nodes that are alike are taken from the first graph."""
+        rows = self.rows[0]
+        alike = x[:, 0].index_select(1, self.order[rows.alike])
+        varying = x.transpose(1, 2).index_select(1, self.order[rows.varying]).flatten(1, 2)
+        return torch.cat([alike, varying], dim=1) if len(rows.alike) else varying
+
+    def read(self, out: Tensor, num_readouts: int, num_graphs: int) -> Tensor:
+        """Return the answers out of rows after the last layer: [replicas, num_readouts * num_graphs, channels], node by node."""
+        rows = self.rows[-1]
+        asked = rows.nodes.argsort()[:num_readouts]  # they are the first in the order of the block
+        every = rows.every(out) if len(rows.varying) else out.unsqueeze(2).expand(-1, -1, num_graphs, -1)
+        return _select(every, asked).flatten(1, 2)
 
     def drop_edges(self, p: float) -> Operators:
         kept = dropout_edge(self.order[self.edge_index], p, True)[0]
-        return SharedOperators(kept, self.order, self.sizes, self.dtype)
+        return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying).weighing(self.counts)
 
-    def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        return pairs[self.order][:, self.order].unsqueeze(0)
+    def _rows(self) -> list[Rows]:
+        """Follow what varies along the edges, layer by layer, within the cone."""
+        varying, every = self.varying[self.order], torch.arange(self.num_nodes)
+        first = every[: self.sizes[0]]
+        rows = [Rows(first[~varying[first]], first[varying[first]], 0)]
+        for size in self.sizes[1:]:
+            before, varying = varying, varying.clone()
+            varying[self.edge_index[1][before[self.edge_index[0]]]] = True
+            alike, old = (nodes[nodes < size] for nodes in (rows[-1].alike, rows[-1].varying))
+            fresh = alike[varying[alike]]
+            rows.append(Rows(alike[~varying[alike]], torch.cat([fresh, old]), len(fresh)))
+        return rows
 
-    def _matrix(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        return _sparse(index, weight, self.num_nodes)
 
+class _Window(Operators):
+    """One layer's window on shared operators: reads some rows, writes some of them."""
 
-class _SharedLayer(Operators):
-    """One layer's window on shared operators: reads the first `num_in` nodes, writes the first `num_out`."""
-
-    def __init__(self, whole: SharedOperators, num_in: int, num_out: int) -> None:
+    def __init__(self, whole: SharedOperators, index: int) -> None:
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
-        self.whole, self.num_in, self.num_out = whole, num_in, num_out
+        self.whole, self.counts = whole, whole.counts
+        self.before, self.after = whole.rows[index], whole.rows[index + 1]
+
+    def weighing(self, counts: Tensor | None) -> _Window:
+        if counts is None:
+            return self
+        weighed = copy.copy(self)
+        weighed.counts = counts
+        return weighed
 
     def root(self, h: Tensor) -> Tensor:
-        return h if h.size(1) == self.num_out else h[:, : self.num_out]
+        before, after, graphs = self.before, self.after, self.before.num_graphs(h)
+        if not len(before.alike):
+            return _select(before.per_node(h), self._kept_nodes).flatten(1, 2)
+        fresh = h.index_select(1, self._fresh_rows)
+        parts = [h.index_select(1, self._alike_rows), fresh.unsqueeze(2).expand(-1, -1, graphs, -1).flatten(1, 2)]
+        if len(after.varying) > after.fresh:
+            parts.append(_select(before.per_node(h), self._kept_nodes).flatten(1, 2))
+        return torch.cat(parts, dim=1)
 
-    def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        return self.whole.arrange_pairs(pairs)
-
-    def global_mean(self, h: Tensor) -> Tensor:
-        return h.mean(1, keepdim=True).expand(-1, self.num_out, -1, -1)
+    def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
+        before, after, split = self.before, self.after, len(self.after.alike)
+        parts = []
+        if split:
+            alike = (t[:, : len(before.alike)].unsqueeze(2) for t in (value, source))
+            parts.append(_attend(self._attention[0], *alike, target[:, :split].unsqueeze(2), negative_slope).flatten(1, 2))
+        if len(after.varying):
+            varying = (before.every(t) for t in (value, source))
+            parts.append(_attend(self._attention[1], *varying, after.per_node(target), negative_slope).flatten(1, 2))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
-        q, k, v = (rearrange(t, "r n g (h c) -> r g h n c", h=heads) for t in (query, key, value))
-        logits = q @ k.mT / q.size(-1) ** 0.5
-        if bias is not None:
-            logits = logits + rearrange(bias[:, :, : q.size(-2)], "r 1 n m h -> r 1 h n m")
-        out: Tensor = rearrange(logits.softmax(-1) @ v, "r g h n c -> r n g (h c)")
-        return out
+        graphs = self.before.num_graphs(key)
+        q, k, v = (rearrange(t, "r (n g) (h c) -> r g h n c", g=graphs, h=heads) for t in (query, key, value))
+        bias = None if bias is None else rearrange(bias, "r 1 n m h -> r 1 h n m")
+        return rearrange(_softmax_attention(q, k, v, bias), "r g h n c -> r (n g) (h c)")
 
-    @property
-    def _rows(self) -> int:
-        return self.num_out
+    def arrange_pairs(self, pairs: Tensor) -> Tensor:
+        order = self.whole.order
+        return pairs[order[self.after.nodes]][:, order[self.before.nodes]].unsqueeze(0)
+
+    def global_mean(self, h: Tensor) -> Tensor:
+        return self.before.per_node(h).mean(1)
+
+    def to_nodes(self, graph: Tensor, h: Tensor) -> Tensor:
+        return graph.unsqueeze(1).expand(-1, len(self.before.varying), -1, -1).flatten(1, 2)
+
+    def multiplicity(self, h: Tensor) -> Tensor | None:
+        if self.counts is None and not len(self.after.alike):
+            return None
+        graphs = self.after.num_graphs(h)
+        counts = h.new_ones(h.size(0), graphs) if self.counts is None else self.counts
+        alike = counts.sum(1, keepdim=True).expand(-1, len(self.after.alike))
+        return torch.cat([alike, counts.repeat(1, len(self.after.varying))], dim=1)
 
     @cached_property
-    def _loops(self) -> Tensor:
-        loops = self.whole._loops
-        return loops[:, (loops[1] < self.num_out) & (loops[0] < self.num_in)]
+    def _fresh_rows(self) -> Tensor:
+        return torch.searchsorted(self.before.alike, self.after.varying[: self.after.fresh])
+
+    @cached_property
+    def _alike_rows(self) -> Tensor:
+        return torch.searchsorted(self.before.alike, self.after.alike)
+
+    @cached_property
+    def _kept_nodes(self) -> Tensor:
+        return torch.isin(self.before.varying, self.after.varying).nonzero().flatten()
 
     @cached_property
     def _gcn(self) -> Any:
-        return self._window(self.whole._gcn)
+        return self._blocks(self.whole._gcn)
 
     @cached_property
     def _mean(self) -> Any:
-        return self._window(self.whole._mean)
+        return self._blocks(self.whole._mean)
 
     @cached_property
     def _sum(self) -> Any:
-        return self._window(self.whole._sum)
+        return self._blocks(self.whole._sum)
 
-    def _window(self, matrix: tuple[Tensor, Tensor]) -> Any:
-        """Cut the rows this layer writes and the columns it reads; dense where that is faster."""
-        coo = matrix[0].to_sparse(layout=torch.sparse_coo).coalesce()
-        row, col = coo.indices()
-        keep = (row < self.num_out) & (col < self.num_in)
-        shape = (self.num_out, self.num_in)
-        part = torch.sparse_coo_tensor(coo.indices()[:, keep], coo.values()[keep], shape, check_invariants=True)
-        return part.to_dense() if self.num_in <= DENSE_UP_TO else _csr_pair(part)
+    @cached_property
+    def _attention(self) -> tuple[_Edges, _Edges]:
+        """The edges into nodes that are alike, from nodes that are; and those into nodes that vary, from `before.nodes`."""
+        return tuple(self._edges(*of) for of in ((self.before.alike, self.after.alike), (self.before.nodes, self.after.varying)))  # type: ignore[return-value]
+
+    def _edges(self, sources: Tensor, targets: Tensor) -> _Edges:
+        place = torch.full((2, self.num_nodes), -1)
+        place[0, sources], place[1, targets] = torch.arange(len(sources)), torch.arange(len(targets))
+        row, col = place[0, self.whole._loops[0]], place[1, self.whole._loops[1]]
+        kept = (row >= 0) & (col >= 0)
+        return _Edges.of(row[kept], col[kept], len(targets))
+
+    def _blocks(self, matrix: tuple[Tensor, Tensor]) -> tuple[Any, Any, Any]:
+        """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""
+        (alike, varying, _), (to_alike, to_varying, _) = self.before, self.after
+        return _cut(matrix, to_alike, alike), _cut(matrix, to_varying, alike), _cut(matrix, to_varying, varying)
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
-        rows = rearrange(h, "r n g c -> r n (g c)")
-        dense = isinstance(matrix, Tensor)
-        out = matrix @ rows if dense else torch.stack([multiply(matrix, replica) for replica in rows])
-        return rearrange(out, "r n (g c) -> r n g c", g=h.size(2))
+        alike_alike, varying_alike, varying_varying = matrix
+        if not len(self.before.alike):
+            return _product(varying_varying, self.before.per_node(h)).flatten(1, 2)
+        alike = h[:, : len(self.before.alike)].unsqueeze(2)
+        parts = [_product(alike_alike, alike).flatten(1, 2)]
+        if len(self.after.varying):
+            varying = _product(varying_varying, self.before.per_node(h)) + _product(varying_alike, alike)
+            parts.append(varying.flatten(1, 2))
+        return torch.cat(parts, dim=1)
+
+
+# products
+
+
+class _Product(torch.autograd.Function):
+    """Sparse matrix times dense, with the transposed matrix kept for the way back (autograd would rebuild it each time)."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, h: Tensor) -> Tensor:
+        ctx.transposed, ctx.matrix = transposed, matrix
+        return matrix @ h
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
+
+
+def multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
+    """Return a sparse matrix, given with its transpose, times `h` [nodes, channels]."""
+    out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _product(matrix: Any, h: Tensor) -> Tensor:
+    """Return `matrix` times h [replicas, nodes, graphs, channels], along the nodes."""
+    flat = h.flatten(2)
+    dense = isinstance(matrix, Tensor)
+    out = matrix @ flat if dense else torch.stack([multiply(matrix, replica) for replica in flat])
+    return out.unflatten(2, h.shape[2:])
+
+
+def _cut(matrix: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor) -> Any:
+    """Return the part of a CSR matrix at `rows` and `columns`: dense where that is faster, else as a pair."""
+    coo = matrix[0].to_sparse(layout=torch.sparse_coo).coalesce()
+    place = torch.full((2, coo.size(0)), -1)
+    place[0, rows], place[1, columns] = torch.arange(len(rows)), torch.arange(len(columns))
+    index = torch.stack([place[0, coo.indices()[0]], place[1, coo.indices()[1]]])
+    kept = (index >= 0).all(0)
+    part = torch.sparse_coo_tensor(index[:, kept], coo.values()[kept], (len(rows), len(columns)), check_invariants=True)
+    return part.to_dense() if len(columns) <= DENSE_UP_TO else _csr_pair(part)
+
+
+def _csr_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    with warnings.catch_warnings():  # PyTorch calls its CSR support beta, once a process
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return matrix.coalesce().to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
+
+
+def _select(h: Tensor, nodes: Tensor) -> Tensor:
+    """Return h [replicas, nodes, ...] at some nodes: a view where they are the first."""
+    first = len(nodes) and int(nodes[-1]) == len(nodes) - 1 and bool((nodes.diff() == 1).all())
+    return h[:, : len(nodes)] if first else h.index_select(1, nodes)
+
+
+# attention
+
+
+class _Edges(NamedTuple):
+    """Edges by target, in the form attention along them wants."""
+
+    row: Tensor  # [num_edges] sources
+    col: Tensor  # [num_edges] targets
+    num_targets: int
+    table: Tensor | None  # [num_targets, largest degree] the edges into each target, some repeated; None: a few have most
+
+    @classmethod
+    def of(cls, row: Tensor, col: Tensor, num_targets: int) -> _Edges:
+        """Every target must have an edge; self-loops see to it."""
+        col, by_target = col.sort(stable=True)
+        count = torch.bincount(col, minlength=num_targets)
+        largest = int(count.max()) if len(col) else 0
+        offset = torch.arange(largest).minimum(count.unsqueeze(1) - 1)  # the last edge stands for missing ones
+        table = (count.cumsum(0) - count).unsqueeze(1) + offset
+        return cls(row[by_target], col, num_targets, table if table.numel() <= 4 * len(col) else None)
+
+    def largest(self, score: Tensor) -> Tensor:
+        """Return the largest score [replicas, num_edges, ...] of each target's edges."""
+        if self.table is not None:
+            return score.index_select(1, self.table.flatten()).unflatten(1, self.table.shape).amax(2)
+        shape = (score.size(0), self.num_targets, *score.shape[2:])
+        col = self.col.view(1, -1, *[1] * (score.dim() - 2)).expand_as(score)
+        return score.new_full(shape, -torch.inf).scatter_reduce(1, col, score, "amax")
+
+
+def _attend(edges: _Edges, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
+    """Return attention along edges: value [replicas, nodes, graphs, heads, channels] -> the same at the targets."""
+    row, col = edges.row, edges.col
+    score = F.leaky_relu(source.index_select(1, row) + target.index_select(1, col), negative_slope)
+    weight = (score - edges.largest(score.detach()).index_select(1, col)).exp()
+    message = value.index_select(1, row) * weight.unsqueeze(-1)
+    shape = (value.size(0), edges.num_targets, *message.shape[2:])
+    total = weight.new_zeros(shape[:-1]).index_add(1, col, weight)
+    return message.new_zeros(shape).index_add(1, col, message) / total.unsqueeze(-1)
+
+
+def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Return softmax(q k^T / sqrt(c) + bias) v; q, k, v [..., heads, nodes, channels]."""
+    if k.size(-2) > SOFTMAX_UP_TO:
+        return F.scaled_dot_product_attention(q, k, v, bias)
+    logits = (q * q.size(-1) ** -0.5) @ k.mT
+    return (logits if bias is None else logits + bias).softmax(-1) @ v

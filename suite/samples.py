@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ from suite.task import Block
 
 UP_TO_ORDER = 256  # nodes; larger graphs are compared in their canonical order: WL rounds are dear, mirror images rare there
 
-Drawn = Block | list[Data]
+Drawn = Block | Sequence[Data]
 
 
 def graphs_of(drawn: Drawn) -> list[Data]:
     """Return what was drawn as PyG `Data`, one by one."""
-    return drawn.to_data_list() if isinstance(drawn, Block) else drawn
+    return drawn.to_data_list() if isinstance(drawn, Block) else list(drawn)
 
 
 class Hashes(NamedTuple):
@@ -193,6 +193,24 @@ def linear_hash(x: Tensor) -> Tensor:
     for column, factor in enumerate((_mix(torch.arange(x.size(-1))) | 1).tolist()):
         total.add_(bits[..., column], alpha=factor)  # in 64 bits, wrapping around
     return total
+
+
+def distinct(numbers: Tensor, room: int) -> tuple[Tensor, Tensor]:
+    """Return where one of each distinct number of a row stands, and how often it occurs: [rows, room] long and float.
+
+    What is left of `room` has the count 0. Raises ValueError where a row has more than `room` distinct numbers.
+    """
+    values, order = numbers.sort(dim=1)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[:, 1:] = values[:, 1:] != values[:, :-1]
+    slot = first.cumsum(1) - 1
+    if int(slot.max()) >= room:
+        raise ValueError(f"max_rows: must be >= {int(slot.max()) + 1}, the distinct nodes of one graph, got {room}")
+    row, rank = first.nonzero(as_tuple=True)
+    place = order.new_zeros(len(numbers), room)
+    place[row, slot[row, rank]] = order[row, rank]
+    count = torch.zeros(len(numbers), room).scatter_add_(1, slot, torch.ones(slot.shape))
+    return place, count
 
 
 def _join(parts: list[_Flat]) -> _Flat:

@@ -266,11 +266,11 @@ class Expansion:
 
     @cached_property
     def batches(self) -> tuple[tuple[Cell, ...], ...]:
-        """The cells of each condition, by seed: what is trained together, whatever is there already."""
-        groups: dict[str, dict[int, Cell]] = {}
+        """Cells that differ in learning rate and seed only, in this order: trained together, whatever is there already."""
+        groups: dict[str, dict[tuple[float, int], Cell]] = {}
         for entry in self.entries:
-            groups.setdefault(entry.cell.condition, {})[entry.cell.seed] = entry.cell
-        return tuple(tuple(cells[seed] for seed in sorted(cells)) for cells in groups.values())
+            groups.setdefault(entry.cell.stack, {})[entry.cell.protocol.lr, entry.cell.seed] = entry.cell
+        return tuple(tuple(cells[key] for key in sorted(cells)) for cells in groups.values())
 
     @cached_property
     def tasks(self) -> dict[str, tuple[TaskRef, Task]]:

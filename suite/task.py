@@ -9,7 +9,9 @@ models, so bounds, help texts, cell keys and data sheets all come from the field
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -106,8 +108,8 @@ class Block:
         return [Data(x=x, y=y, **fixed) for x, y in zip(self.x, self.y, strict=True)]
 
     @classmethod
-    def from_data_list(cls, graphs: list[Data]) -> Block | None:
-        """Pack `graphs` into a block, or return None where they do not share one topology and its read-out nodes."""
+    def from_data_list(cls, graphs: Sequence[Data]) -> Block | None:
+        """Join `graphs` into a block, or return None where they do not share one topology and its read-out nodes."""
         first = graphs[0]
         source = first.get("source_index")
         for graph in graphs[1:]:
@@ -118,6 +120,88 @@ class Block:
                 source = None
         x, y = torch.stack([g.x for g in graphs]), torch.stack([g.y for g in graphs])
         return cls(first.edge_index, x, y, first.readout_index, source)
+
+
+class Packed(Sequence[Data]):
+    """Any graphs, end to end in flat arrays; nodes are numbered through. As a sequence it makes PyG `Data` on demand.
+
+    Attributes:
+        x: [num_nodes, in_channels] float, of all graphs.
+        edge_index: [2, num_edges] long.
+        y: [num_answers, ...].
+        readout_index: [num_readouts] long.
+        source_index: [num_sources] long, or None.
+        sizes: for each of these names, how many entries each graph has: [num_graphs] long.
+    """
+
+    NUMBERED = ("edge_index", "readout_index", "source_index")  # what names nodes
+
+    def __init__(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        y: Tensor,
+        readout_index: Tensor,
+        source_index: Tensor | None = None,
+        *,
+        sizes: dict[str, Tensor],
+    ) -> None:
+        self.x, self.edge_index, self.y = x, edge_index, y
+        self.readout_index, self.source_index, self.sizes = readout_index, source_index, sizes
+
+    @classmethod
+    def of(cls, graphs: Sequence[Data]) -> Packed:
+        """Pack PyG `Data`; sources count where every graph has them."""
+        if isinstance(graphs, Packed):
+            return graphs
+        fields: dict[str, Tensor] = {}
+        sizes: dict[str, Tensor] = {}
+        starts = [0, *accumulate(graph.x.size(0) for graph in graphs)]
+        stores = [graph.to_dict() for graph in graphs]
+        for name in ("x", "edge_index", "y", "readout_index", "source_index"):
+            if all(name in store for store in stores):
+                parts = [store[name] for store in stores]
+                sizes[name] = torch.tensor([part.size(_rows(name)) for part in parts])
+                shifted = [part + start for part, start in zip(parts, starts, strict=False)] if name in cls.NUMBERED else parts
+                fields[name] = torch.cat(shifted, dim=_rows(name))
+        return cls(**fields, sizes=sizes)
+
+    def take(self, index: Tensor) -> Packed:
+        """Return the graphs at `index` [num_graphs], repeated where an index is."""
+        fields: dict[str, Tensor] = {}
+        shift = _starts(self.sizes["x"][index]) - _starts(self.sizes["x"])[index]
+        for name, sizes in self.sizes.items():
+            number = sizes[index]
+            within = torch.arange(int(number.sum())) - _starts(number).repeat_interleave(number)
+            rows = _starts(sizes)[index].repeat_interleave(number) + within
+            value = getattr(self, name).index_select(_rows(name), rows)
+            fields[name] = value + shift.repeat_interleave(number) if name in self.NUMBERED else value
+        return Packed(**fields, sizes={name: sizes[index] for name, sizes in self.sizes.items()})
+
+    @property
+    def batch(self) -> Tensor:
+        """The graph that each node belongs to: [num_nodes] long."""
+        return torch.arange(len(self)).repeat_interleave(self.sizes["x"])
+
+    def __len__(self) -> int:
+        return self.sizes["x"].numel()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"graph {index} of {len(self)}")
+        one = self.take(torch.tensor([index % len(self)]))
+        return Data(**{name: getattr(one, name) for name in one.sizes})
+
+
+def _rows(name: str) -> int:
+    """Return the axis along which a field of several graphs is joined."""
+    return 1 if name == "edge_index" else 0
+
+
+def _starts(sizes: Tensor) -> Tensor:
+    return sizes.cumsum(0) - sizes
 
 
 class Task(Value):
@@ -177,8 +261,8 @@ class Task(Value):
         """Draw one graph: `x`, `edge_index`, `y` [num_readouts, ...], `readout_index`, `source_index` where planted."""
         raise NotImplementedError(f"{type(self).__name__} must define sample(rng) or draw(num_graphs, rng)")
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
-        """Draw `num_graphs` graphs; a `Block` where they share one topology."""
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
+        """Draw `num_graphs` graphs: a `Block` where they share one topology, else a list of `Data` or, faster, a `Packed`."""
         graphs = [self.sample(rng) for _ in range(num_graphs)]
         return Block.from_data_list(graphs) or graphs
 

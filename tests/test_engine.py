@@ -10,21 +10,32 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from datasets import Transfer
+from datasets import MeanExchange, OwnToken, PublishedNeighborsMatch, PublishedRingTransfer, Transfer
 from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.tree import Tree
 from suite.cell import Cell, Protocol, TaskRef
 from suite.engine import ALL_SHORTCUTS, Trained, initial_model, train
-from suite.engine.batches import draw, graph_batch, shared_batch
+from suite.engine.batches import Sharing, draw, graph_batch
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses
-from suite.engine.topology import TopologyCache, steps_to_readout
+from suite.engine.topology import steps_to_readout
 from suite.models import MODELS, build, resolve
 from suite.refs import ref_of
 from suite.task import Task
 
-TOPOLOGIES = {"ring": Ring(), "barbell": Barbell(clique_size=4), "tree": Tree()}
+TASKS = {
+    "ring": lambda hops: Transfer(topology=Ring(), hops=hops),
+    "barbell": lambda hops: Transfer(topology=Barbell(clique_size=4), hops=hops),
+    "tree": lambda hops: Transfer(topology=Tree(), hops=hops),
+    "mean exchange": lambda hops: MeanExchange(topology=Barbell(clique_size=3), hops=hops),
+    "own token": lambda hops: OwnToken(topology=Ring(), size=hops),  # asked at every node
+    "published ring": lambda hops: PublishedRingTransfer(hops=hops),  # all but the source alike, five inputs
+    "published clique path": lambda hops: PublishedRingTransfer(hops=hops, family="clique_path"),  # edges listed twice
+    "published tree": lambda hops: PublishedNeighborsMatch(hops=hops - 1),  # directed, inner nodes alike
+}
+PATHS = ("cone", "last_layer", "alike_nodes", "equal_inputs")
+NORMS = ("batch", "data", "layer", "none")
 
 
 def make_cells(task: Task, model: str, num_layers: int, seeds: range, width: int = 8, **protocol: object) -> list[Cell]:
@@ -47,59 +58,131 @@ def plain_loss(model: nn.Module, task: Task, seed: int, num_graphs: int) -> Tens
         graph.x = graph.x.double()
     batch = Batch.from_data_list(graphs)
     needs = graph_batch(graphs, getattr(model, "needs", frozenset())).needs
-    return F.cross_entropy(model(batch.x, batch.edge_index, batch=batch.batch, **needs)[batch.readout_index], batch.y)
+    out = model(batch.x, batch.edge_index, batch=batch.batch, **needs)[batch.readout_index]
+    return F.cross_entropy(out, batch.y) if task.loss == "cross_entropy" else F.mse_loss(out, batch.y.double().view_as(out))
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    model=st.sampled_from(sorted(MODELS)),
-    topology=st.sampled_from(sorted(TOPOLOGIES)),
-    hops=st.integers(3, 4),
-    num_layers=st.integers(1, 6),
-    num_graphs=st.integers(2, 5),
-    cone=st.booleans(),
-)
-def test_stacked_shared_and_coned_loss_and_gradients_equal_the_plain_models(
-    model: str, topology: str, hops: int, num_layers: int, num_graphs: int, cone: bool
-) -> None:
-    torch.manual_seed(hops)
-    task = Transfer(topology=TOPOLOGIES[topology], hops=hops)
-    plain = [build(resolve(model), 7, 8, num_layers, 5).double() for _ in range(3)]
-    stack = Replicas([copy.deepcopy(m) for m in plain], 1e-3, 0.0, stacked=True)
-    drawn = [draw(task, seed, "train", 0, num_graphs) for seed in range(3)]
+def shared_loss(
+    plain: list[nn.Module], task: Task, num_layers: int, num_graphs: int, shortcuts: frozenset[str]
+) -> tuple[Tensor, Replicas, Sharing]:
+    """The losses on the shared path, one model and one seed per replica."""
+    stack = Replicas([copy.deepcopy(m) for m in plain], [1e-3] * len(plain), 0.0, stacked=True)
+    drawn = [draw(task, seed, "train", 0, num_graphs) for seed in range(len(plain))]
     for block in drawn:
         block.x = block.x.double()
-    batch = shared_batch(drawn, TopologyCache(plain[0], num_layers, cone))
-    found = losses(batch.forward(stack.module.train()), batch.y, "cross_entropy")
-    expected = torch.stack([plain_loss(m.train(), task, seed, num_graphs) for seed, m in enumerate(plain)])
+    sharing = Sharing(plain[0], num_layers, shortcuts, drawn)
+    batch = sharing.batch(drawn, training=True)
+    return losses(batch.forward(stack.module.train()), batch.y, task.loss, batch.weight), stack, sharing
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    model=st.sampled_from(sorted(MODELS)),
+    norm=st.sampled_from(NORMS),
+    task=st.sampled_from(sorted(TASKS)),
+    hops=st.integers(3, 4),
+    num_layers=st.integers(1, 6),
+    num_graphs=st.integers(2, 12),
+    shortcuts=st.sets(st.sampled_from(PATHS)),
+)
+def test_loss_and_gradients_on_every_path_equal_the_plain_models(
+    model: str, norm: str, task: str, hops: int, num_layers: int, num_graphs: int, shortcuts: set[str]
+) -> None:
+    torch.manual_seed(hops)
+    asked = TASKS[task](hops)
+    in_channels, settings_ = asked.draw(2, torch.Generator()).x.size(-1), {} if model == "propagation" else {"norm": norm}
+    sizes = (in_channels, 8, num_layers, asked.out_channels)
+    plain = [build(resolve(model, settings_), *sizes).double() for _ in range(3)]
+    found, stack, _ = shared_loss(plain, asked, num_layers, num_graphs, frozenset(shortcuts))
+    expected = torch.stack([plain_loss(m.train(), asked, seed, num_graphs) for seed, m in enumerate(plain)])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     gradients = torch.autograd.grad(found.sum(), list(stack.module.parameters()), materialize_grads=True, allow_unused=True)
     for ours, *theirs in zip(gradients, *(_gradients(m, e) for m, e in zip(plain, expected, strict=True)), strict=True):
-        torch.testing.assert_close(ours, torch.stack(theirs), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(ours, torch.stack(theirs), rtol=1e-7, atol=1e-9)
 
 
 def _gradients(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, materialize_grads=True, allow_unused=True)
 
 
+def rows_of(model: nn.Module, task: Task, num_layers: int, training: bool = True, num_graphs: int = 20) -> list[tuple[int, int]]:
+    """How many nodes are alike and how many vary, layer by layer, with every shortcut allowed."""
+    drawn = [draw(task, 0, "train", 0, num_graphs)]
+    batch = Sharing(model, num_layers, ALL_SHORTCUTS, drawn).batch(drawn, training)
+    return [(len(rows.alike), len(rows.varying)) for rows in batch.prepared.op.rows]
+
+
 def test_cone_of_a_ring_shrinks_by_two_nodes_a_layer() -> None:
-    task = Transfer(topology=Ring(), hops=6)
-    cells = make_cells(task, "gcn", 6, range(1))
     model = build(resolve("gcn", {"norm": "none"}), 7, 8, 6, 5)
-    batch = shared_batch([draw(task, 0, "train", 0, 2)], TopologyCache(model, 6, cone=True))
-    assert batch.prepared.op.sizes == (12, 11, 9, 7, 5, 3, 1)
-    assert cells[0].num_layers == 6
+    assert rows_of(model, Transfer(topology=Ring(), hops=6), 6) == [(0, n) for n in (12, 11, 9, 7, 5, 3, 1)]
 
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [("gcn", [10] * 4), ("gcn_virtual_node", [10] * 4), ("set_transformer", [10, 10, 10, 1]), ("mlp", [1] * 4)],
+    [("gcn", [10] * 4), ("gcn_virtual_node", [10] * 4), ("set_transformer", [10, 10, 10, 1]), ("gps", [10, 10, 10, 1])],
 )
 def test_cone_is_refused_where_a_global_channel_makes_it_inexact(model: str, expected: list[int]) -> None:
     built = build(resolve(model), 7, 8, 3, 5)
-    batch = shared_batch([draw(Transfer(topology=Ring(), hops=5), 0, "train", 0, 2)], TopologyCache(built, 3, cone=True))
-    sizes = list(batch.prepared.op.sizes)
-    assert sizes == expected if model != "mlp" else sizes[-1] == 1
+    assert rows_of(built, Transfer(topology=Ring(), hops=5), 3) == [(0, n) for n in expected]
+
+
+def test_batch_statistics_forbid_the_cone_while_training_only() -> None:
+    built, task = build(resolve("gcn"), 7, 8, 3, 5), Transfer(topology=Ring(), hops=5)
+    assert rows_of(built, task, 3, training=True) == [(0, 10)] * 4
+    assert rows_of(built, task, 3, training=False) == [(0, n) for n in (7, 5, 3, 1)]
+
+
+def test_what_is_alike_is_computed_once_until_the_source_is_heard() -> None:
+    model, task = build(resolve("gcn", {"norm": "none"}), 5, 8, 4, 5), PublishedRingTransfer(hops=4)
+    # eight nodes; the cone leaves 8, 7, 5, 3, 1; the source at distance 4 is heard one hop further with each layer
+    assert rows_of(model, task, 4) == [(7, 1), (5, 2), (3, 2), (1, 2), (0, 1)]
+    assert rows_of(build(resolve("gcn"), 5, 8, 4, 5), task, 4) == [(7, 1), (5, 3), (3, 5), (1, 7), (0, 8)]
+
+
+def test_depth_below_distance_leaves_a_constant() -> None:
+    model, task = build(resolve("gcn", {"norm": "none"}), 5, 8, 3, 5).double(), PublishedRingTransfer(hops=5)
+    assert rows_of(model, task, 3)[-1] == (1, 0)
+    found, _, _ = shared_loss([model], task, 3, 20, ALL_SHORTCUTS)
+    torch.testing.assert_close(found[0], plain_loss(model, task, 0, 20))
+
+
+@pytest.mark.parametrize("model", ["set_transformer", "gps", "gcn_virtual_node"])
+def test_nodes_are_not_alike_where_something_passes_the_edges(model: str) -> None:
+    assert all(alike == 0 for alike, _ in rows_of(build(resolve(model), 5, 8, 3, 5), PublishedRingTransfer(hops=5), 3))
+
+
+def test_random_layers_refuse_what_is_alike_and_what_is_equal() -> None:
+    model, task = build(resolve("gcn", {"dropout": 0.5}), 5, 8, 3, 5), PublishedRingTransfer(hops=5)
+    drawn = [draw(task, 0, "train", 0, 20)]
+    sharing = Sharing(model, 3, ALL_SHORTCUTS, drawn)
+    assert not sharing.equal_inputs
+    assert all(alike == 0 for alike, _ in rows_of(model, task, 3))
+
+
+def test_equal_graphs_are_computed_once_and_counted() -> None:
+    drawn = [draw(PublishedRingTransfer(hops=5), seed, "train", 0, 40) for seed in range(2)]
+    model = build(resolve("gcn"), 5, 8, 5, 5)
+    batch = Sharing(model, 5, ALL_SHORTCUTS, drawn).batch(drawn, training=True)
+    assert batch.counts is not None
+    assert batch.counts.shape == (2, 5)
+    assert batch.counts.sum(1).tolist() == [40, 40]
+    assert batch.num_answers == 40
+    for counts, y, block in zip(batch.counts, batch.y, drawn, strict=True):
+        expected = torch.bincount(block.y.flatten(), minlength=5)
+        assert torch.zeros(5).index_add(0, y, counts).tolist() == expected.tolist()
+
+
+def test_a_node_that_varies_later_is_seen_to_vary() -> None:
+    task = PublishedRingTransfer(hops=4)
+    first, second = (draw(task, 0, "train", index, 20) for index in range(2))
+    second.x[3, 1] = 0.5  # where every graph of the first block was alike
+    model = build(resolve("gcn", {"norm": "none"}), 5, 8, 4, 5)
+    sharing = Sharing(model, 4, ALL_SHORTCUTS, [first])
+    for block in (first, second, first):
+        batch = sharing.batch([block], training=True)
+        found = losses(batch.forward(Replicas([model], [1e-3], 0.0, True).module), batch.y, "cross_entropy", batch.weight)
+        plain = graph_batch(block, frozenset())
+        torch.testing.assert_close(found, losses(plain.forward(model), plain.y, "cross_entropy"), rtol=1e-5, atol=1e-6)
 
 
 def test_replicas_with_random_layers_are_not_stacked() -> None:
@@ -177,6 +260,40 @@ def test_a_cell_that_never_leaves_chance_ends_by_the_rule_and_only_then() -> Non
         Transfer(topology=Ring(), hops=5), "gcn", 2, range(2), chance_stop=20, max_steps=60, num_validation=512
     )
     assert {(t.metrics["stopped"], t.metrics["steps"]) for t in trained(below_reach)} == {("chance", 20)}
+
+
+def test_cells_of_several_learning_rates_train_in_one_step_each_as_if_alone() -> None:
+    task = Transfer(topology=Ring(), hops=2)
+    cells = [c for lr in (1e-3, 1e-2) for c in make_cells(task, "gps", 2, range(2), lr=lr, max_steps=30)]
+    done: list[Trained] = []
+    train(cells, done.append)
+    by_key = {t.cell.key: t for t in done}
+    assert {t.cost["stacked"] for t in done} == {4}
+    for cell in cells:
+        (alone,) = trained([cell])
+        assert alone.curve["train_loss"] == pytest.approx(by_key[cell.key].curve["train_loss"], rel=1e-3)
+
+
+def test_replicas_that_go_on_keep_their_optimiser_state() -> None:
+    torch.manual_seed(0)
+    models: list[nn.Module] = [nn.Linear(3, 1) for _ in range(3)]
+    x, together = torch.randn(8, 3), Replicas(models, [0.1, 0.1, 0.2], 0.0, stacked=True)
+    alone = [torch.optim.Adam(m.parameters(), lr=lr) for m, lr in zip(models, (0.1, 0.1, 0.2), strict=True)]
+
+    def steps(kept: list[int], number: int) -> None:
+        for _ in range(number):
+            weight, bias = together.module.weight, together.module.bias
+            together.step((x @ weight.mT + bias.unsqueeze(1)).square().mean((1, 2)), None)
+            for i in kept:
+                alone[i].zero_grad()
+                models[i](x).square().mean().backward()
+                alone[i].step()
+
+    steps([0, 1, 2], 5)
+    together.keep([0, 2])
+    steps([0, 2], 5)
+    for row, i in enumerate((0, 2)):
+        torch.testing.assert_close(together.flat[row], nn.utils.parameters_to_vector(models[i].parameters()))
 
 
 def test_a_diverging_cell_is_a_result_and_leaves_its_neighbours_alone() -> None:

@@ -1,4 +1,9 @@
-"""From a task's draws to what a step reads: features, needs and answers, on the shared or on the general path."""
+"""From a task's draws to what a step reads: features, needs and answers, on the shared or on the general path.
+
+On the shared path all graphs of a step have one topology, and what they have in common is computed once: nodes whose input is
+the same in all of them (`alike_nodes`), graphs that are equal (`equal_inputs`). Both are looked for when training begins, and
+held against every block that follows.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +15,34 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch_geometric.data import Batch, Data
 
-from suite.engine.topology import Prepared, TopologyCache
+from suite.engine.topology import Prepared, coupling, prepare
+from suite.models.base import Model
 from suite.models.encodings import ENCODINGS
 from suite.rng import stream
-from suite.task import Block, Split, Task
+from suite.samples import Drawn, distinct, linear_hash
+from suite.task import Block, Packed, Split, Task
 
-Draw = Block | list[Data]
+WORTHWHILE = 0.25  # of the nodes must be alike, that telling them apart pays
 
 
-def blocks(task: Task, seed: int, split: Split, num_graphs: int, batch_size: int) -> Iterator[Draw]:
+def blocks(task: Task, seed: int, split: Split, num_graphs: int, batch_size: int) -> Iterator[Block | Packed]:
     """Yield the first `num_graphs` graphs of `split` in blocks: the fixed evaluation sets, the same for every model of a seed."""
     if task.fixed:
-        yield task.at(split, 0).draw(1, stream(task.config(), seed, split, 0))
+        yield draw(task, seed, split, 0, 1)
         return
     for index, start in enumerate(range(0, num_graphs, batch_size)):
         yield draw(task, seed, split, index, min(batch_size, num_graphs - start))
 
 
-def draw(task: Task, seed: int, split: Split, index: int, num_graphs: int) -> Draw:
+def draw(task: Task, seed: int, split: Split, index: int, num_graphs: int) -> Block | Packed:
     """Return block number `index` of `split`."""
-    return task.at(split, index).draw(num_graphs, stream(task.config(), seed, split, index))
+    return packed(task.at(split, index).draw(num_graphs, stream(task.config(), seed, split, index)))
+
+
+def packed(drawn: Drawn) -> Block | Packed:
+    """Return what was drawn in the form the engine computes with."""
+    return drawn if isinstance(drawn, Block) else Packed.of(drawn)
 
 
 @dataclass
@@ -39,32 +50,54 @@ class SharedBatch:
     """A step's input on the shared path: one block per replica, all of one topology."""
 
     prepared: Prepared
-    x: Tensor  # [replicas, nodes, graphs, in_channels]
+    x: Tensor  # [replicas, rows, in_channels], as the operators enter it
     y: Tensor  # [replicas, readouts * graphs, ...]
+    counts: Tensor | None  # [replicas, graphs] how many equal graphs each stands for; None: one
+
+    @property
+    def weight(self) -> Tensor | None:
+        """How many answers each row of `y` stands for: [replicas, readouts * graphs], None: one."""
+        return None if self.counts is None else self.counts.repeat(1, self.prepared.num_readouts)
+
+    @property
+    def num_answers(self) -> int:
+        """Of each replica."""
+        return self.y.size(1) if self.counts is None else int(self.counts[0].sum()) * self.prepared.num_readouts
 
     def forward(self, module: Any) -> Tensor:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
-        out: Tensor = module.decode(module.states(self.x, self.prepared.op, **self.prepared.needs))
-        read: Tensor = rearrange(out[:, : self.prepared.num_readouts], "r n g c -> r (n g) c")
-        return read
+        prepared = self.prepared
+        out: Tensor = module.decode(module.states(self.x, prepared.op.weighing(self.counts), **prepared.needs))
+        return prepared.op.read(out, prepared.num_readouts, self.y.size(1) // prepared.num_readouts)
 
     def keep(self, index: list[int]) -> SharedBatch:
-        return SharedBatch(self.prepared, self.x[index], self.y[index])
+        counts = None if self.counts is None else self.counts[index]
+        return SharedBatch(self.prepared, self.x[index], self.y[index], counts)
 
 
 @dataclass
 class GraphBatch:
-    """A step's input on the general path: any graphs, as PyG batches them, for one model."""
+    """A step's input on the general path: any graphs, for one model."""
 
-    batch: Any
+    graphs: Packed
     needs: dict[str, Tensor]
-    y: Tensor  # [1, readouts of all graphs, ...]
+    weight: None = None
+
+    @property
+    def num_answers(self) -> int:
+        return self.graphs.y.size(0)
+
+    @property
+    def y(self) -> Tensor:
+        """The answers: [1, readouts of all graphs, ...]."""
+        return self.graphs.y.unsqueeze(0)
 
     def forward(self, module: Any) -> Tensor:
         """Return the outputs at the read-outs: [1, readouts, out_channels]."""
-        named = {"batch": self.batch.batch} if takes_batch(module) else {}
-        out: Tensor = module(self.batch.x, self.batch.edge_index, **named, **self.needs)
-        return out[self.batch.readout_index].unsqueeze(0)
+        graphs = self.graphs
+        named = {"batch": graphs.batch} if takes_batch(module) else {}
+        out: Tensor = module(graphs.x, graphs.edge_index, **named, **self.needs)
+        return out[graphs.readout_index].unsqueeze(0)
 
     def keep(self, index: list[int]) -> GraphBatch:
         return self
@@ -76,19 +109,10 @@ def takes_batch(module: nn.Module) -> bool:
     return "batch" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def shared_batch(drawn: Sequence[Block], cache: TopologyCache) -> SharedBatch:
-    """Stack one block per replica; they must share topology and read-outs."""
-    prepared = cache[drawn[0]]
-    x = prepared.features(torch.stack([block.x for block in drawn]))
-    y = torch.stack([block.y for block in drawn])
-    return SharedBatch(prepared, x, rearrange(y, "r g n ... -> r (n g) ..."))
-
-
-def graph_batch(drawn: Draw, needs: frozenset[str]) -> GraphBatch:
-    """Batch graphs as PyG does; pairwise encodings are padded to the largest graph, -1 where there is no pair."""
-    graphs = drawn.to_data_list() if isinstance(drawn, Block) else drawn
-    batch = Batch.from_data_list(graphs)
-    return GraphBatch(batch, {name: _padded([ENCODINGS[name](g) for g in graphs]) for name in needs}, batch.y.unsqueeze(0))
+def graph_batch(drawn: Drawn, needs: frozenset[str]) -> GraphBatch:
+    """Batch graphs for the general path; pairwise encodings are padded to the largest graph, -1 where there is no pair."""
+    graphs = Packed.of(drawn.to_data_list() if isinstance(drawn, Block) else drawn)
+    return GraphBatch(graphs, {name: _padded([ENCODINGS[name](graph) for graph in graphs]) for name in needs})
 
 
 def _padded(pairs: list[Tensor]) -> Tensor:
@@ -99,7 +123,90 @@ def _padded(pairs: list[Tensor]) -> Tensor:
     return out
 
 
-def same_topology(drawn: Sequence[Draw]) -> bool:
+class Sharing:
+    """Brings blocks of one topology, one per replica, into batches of the shared path, and remembers what was prepared.
+
+    Args:
+        model: one of the replicas.
+        num_layers: its depth.
+        shortcuts: those allowed; what the model makes inexact is not taken. `alike_nodes` needs edges to be the only channel
+            (statistics of the batch aside, which weigh rows), and neither it nor `equal_inputs` goes with random layers.
+        first: the first training block of each replica, which decides whether there is anything to look for.
+    """
+
+    def __init__(self, model: Model, num_layers: int, shortcuts: frozenset[str], first: Sequence[Block]) -> None:
+        self.model, self.num_layers, self.shortcuts = model, num_layers, shortcuts
+        self._known: dict[tuple[bytes, bytes, bytes, bool], Prepared] = {}
+        x, y = _stacked(first)
+        self.equal_inputs = "equal_inputs" in shortcuts and not model.random and _repeats(x, y)
+        alike = "alike_nodes" in shortcuts and not model.random and not coupling(model, training=False)
+        varying = _varying(x) if alike else torch.ones(x.size(2), dtype=torch.bool)
+        self._varying = varying | (varying.double().mean() > 1 - WORTHWHILE)
+
+    def batch(self, drawn: Sequence[Block], training: bool) -> SharedBatch:
+        """Return the blocks, which must share topology and read-outs, as one batch."""
+        x, y = _stacked(drawn)
+        counts = None
+        if self.equal_inputs:
+            x, y, counts = _once(x, y)
+        varying = self._varying if x.size(2) == self._varying.numel() else torch.ones(x.size(2), dtype=torch.bool)
+        if not bool(varying.all()):
+            varying = varying | _varying(x)
+            self._varying = varying  # what has varied once may vary again
+        prepared = self._prepared(drawn[0], training, varying)
+        return SharedBatch(prepared, prepared.op.enter(x), rearrange(y, "r g n ... -> r (n g) ..."), counts)
+
+    def num_rows(self, block: Block) -> int:
+        """Return the largest number of rows that a layer has for a training block such as `block`."""
+        batch = self.batch([block], training=True)
+        graphs = batch.y.size(1) // batch.prepared.num_readouts
+        return max(len(rows.alike) + graphs * len(rows.varying) for rows in batch.prepared.op.rows)
+
+    def _prepared(self, block: Block, training: bool, varying: Tensor) -> Prepared:
+        """Look topologies up by their content: tasks may draw the same edges again as a new tensor."""
+        mode = training and "norm(train)" in self.model.global_channel
+        key = (*(t.numpy().tobytes() for t in (block.edge_index, block.readout_index, varying)), mode)
+        if key not in self._known:
+            self._known[key] = prepare(block, self.model, self.num_layers, self.shortcuts, training, varying)
+        return self._known[key]
+
+
+def _stacked(drawn: Sequence[Block]) -> tuple[Tensor, Tensor]:
+    """Return x [replicas, graphs, nodes, channels] and y [replicas, graphs, readouts, ...]."""
+    return torch.stack([block.x for block in drawn]), torch.stack([block.y for block in drawn])
+
+
+def _varying(x: Tensor) -> Tensor:
+    """Return which nodes do not have the same features in all graphs of a replica: [nodes] bool."""
+    return (x != x[:, :1]).any(3).flatten(0, 1).any(0)
+
+
+def _numbers(x: Tensor, y: Tensor) -> Tensor:
+    """Return a number per graph, equal for graphs that are equal in features and answers: [replicas, graphs]."""
+    nodes = linear_hash(x)
+    answers = linear_hash(y.flatten(2).float())
+    return linear_hash(torch.cat([nodes, answers.unsqueeze(2)], dim=2).view(torch.int32).float())
+
+
+def _repeats(x: Tensor, y: Tensor) -> bool:
+    """Return whether graphs repeat themselves so much that looking for it in every block pays."""
+    numbers = _numbers(x, y)
+    return all(torch.unique(row).numel() <= row.numel() // 2 for row in numbers)
+
+
+def _once(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return each distinct graph of every replica once, and how often it occurs; equal shapes come from graphs of count 0."""
+    numbers = _numbers(x, y)
+    place, counts = distinct(numbers, max(torch.unique(row).numel() for row in numbers))
+    replica = torch.arange(len(x)).unsqueeze(1)
+    once_x, once_y = x[replica, place], y[replica, place]
+    slot = (numbers.unsqueeze(2) == numbers.gather(1, place).unsqueeze(1)).int().argmax(2)
+    if not (torch.equal(once_x[replica, slot], x) and torch.equal(once_y[replica, slot], y)):
+        return x, y, None  # two different graphs met in one number
+    return once_x, once_y, counts.to(x.dtype)
+
+
+def same_topology(drawn: Sequence[Drawn]) -> bool:
     """Return whether all draws are blocks of one topology with the same read-outs."""
     first = drawn[0]
     return isinstance(first, Block) and all(

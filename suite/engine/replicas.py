@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 class Replicas:
     """Models stacked along a new first axis of every weight, with one Adam over a flat buffer [replicas, weights].
 
-    With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
+    Replicas of one learning rate must stand together. With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
     """
 
-    def __init__(self, models: list[nn.Module], lr: float, weight_decay: float, stacked: bool) -> None:
+    def __init__(self, models: list[nn.Module], lr: Sequence[float], weight_decay: float, stacked: bool) -> None:
         if not stacked and len(models) != 1:
             raise ValueError(f"only one model can be trained unstacked, got {len(models)}")
         self.plain, self.stacked = models[0], stacked
@@ -24,7 +25,7 @@ class Replicas:
         if stacked:
             for (owner, name), *tensors in zip(_buffers(self.module), *(_buffer_values(m) for m in models), strict=True):
                 owner._buffers[name] = torch.stack(tensors)
-        self._lr, self._weight_decay = lr, weight_decay
+        self._lr, self._weight_decay = list(lr), weight_decay
         self._bind()
 
     def __len__(self) -> int:
@@ -41,14 +42,19 @@ class Replicas:
 
     def keep(self, index: list[int]) -> None:
         """Go on with the replicas at `index` only, their optimiser state included."""
-        state = self._adam.state[self._adam.param_groups[0]["params"][0]]
-        self.flat = self.flat[index].clone()
+        states = [self._adam.state[part] for part in self._parts for _ in range(len(part))]
+        places = [place for part in self._parts for place in range(len(part))]
+        self.flat, self._lr = self.flat[index].clone(), [self._lr[i] for i in index]
         for owner, name in _buffers(self.module) if self.stacked else ():
             owner._buffers[name] = owner._buffers[name][index]  # type: ignore[index]
         self._bind()
-        parameter = self._adam.param_groups[0]["params"][0]
-        kept = {key: value[index].clone() if value.dim() else value for key, value in state.items()}
-        self._adam.state[parameter] = kept
+        kept = iter(index)
+        for part in self._parts:
+            rows = [(states[i], places[i]) for i in islice(kept, len(part))]
+            state, first = {}, rows[0][0]
+            for name, value in first.items():
+                state[name] = torch.stack([s[name][place] for s, place in rows]) if value.dim() else value
+            self._adam.state[part] = state
 
     def snapshot(self, index: int) -> list[Tensor]:
         """Return copies of replica `index`'s weights and buffers, for `restore`."""
@@ -63,12 +69,6 @@ class Replicas:
             owner._buffers[name] = value.clone()
         return model.eval()
 
-    def load(self, index: int, snapshot: list[Tensor]) -> None:
-        """Put `snapshot` back into replica `index`."""
-        self.flat[index].copy_(snapshot[0])
-        for buffer, value in zip(_buffer_values(self.module), snapshot[1:], strict=True):
-            (buffer[index] if self.stacked else buffer).copy_(value)
-
     def _bind(self) -> None:
         """Make every weight of the module a view of the flat buffer."""
         self.gradient = torch.zeros_like(self.flat)
@@ -79,9 +79,13 @@ class Replicas:
             shape = torch.Size([len(self), *shape]) if self.stacked else shape
             parameter.data = self.flat[:, start:stop].view(shape)
             start = stop
-        whole = nn.Parameter(self.flat)
-        whole.grad = self.gradient
-        self._adam = torch.optim.Adam([whole], lr=self._lr, weight_decay=self._weight_decay, fused=True)
+        sizes = [len(list(same)) for _, same in groupby(self._lr)]
+        self._parts = [nn.Parameter(part) for part in self.flat.split(sizes)]
+        for part, gradient in zip(self._parts, self.gradient.split(sizes), strict=True):
+            part.grad = gradient
+        rates = [next(same) for _, same in groupby(self._lr)]
+        groups = [{"params": [part], "lr": lr} for part, lr in zip(self._parts, rates, strict=True)]
+        self._adam = torch.optim.Adam(groups, weight_decay=self._weight_decay, fused=True)
 
 
 def _buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:

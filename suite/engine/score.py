@@ -7,17 +7,25 @@ from torch import Tensor
 from suite.task import Loss
 
 
-def losses(out: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    """Return each replica's mean loss: out [replicas, answers, out_channels], y [replicas, answers(, targets)] -> [replicas]."""
+def losses(out: Tensor, y: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
+    """Return each replica's mean loss: out [replicas, answers, out_channels], y [replicas, answers(, targets)] -> [replicas].
+
+    `weight` [replicas, answers] tells how many answers a row stands for; None: one.
+    """
     if loss == "cross_entropy":
-        flat = F.cross_entropy(out.flatten(0, 1), y.flatten().long(), reduction="none")
-        return flat.view(y.size(0), -1).mean(1)
-    return (out - y.view_as(out)).square().flatten(1).mean(1)
+        each = F.cross_entropy(out.flatten(0, 1), y.flatten().long(), reduction="none").view(y.shape[:2])
+    else:
+        each = (out - y.view_as(out)).square().mean(2)
+    return _mean(each, weight)
 
 
 @torch.no_grad()
-def scores(out: Tensor, y: Tensor, loss: Loss) -> Tensor:
+def scores(out: Tensor, y: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
     """Return each replica's accuracy, or mean squared error for a regression: [replicas]."""
     if loss == "cross_entropy":
-        return (out.argmax(-1) == y).double().mean(1)
-    return losses(out.double(), y.double(), loss)
+        return _mean((out.argmax(-1) == y).double(), weight)
+    return losses(out.double(), y.double(), loss, weight)
+
+
+def _mean(each: Tensor, weight: Tensor | None) -> Tensor:
+    return each.mean(1) if weight is None else (each * weight).sum(1) / weight.sum(1)

@@ -1,4 +1,4 @@
-"""What is computed once per topology: the node order, the cone, the propagation matrices and the encodings a model needs."""
+"""What is computed once per topology: the node order, the rows that are needed, the propagation matrices, the encodings."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ class Prepared:
     needs: dict[str, Tensor]
     num_readouts: int
 
-    def features(self, x: Tensor) -> Tensor:
-        """Bring x [replicas, graphs, nodes, channels] into the engine's order, cut to the cone: nodes before graphs."""
-        return x.transpose(1, 2).index_select(1, self.op.order[: self.op.sizes[0]])
-
 
 def steps_to_readout(edge_index: Tensor, readout_index: Tensor, num_nodes: int) -> Tensor:
     """Return how many edges, followed in their direction, lead from each node to the nearest read-out: [num_nodes], inf: none."""
@@ -38,34 +34,26 @@ def steps_to_readout(edge_index: Tensor, readout_index: Tensor, num_nodes: int) 
     return torch.from_numpy(found)
 
 
-def prepare(block: Block, model: Model, num_layers: int, cone: bool) -> Prepared:
-    """Return the prepared topology of `block`.
+def coupling(model: Model, training: bool) -> frozenset[str]:
+    """Return the channels past the edges that are open in this mode: statistics of the batch are, while training."""
+    return model.global_channel - (frozenset() if training else {"norm(train)"})
 
-    With `cone`, nodes that cannot reach a read-out in the layers left are not computed. It is exact only where edges alone
-    carry information; a global channel that is not a batch statistic still allows the last layer to write read-outs alone.
+
+def prepare(block: Block, model: Model, num_layers: int, shortcuts: frozenset[str], training: bool, varying: Tensor) -> Prepared:
+    """Return the prepared topology of `block`; `varying` [num_nodes] tells which inputs may differ between its graphs.
+
+    "cone": nodes that cannot reach a read-out in the layers left have no rows. Exact where edges alone carry information.
+    "last_layer": where something else does, but no statistic of the batch, the last layer still writes read-outs alone.
     """
+    channel = coupling(model, training)
     steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
     steps[block.readout_index] = -torch.arange(block.readout_index.numel(), 0, -1, dtype=steps.dtype)  # first, in their order
     order = steps.argsort(stable=True)
     sizes = [block.num_nodes] * (num_layers + 1)
-    if cone and not model.global_channel:
+    if "cone" in shortcuts and not channel:
         sizes = [int((steps <= num_layers - layer).sum()) for layer in range(num_layers + 1)]
-    elif cone and "norm(train)" not in model.global_channel:
+    elif "last_layer" in shortcuts and channel and "norm(train)" not in channel:
         sizes[-1] = block.readout_index.numel()
-    op = SharedOperators(block.edge_index, order, sizes, block.x.dtype)
+    op = SharedOperators(block.edge_index, order, sizes, block.x.dtype, varying)
     graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes)
     return Prepared(op, {name: ENCODINGS[name](graph) for name in model.needs}, block.readout_index.numel())
-
-
-class TopologyCache:
-    """Prepared topologies by their content: tasks may draw the same edges again as a new tensor."""
-
-    def __init__(self, model: Model, num_layers: int, cone: bool) -> None:
-        self._model, self._num_layers, self._cone = model, num_layers, cone
-        self._known: dict[tuple[bytes, bytes, int], Prepared] = {}
-
-    def __getitem__(self, block: Block) -> Prepared:
-        key = (block.edge_index.numpy().tobytes(), block.readout_index.numpy().tobytes(), block.num_nodes)
-        if key not in self._known:
-            self._known[key] = prepare(block, self._model, self._num_layers, self._cone)
-        return self._known[key]

@@ -12,19 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from suite.cell import Cell
-from suite.engine.batches import Draw, GraphBatch, SharedBatch, blocks, draw, graph_batch, same_topology, shared_batch
+from suite.engine.batches import GraphBatch, SharedBatch, Sharing, blocks, draw, graph_batch, packed, same_topology
 from suite.engine.machine import keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses, scores
-from suite.engine.topology import TopologyCache
 from suite.models import build
 from suite.models.base import Model
 from suite.rng import digest
-from suite.task import Split, Task
+from suite.samples import Drawn
+from suite.task import Block, Split, Task
 
-ALL_SHORTCUTS = frozenset({"shared_topology", "cone", "stack", "fast_products", "kept_memory"})
+ALL_SHORTCUTS = frozenset(
+    {"shared_topology", "cone", "last_layer", "alike_nodes", "equal_inputs", "stack", "fast_products", "kept_memory"}
+)
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-EVALUATION_GRAPHS = 128  # graphs in an evaluation block where all blocks ask alike
+STACK_BYTES = 1 << 20
 
 
 @dataclass
@@ -47,17 +49,24 @@ def train(
     shortcuts: frozenset[str] = ALL_SHORTCUTS,
     on_step: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Train `cells`, which must differ in their seed only, and hand each to `on_done` as soon as it ends.
+    """Train `cells`, which must differ in seed and learning rate only, and hand each to `on_done` as soon as it ends.
 
-    `shortcuts` names what may be used to save work without changing a result: "shared_topology" (dense operators on blocks),
-    "cone" (leave out what cannot reach a read-out), "stack" (all cells in one step), "fast_products" (oneDNN's float32
-    kernels) and "kept_memory" (glibc keeps freed blocks), both for the whole process. Raises ValueError for unknown names or
-    cells of different conditions. `on_step(step, max_steps)` is called at every look at the validation set.
+    `shortcuts` names what may be used to save work without changing a result; where a model or task makes one inexact, it is
+    not taken. Raises ValueError for unknown names or cells of different conditions. `on_step(step, max_steps)` is called at
+    every look at the validation set.
+
+    shared_topology: blocks of one topology share operators and encodings; without it, what builds on it is off too.
+    cone: nodes that cannot reach a read-out in the layers left are not computed.
+    last_layer: models that see past the edges still write the last layer at the read-outs alone.
+    alike_nodes: nodes whose input is the same in all graphs of a batch are computed once, until something varying reaches them.
+    equal_inputs: equal graphs of a batch are computed once, and counted.
+    stack: several cells in one step.
+    fast_products, kept_memory: oneDNN's float32 kernels, and freed memory kept (`suite.engine.machine`), for the whole process.
     """
     if unknown := shortcuts - ALL_SHORTCUTS:
         raise ValueError(f"shortcuts: unknown {sorted(unknown)}, known are {sorted(ALL_SHORTCUTS)}")
-    if len({cell.condition for cell in cells}) != 1:
-        raise ValueError("train takes the cells of one condition, which differ in their seed only")
+    if len({cell.stack for cell in cells}) != 1:
+        raise ValueError("train takes the cells of one condition, which differ in their seed or learning rate only")
     if "fast_products" in shortcuts:
         use_fast_products()
     if "kept_memory" in shortcuts:
@@ -65,12 +74,24 @@ def train(
     task = cells[0].task.load()
     first = [draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) for cell in cells]
     initial = [initial_model(cell, task, block) for cell, block in zip(cells, first, strict=True)]
-    shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(initial[0], Model)
-    stack = shared and "stack" in shortcuts and not getattr(initial[0], "random", True)
-    size = len(cells) if stack else 1
+    model = initial[0]
+    shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(model, Model)
+    if shared and model.random and not task.fixed:  # whose edges are dropped anew in every graph
+        shared = False
+    stack = shared and "stack" in shortcuts and not model.random
+    size = _stack_size(cells[0], Sharing(model, cells[0].num_layers, shortcuts, first[:1]), first[0]) if stack else 1  # type: ignore[arg-type]
     for start in range(0, len(cells), size):
         part = slice(start, start + size)
-        _Loop(task, list(cells[part]), initial[part], shared, "cone" in shortcuts).run(on_done, on_step)
+        sharing = Sharing(model, cells[0].num_layers, shortcuts, first[part]) if shared else None  # type: ignore[arg-type]
+        _Loop(task, list(cells[part]), initial[part], sharing).run(on_done, on_step)
+
+
+def _stack_size(cell: Cell, sharing: Sharing, block: Block) -> int:
+    """Return how many cells are trained in one step: as many as keep the states of a layer within the cache.
+
+    A function of the cell alone, so that what is trained together depends on the study and not on the machine.
+    """
+    return max(1, STACK_BYTES // (4 * cell.hidden_channels * sharing.num_rows(block)))
 
 
 def batch_graphs(task: Task, cell: Cell) -> int:
@@ -78,7 +99,7 @@ def batch_graphs(task: Task, cell: Cell) -> int:
     return 1 if task.fixed else cell.protocol.batch_size
 
 
-def initial_model(cell: Cell, task: Task | None = None, block: Draw | None = None) -> nn.Module:
+def initial_model(cell: Cell, task: Task | None = None, block: Drawn | None = None) -> nn.Module:
     """Return the model that training `cell` starts from, in eval mode: a function of the cell alone.
 
     Data-dependent layers have taken their constants from the cell's first training block.
@@ -87,7 +108,7 @@ def initial_model(cell: Cell, task: Task | None = None, block: Draw | None = Non
     block = draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) if block is None else block
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(digest("initial", cell.key, size=8), 16) >> 1)
-        in_channels = block[0].x.size(-1) if isinstance(block, list) else block.x.size(-1)
+        in_channels = packed(block).x.size(-1)
         model = build(cell.model, in_channels, cell.hidden_channels, cell.num_layers, task.out_channels).eval()
     if isinstance(model, Model) and model.calibrated:
         model.calibrate(graph_batch(block, model.needs).forward)
@@ -110,15 +131,16 @@ class _Run:
 class _Loop:
     """Cells trained in one loop: replicas of one architecture, each with its own stream of data."""
 
-    def __init__(self, task: Task, cells: list[Cell], initial: list[nn.Module], shared: bool, cone: bool) -> None:
-        self.task, self.protocol, self.shared = task, cells[0].protocol, shared
-        self.replicas = Replicas(initial, self.protocol.lr, self.protocol.weight_decay, stacked=shared)
+    def __init__(self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None) -> None:
+        self.task, self.protocol, self.sharing = task, cells[0].protocol, sharing
+        rates = [cell.protocol.lr for cell in cells]
+        self.replicas = Replicas(initial, rates, self.protocol.weight_decay, stacked=sharing is not None)
         self.runs = [_Run(c, m, self.replicas.snapshot(i)) for i, (c, m) in enumerate(zip(cells, initial, strict=True))]
         self.cells = cells
         self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
-        self.cache = TopologyCache(initial[0], cells[0].num_layers, cone) if isinstance(initial[0], Model) else None
         self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
+        self._fixed = self._draw_batch(0) if task.fixed else None
         self.start, self.cpu_start = time.perf_counter(), time.process_time()
 
     def run(self, on_done: Callable[[Trained], None], on_step: Callable[[int, int], None] | None) -> None:
@@ -140,49 +162,45 @@ class _Loop:
                     return
 
     def _step(self, step: int) -> Tensor:
-        batch = self._fixed_batch if self.task.fixed else self._batch("train", step - 1, self.batch_size)
+        batch = self._fixed or self._draw_batch(step - 1)
         self.replicas.module.train()
-        loss = losses(batch.forward(self.replicas.module), batch.y, self.task.loss)
+        loss = losses(batch.forward(self.replicas.module), batch.y, self.task.loss, batch.weight)
         self.replicas.step(loss, self.protocol.clip)
         return loss.detach()
 
-    @property
-    def _fixed_batch(self) -> SharedBatch | GraphBatch:
-        return self.sets["train"][0]
+    def _draw_batch(self, index: int) -> SharedBatch | GraphBatch:
+        return self._pack([draw(self.task, run.cell.seed, "train", index, self.batch_size) for run in self.runs], training=True)
 
-    def _batch(self, split: Split, index: int, num_graphs: int) -> SharedBatch | GraphBatch:
-        return self._pack([draw(self.task, run.cell.seed, split, index, num_graphs) for run in self.runs])
-
-    def _pack(self, drawn: Sequence[Draw]) -> SharedBatch | GraphBatch:
-        if not self.shared:
+    def _pack(self, drawn: Sequence[Block | Packed], training: bool) -> SharedBatch | GraphBatch:
+        if self.sharing is None:
             return graph_batch(drawn[0], self.needs)
-        assert self.cache is not None
         if not same_topology(drawn):
             raise ValueError(f"{type(self.task).__name__} draws blocks of different topologies for different seeds")
-        return shared_batch(drawn, self.cache)  # type: ignore[arg-type]
+        return self.sharing.batch(drawn, training)  # type: ignore[arg-type]
 
     def _evaluation_set(self, split: Split) -> list[SharedBatch | GraphBatch]:
         protocol = self.protocol
         count = protocol.num_test if split == "test" else protocol.num_validation
         size = protocol.batch_size  # the blocks that training draws, so that the train set is what was trained on
         seeds = [blocks(self.task, run.cell.seed, split, count, size) for run in self.runs]
-        return [self._pack(drawn) for drawn in zip(*seeds, strict=True)]
+        return [self._pack(drawn, training=False) for drawn in zip(*seeds, strict=True)]
 
     @torch.no_grad()
-    def _evaluate(self, split: Split) -> tuple[list[float], list[float]]:
-        """Return loss and score of every replica on `split`: means over samples, not over batches."""
-        self.replicas.module.eval()
-        loss, score, count = torch.zeros(len(self.runs)).double(), torch.zeros(len(self.runs)).double(), 0
-        for batch in self.sets[split]:
-            out, answers = batch.forward(self.replicas.module), batch.y.size(1)
-            loss += losses(out, batch.y, self.task.loss).double() * answers
-            score += scores(out, batch.y, self.task.loss) * answers
+    def _evaluate(self, module: nn.Module, split: Split, index: list[int]) -> tuple[list[float], list[float]]:
+        """Return loss and score on `split` of models that see the data of runs `index`: means over samples, not batches."""
+        module.eval()
+        loss, score, count = torch.zeros(len(index)).double(), torch.zeros(len(index)).double(), 0
+        for whole in self.sets[split]:
+            batch = whole if index == list(range(len(self.runs))) else whole.keep(index)
+            out, answers = batch.forward(module), batch.num_answers
+            loss += losses(out, batch.y, self.task.loss, batch.weight).double() * answers
+            score += scores(out, batch.y, self.task.loss, batch.weight) * answers
             count += answers
         return (loss / count).tolist(), (score / count).tolist()
 
     def _look(self, step: int, train_loss: list[float]) -> dict[int, str]:
         """Look at the validation set; return which replicas end here and why."""
-        _, found = self._evaluate("validation")
+        _, found = self._evaluate(self.replicas.module, "validation", list(range(len(self.runs))))
         ended: dict[int, str] = {}
         for index, (run, score, loss) in enumerate(zip(self.runs, found, train_loss, strict=True)):
             run.curve["step"].append(step)
@@ -212,37 +230,38 @@ class _Loop:
     @property
     def _noise(self) -> float:
         """Three standard errors of a guesser's validation score, as skill: below it a cell has not left chance."""
-        chance, answers = self.task.chance, sum(b.y.size(1) for b in self.sets["validation"])
+        chance, answers = self.task.chance, sum(b.num_answers for b in self.sets["validation"])
         error: float = (chance * (1 - chance) / answers) ** 0.5 if self.task.loss == "cross_entropy" else (2 / answers) ** 0.5
         return 3 * error / abs(self.task.ceiling - self.task.chance)
 
     def _end(self, ended: dict[int, str], step: int, on_done: Callable[[Trained], None]) -> int:
         """Hand over the replicas that end; return how many go on."""
-        last = {split: self._evaluate(split) for split in SPLITS}
-        final = {index: self.replicas.snapshot(index) for index in ended}
-        chosen = {i: self.runs[i].best if self.protocol.select == "best" else final[i] for i in ended}
-        for index in ended:
-            self.replicas.load(index, chosen[index])
-        selected = {split: self._evaluate(split) for split in SPLITS}
         for index, reason in ended.items():
-            on_done(self._result(index, reason, step, selected, last, chosen[index]))
+            final = self.replicas.snapshot(index)
+            best = self.runs[index].best_step != step and self.protocol.select == "best"
+            last = self._table(index, final)
+            chosen = self.runs[index].best if best else final
+            on_done(self._result(index, reason, step, self._table(index, chosen) if best else last, last, chosen))
         on = [index for index in range(len(self.runs)) if index not in ended]
         self.runs = [self.runs[index] for index in on]
         if on:
             self.replicas.keep(on)
             self.sets = {split: [batch.keep(on) for batch in batches] for split, batches in self.sets.items()}
+            self._fixed = self._fixed and self._fixed.keep(on)
         return len(on)
 
+    def _table(self, index: int, snapshot: list[Tensor]) -> dict[str, Any]:
+        """Return what the weights of `snapshot` reach on each split of run `index`."""
+        alone = Replicas([self.replicas.restore(snapshot)], [0.0], 0.0, self.replicas.stacked).module
+        found = {split: self._evaluate(alone, split, [index]) for split in SPLITS}
+        return {split: self._numbers(loss[0], score[0]) for split, (loss, score) in found.items()}
+
     def _result(
-        self, index: int, reason: str, step: int, selected: dict[Split, Any], last: dict[Split, Any], chosen: list[Tensor]
+        self, index: int, reason: str, step: int, selected: dict[str, Any], last: dict[str, Any], chosen: list[Tensor]
     ) -> Trained:
         run = self.runs[index]
-
-        def table(found: dict[Split, Any]) -> dict[str, Any]:
-            return {split: self._numbers(loss[index], score[index]) for split, (loss, score) in found.items()}
-
-        metrics = table(selected) | {
-            "last": table(last),
+        metrics = selected | {
+            "last": last,
             "best_step": run.best_step if self.protocol.select == "best" else step,
             "steps": step,
             "stopped": reason,

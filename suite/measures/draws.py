@@ -11,14 +11,15 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from suite.rng import stream
-from suite.task import Block, Task
+from suite.samples import graphs_of
+from suite.task import Task
 
 
 def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
     """Return draw number `index` of the test stream kept for measures; a fixed graph is drawn once, whatever is asked."""
     num_graphs = 1 if task.fixed else num_graphs
     drawn = task.at("test", index).draw(num_graphs, stream(task.config(), seed, "measure", index))
-    return drawn.to_data_list() if isinstance(drawn, Block) else drawn
+    return graphs_of(drawn)
 
 
 def draw_several(task: Task, seed: int, at_most: int, max_nodes: int) -> list[Data]:

@@ -61,14 +61,14 @@ class Frozen:
     def run(self, graphs: Sequence[Data], differentiable: bool = False) -> Pass:
         """Run the model once over all `graphs`; with `differentiable`, `x` and everything after it carry gradients."""
         given = graph_batch([_unanswered(graph) for graph in graphs], self._needs)
-        x = given.batch.x.double().requires_grad_(differentiable)
-        named = {"batch": given.batch.batch} if takes_batch(self._module) else {}
+        x = given.graphs.x.double().requires_grad_(differentiable)
+        named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
         with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            hidden, output = self._states(x, given.batch.edge_index, named | given.needs)
+            hidden, output = self._states(x, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
-        return Pass(x, hidden, output, given.batch.ptr.tolist(), read)
+        return Pass(x, hidden, output, [0, *given.graphs.sizes["x"].cumsum(0).tolist()], read)
 
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
         module: Any = self._module

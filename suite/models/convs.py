@@ -14,12 +14,12 @@ from suite.operators import Operators
 
 
 class Conv(nn.Module):
-    """Base: `(in_channels, out_channels, index)`, index being the number of the layer, from 0."""
+    """Base: `(in_channels, out_channels, index, bias)`: index is the number of the layer, from 0; bias is off before a BatchNorm."""
 
     operator: ClassVar[str] = "none"  # whose fixed space the layer smooths towards
     hops: ClassVar[int] = 1
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__()
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
@@ -31,9 +31,9 @@ class GCN(Conv):
 
     operator = "gcn"
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
-        self.lin = Linear(in_channels, out_channels)
+        self.lin = Linear(in_channels, out_channels, bias)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
         out: Tensor = self.lin(op.gcn(h))  # propagation first: the cone then transforms fewer rows
@@ -49,7 +49,7 @@ class GCNII(Conv):
     operator = "gcn"
     alpha, theta = 0.1, 0.5
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
         if in_channels != out_channels:
             raise ValueError(f"GCNII: needs equal widths behind an encoder, got {in_channels} to {out_channels} channels")
@@ -67,9 +67,9 @@ class SAGE(Conv):
 
     operator = "mean"
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
-        self.lin_neighbour, self.lin_self = Linear(in_channels, out_channels), Linear(in_channels, out_channels, bias=False)
+        self.lin_neighbour, self.lin_self = Linear(in_channels, out_channels, bias), Linear(in_channels, out_channels, bias=False)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
         out: Tensor = self.lin_neighbour(op.mean(h)) + self.lin_self(op.root(h))
@@ -81,9 +81,9 @@ class GIN(Conv):
 
     operator = "sum"
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
-        self.mlp = MLP(in_channels, out_channels, out_channels)
+        self.mlp = MLP(in_channels, out_channels, out_channels, bias)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
         out: Tensor = self.mlp(op.root(h) + op.sum(h))
@@ -96,13 +96,13 @@ class GAT(Conv):
     operator = "mean"
     heads, negative_slope = 4, 0.2
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
         heads = self.heads if out_channels % self.heads == 0 else 1  # a narrow last layer has one head
         self.lin = Linear(in_channels, out_channels, bias=False)
         self.att_source = nn.Parameter(torch.empty(heads, out_channels // heads))
         self.att_target = nn.Parameter(torch.empty(heads, out_channels // heads))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         nn.init.xavier_uniform_(self.att_source)
         nn.init.xavier_uniform_(self.att_target)
 
@@ -111,7 +111,8 @@ class GAT(Conv):
         source = (value * per_replica(self.att_source, 2, value)).sum(-1)
         target = (value * per_replica(self.att_target, 2, value)).sum(-1)
         out = op.attend(value, source, op.root(target), self.negative_slope)
-        return rearrange(out, "... h c -> ... (h c)") + per_replica(self.bias, 1, h)
+        out = rearrange(out, "... h c -> ... (h c)")
+        return out if self.bias is None else out + per_replica(self.bias, 1, h)
 
 
 class NodeWise(Conv):
@@ -119,9 +120,9 @@ class NodeWise(Conv):
 
     hops = 0
 
-    def __init__(self, in_channels: int, out_channels: int, index: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
-        self.lin = Linear(in_channels, out_channels)
+        self.lin = Linear(in_channels, out_channels, bias)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
         out: Tensor = self.lin(op.root(h))

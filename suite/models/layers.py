@@ -6,9 +6,15 @@ A plain module's weights look as PyG's do. The engine may stack the weights of s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from suite.operators import Operators
 
 
 def per_replica(weight: Tensor, plain_dim: int, h: Tensor) -> Tensor:
@@ -36,24 +42,42 @@ class Linear(nn.Module):
         return out.reshape(*h.shape[:-1], -1)
 
 
-class LayerNorm(nn.Module):
+class Norm(nn.Module):
+    """Base of the norms: maps features, one row for each that the layer writes, to the same shape."""
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        raise NotImplementedError
+
+
+class NoNorm(Norm):
+    """The identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        return h
+
+
+class LayerNorm(Norm):
     """Each node's own channels to mean 0 and variance 1, then a learned scale and shift: node-wise."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)), eps
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
         if self.weight.dim() == 1:
             return F.layer_norm(h, h.shape[-1:], self.weight, self.bias, self.eps)
         normal = F.layer_norm(h, h.shape[-1:], eps=self.eps)
         return torch.addcmul(per_replica(self.bias, 1, h), normal, per_replica(self.weight, 1, h))
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Norm):
     """Each channel to mean 0 and variance 1 over all nodes of the batch; running statistics in eval mode.
 
-    It couples the graphs of a batch while training: a global channel, and no cone is exact under it.
+    It couples the graphs of a batch while training: a global channel, and no cone is exact under it. Rows that stand for
+    several equal nodes count as often (`Operators.multiplicity`).
     """
 
     running_mean: Tensor
@@ -66,23 +90,65 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.eps, self.momentum, self.calibrating = eps, momentum, False
 
-    def forward(self, h: Tensor) -> Tensor:
-        rows = h.reshape(*self.weight.shape[:-1], -1, h.size(-1))
-        if self.weight.dim() == 1:
-            return self._normalise(rows, *self._constants).view_as(h)
-        return torch.stack([self._normalise(*replica) for replica in zip(rows, *self._constants, strict=True)]).view_as(h)
-
-    @property
-    def _constants(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.running_mean, self.running_var, self.weight, self.bias
-
-    def _normalise(self, rows: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        if not (self.training or self.calibrating):
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            shift = self.bias - self.running_mean * scale
+            return torch.addcmul(per_replica(shift, 1, h), h, per_replica(scale, 1, h))
+        stacked = h if h.dim() == 3 else h.unsqueeze(0)
+        count = op.multiplicity(h)
+        share = None if count is None else (count / count.sum(1, keepdim=True)).unsqueeze(2)
+        total = h.new_tensor(stacked.size(1)) if count is None else count.sum(1).view(-1, 1, 1)
+        per_channel = (self.weight, self.bias) if h.dim() == 3 else (self.weight.unsqueeze(0), self.bias.unsqueeze(0))
+        out, mean, var = _Standardise.apply(stacked, *per_channel, share, self.eps)  # type: ignore[no-untyped-call]
         # Calibrating sets the running statistics, so that the untrained model can be measured in eval mode.
         momentum = 1.0 if self.calibrating else self.momentum
-        return F.batch_norm(rows, mean, var, weight, bias, self.training or self.calibrating, momentum, self.eps)
+        self.running_mean.lerp_(mean.view_as(self.running_mean), momentum)
+        self.running_var.lerp_((var * total / (total - 1).clamp(min=1)).view_as(self.running_var), momentum)
+        return out.view_as(h)
 
 
-class DataNorm(nn.Module):
+class _Standardise(torch.autograd.Function):
+    """(h - mean) / sqrt(var + eps) * weight + bias per replica and channel; also returns mean and var, without gradients.
+
+    h [replicas, rows, channels], weight and bias [replicas, channels]; `share` [replicas, rows, 1] weighs the rows, None:
+    equally. Written out since PyTorch's own takes one replica and equal rows, and its variance along rows is slow.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, share: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean = _mean_row(h, share)
+        centred = h - mean
+        var = _mean_row(centred.square(), share)
+        precision = (var + eps).rsqrt()
+        ctx.share = share
+        ctx.save_for_backward(centred, precision, weight)
+        out = torch.addcmul(bias.unsqueeze(1), centred, precision * weight.unsqueeze(1))
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        centred, precision, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        bias, product = gradient.sum(1, keepdim=True), (gradient * centred).sum(1, keepdim=True)
+        # d h = scale * (g - share * (sum g + centred * precision^2 * sum g centred))
+        common, slope = bias, product * precision.square()
+        if ctx.share is None:
+            common, slope = common / centred.size(1), slope / centred.size(1)
+        common = torch.addcmul(common, centred, slope)
+        common = gradient - (common if ctx.share is None else common.mul_(ctx.share))
+        return common.mul_(precision * weight.unsqueeze(1)), (product * precision).squeeze(1), bias.squeeze(1), None, None
+
+
+def _mean_row(h: Tensor, share: Tensor | None) -> Tensor:
+    return h.sum(1, keepdim=True) / h.size(1) if share is None else share.mT @ h
+
+
+class DataNorm(Norm):
     """Each channel centred and scaled by statistics of the first training batch, fixed from then on, then a learned affine.
 
     As BatchNorm it removes the background common to all nodes, but its constants never change, so that it stays node-wise.
@@ -99,7 +165,7 @@ class DataNorm(nn.Module):
         self.register_buffer("std", torch.ones(channels))
         self.eps, self.calibrating = eps, False
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
         if self.calibrating:
             var, mean = torch.var_mean(h.detach().reshape(-1, h.size(-1)), dim=0, correction=0)
             self.mean.copy_(mean)
@@ -109,22 +175,22 @@ class DataNorm(nn.Module):
         return torch.addcmul(per_replica(shift, 1, h), h, per_replica(scale, 1, h))
 
 
-NORMS: dict[str, type[nn.Module]] = {"batch": BatchNorm, "data": DataNorm, "layer": LayerNorm, "none": nn.Identity}
+NORMS: dict[str, Callable[[int], Norm]] = {"batch": BatchNorm, "data": DataNorm, "layer": LayerNorm, "none": NoNorm}
 
 
-def make_norm(name: str, channels: int) -> nn.Module:
+def make_norm(name: str, channels: int) -> Norm:
     """Return the norm called `name` over `channels`; raises ValueError for an unknown name."""
     if name not in NORMS:
         raise ValueError(f"norm: must be one of {', '.join(NORMS)}; got '{name}'")
-    return nn.Identity() if name == "none" else NORMS[name](channels)
+    return NORMS[name](channels)
 
 
 class MLP(nn.Module):
-    """Two linear maps with a ReLU between them."""
+    """Two linear maps with a ReLU between them; `bias` is the second one's."""
 
-    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__()
-        self.first, self.second = Linear(in_channels, hidden_channels), Linear(hidden_channels, out_channels)
+        self.first, self.second = Linear(in_channels, hidden_channels), Linear(hidden_channels, out_channels, bias)
 
     def forward(self, h: Tensor) -> Tensor:
         out: Tensor = self.second(self.first(h).relu())

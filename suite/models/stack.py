@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from suite.models.base import Model
 from suite.models.convs import CONVS
 from suite.models.layers import MLP, Linear, make_norm
-from suite.operators import Operators, first_rows
+from suite.operators import Operators
 
 
 class Stack(Model):
@@ -25,7 +25,7 @@ class Stack(Model):
         out_channels: width of the output.
         conv: gcn, gcnii, sage, gin, gat, or node_wise (graph-blind).
         norm: layer, data, none (all node-wise), or batch.
-        skip: none; residual adds the block's input to its output.
+        skip: none: act(norm(conv(h))); residual: h + act(norm(conv(h))); post_norm: norm(h + act(conv(h))), as 2006.05205 has it.
         readout: last state, or the concatenation of all of them (jumping knowledge, 1806.03536).
         encoder: mlp (two layers), linear (followed by ReLU), or none: the first convolution then reads x itself.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
@@ -44,7 +44,7 @@ class Stack(Model):
         *,
         conv: str = "gcn",
         norm: str = "none",
-        skip: Literal["none", "residual"] = "none",
+        skip: Literal["none", "residual", "post_norm"] = "none",
         readout: Literal["last", "concat"] = "last",
         encoder: Literal["mlp", "linear", "none"] = "mlp",
         decoder: Literal["linear", "none"] = "linear",
@@ -64,8 +64,9 @@ class Stack(Model):
         self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
         self.plain_last = decoder == "none"
         self.encoder = _encoder(encoder, in_channels, hidden_channels)
-        self.convs = nn.ModuleList(CONVS[conv](a, b, i) for i, (a, b) in enumerate(pairwise(widths)))
         normed = widths[1:-1] if self.plain_last else widths[1:]
+        centred = len(normed) if norm == "batch" and skip != "post_norm" else 0  # a bias there would have no effect
+        self.convs = nn.ModuleList(CONVS[conv](a, b, i, i >= centred) for i, (a, b) in enumerate(pairwise(widths)))
         self.norms = nn.ModuleList(make_norm(norm, width) for width in normed)
         self.virtual = nn.ModuleList(MLP(width, hidden_channels, width) for width in widths[:-1] if virtual_node)
         read = sum(widths) if readout == "concat" else widths[-1]
@@ -86,20 +87,26 @@ class Stack(Model):
             layer = op.layer(index)
             initial = layer.root(initial)
             if len(self.virtual):
-                h = h + self.virtual[index](layer.global_mean(h).expand_as(h))
-            out = conv(self._drop(h), layer, initial)
-            if index < len(self.norms):
-                out = self.norms[index](out).relu()
-            if self.skip == "residual" and out.size(-1) == h.size(-1):
-                out = out + layer.root(h)
-            h = out
+                h = h + layer.to_nodes(self.virtual[index](layer.global_mean(h)), h)
+            out, last = conv(self._drop(h), layer, initial), index >= len(self.norms)
+            root = layer.root(h) if self.skip != "none" and out.size(-1) == h.size(-1) else None
+            h = self._finish(out, root, None if last else self.norms[index], layer)
+            if self.readout == "concat":  # earlier states are read too, at the nodes that the last one has
+                hidden = [layer.root(earlier) for earlier in hidden]
             hidden.append(h)
         return hidden
 
+    def _finish(self, out: Tensor, root: Tensor | None, norm: nn.Module | None, layer: Operators) -> Tensor:
+        """Return what becomes of a convolution's output: norm, activation and skip, in the order of `skip`."""
+        if self.skip == "post_norm":
+            out = out if norm is None else out.relu()
+            out = out if root is None else root + out
+            return out if norm is None else norm(out, layer)
+        out = out if norm is None else norm(out, layer).relu()
+        return out if root is None else root + out
+
     def read(self, hidden: list[Tensor]) -> Tensor:
-        if self.readout == "last":
-            return hidden[-1]
-        return torch.cat([first_rows(h, hidden[-1]) for h in hidden], dim=-1)
+        return hidden[-1] if self.readout == "last" else torch.cat(hidden, dim=-1)
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = hidden[-1] if self.plain_last else self.decoder(self._drop(self.read(hidden)))

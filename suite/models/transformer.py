@@ -36,10 +36,10 @@ class Attention(nn.Module):
         return out
 
     def _bias(self, hops: Tensor) -> Tensor:
-        """Map hops [graphs or 1, n, n] to biases [replicas or 1, graphs or 1, n, n, heads]."""
+        """Map hops [graphs or 1, n, m] to biases [replicas or 1, graphs or 1, n, m, heads]."""
         bucket = torch.where(hops < 0, self.buckets - 1, hops.clamp(max=self.buckets - 2))
         table = self.bias if self.bias.dim() == 3 else self.bias.unsqueeze(0)
-        return rearrange(table[:, bucket.flatten()], "r (g n m) h -> r g n m h", g=hops.size(0), n=hops.size(1))
+        return rearrange(table[:, bucket.flatten()], "r (g n m) h -> r g n m h", g=hops.size(0), n=hops.size(1), m=hops.size(2))
 
 
 class Block(nn.Module):
@@ -52,16 +52,16 @@ class Block(nn.Module):
         super().__init__()
         self.attention, self.attention_norm = Attention(channels, heads, buckets), make_norm(norm, channels)
         self.conv = CONVS[conv](channels, channels, index) if conv != "none" else None
-        self.conv_norm = make_norm(norm, channels) if conv != "none" else nn.Identity()
+        self.conv_norm = make_norm(norm if conv != "none" else "none", channels)
         self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
         self.dropout = dropout
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor, hop_distance: Tensor | None) -> Tensor:
         root = op.root(h)
-        out: Tensor = self.attention_norm(root + self._drop(self.attention(h, op, hop_distance)))
+        out: Tensor = self.attention_norm(root + self._drop(self.attention(h, op, hop_distance)), op)
         if self.conv is not None:
-            out = out + self.conv_norm(root + self._drop(self.conv(h, op, initial)))
-        result: Tensor = self.mlp_norm(out + self._drop(self.mlp(out)))
+            out = out + self.conv_norm(root + self._drop(self.conv(h, op, initial)), op)
+        result: Tensor = self.mlp_norm(out + self._drop(self.mlp(out)), op)
         return result
 
     def _drop(self, h: Tensor) -> Tensor:
