@@ -94,7 +94,7 @@ class GAT(Conv):
     """Attention over neighbours and self, `heads` of them side by side (1710.10903; twin of `GATConv`)."""
 
     operator = "mean"
-    heads, negative_slope = 4, 0.2
+    heads, slope = 4, 0.2
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
@@ -107,12 +107,15 @@ class GAT(Conv):
         nn.init.xavier_uniform_(self.att_target)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
-        value = rearrange(self.lin(h), "... (h c) -> ... h c", h=self.att_source.size(-2))
-        source = (value * per_replica(self.att_source, 2, value)).sum(-1)
-        target = (value * per_replica(self.att_target, 2, value)).sum(-1)
-        out = op.attend(value, source, op.root(target), self.negative_slope)
-        out = rearrange(out, "... h c -> ... (h c)")
+        value = self.lin(h)
+        out = op.attend(value, value @ self._score(self.att_source), op.root(value @ self._score(self.att_target)), self.slope)
         return out if self.bias is None else out + per_replica(self.bias, 1, h)
+
+    @staticmethod
+    def _score(att: Tensor) -> Tensor:
+        """Return the matrix [..., heads * channels, heads] that multiplies each head's channels with `att` [..., heads, channels]."""
+        eye = torch.eye(att.size(-2), dtype=att.dtype, device=att.device)
+        return rearrange(att.unsqueeze(-1) * eye.unsqueeze(1), "... h c g -> ... (h c) g")
 
 
 class NodeWise(Conv):

@@ -121,7 +121,7 @@ class _Standardise(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean = _mean_row(h, share)
         centred = h - mean
-        var = _mean_row(centred.square(), share)
+        var = _mean_row(centred * centred, share)
         precision = (var + eps).rsqrt()
         ctx.share = share
         ctx.save_for_backward(centred, precision, weight)
