@@ -23,6 +23,7 @@ PRELOAD = ["torch", "torch_geometric.nn", "torch_geometric.loader", "pydantic", 
 def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
     """Return `function(*arguments)` from a fresh process with one thread and PyTorch's own settings."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
+    os.environ["TQDM_DISABLE"] = "1"  # PyG's own progress bars
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with ProcessPoolExecutor(1, context) as pool:

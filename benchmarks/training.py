@@ -99,10 +99,10 @@ def _tree(title: str, target: float, hops: int, model: str, batch_size: int, num
 PUBLISHED_10, PUBLISHED_20 = PublishedRingTransfer(hops=10), PublishedRingTransfer(hops=20)
 ROADS = Transfer(topology=Network(name="minnesota_road"), hops=16)
 TRAINING: dict[str, Training] = {
-    "ring10": _ring("ring 10, published, GCN, layer norm", 9, PUBLISHED_10, 10, 20),
-    "ring20": _ring("ring 20, published, GCN, layer norm", 16, PUBLISHED_20, 20, 12),
+    "ring10": _ring("ring 10, published, GCN, layer norm", 9, PUBLISHED_10, 10, 40),
+    "ring20": _ring("ring 20, published, GCN, layer norm", 16, PUBLISHED_20, 20, 20),
     "ring20-batch": _ring("ring 20, published, GCN, batch norm", 7, PUBLISHED_20, 20, 12, norm="batch"),
-    "ring10-random": _ring("ring 10, random distractors, GCN, layer norm", None, Transfer(hops=10), 10, 20),
+    "ring10-random": _ring("ring 10, random distractors, GCN, layer norm", None, Transfer(hops=10), 10, 40),
     "ring10-random-batch": _ring("ring 10, random distractors, GCN, batch n.", None, Transfer(hops=10), 10, 20, norm="batch"),
     "tree4": _tree("tree 4, published, GCN + residual, b 256", 3.6, 4, "gcn", 256, 8, 12),
     "tree8": _tree("tree 8, published, GCN + residual, b 32", 4, 8, "gcn", 32, 2, 10),
