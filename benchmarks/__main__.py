@@ -43,7 +43,9 @@ class Row(Protocol):
 
 ROWS: dict[str, Row] = {**TRAINING, **INFLUENCE, **LIMITS, **STUDY}
 NAMES = [*ROWS, "scaling"]
-Names = Annotated[tuple[str, ...], arg(metavar="[ROW ...]", help=f"Any of {', '.join(NAMES)}; without: all but {', '.join(SLOW)}.")]
+Names = Annotated[
+    tuple[str, ...], arg(metavar="[ROW ...]", help=f"Any of {', '.join(NAMES)}; without: all but {', '.join(SLOW)}.")
+]
 
 console, aside = Console(width=80), Console(stderr=True)
 

@@ -55,7 +55,7 @@ def trivial_cells(count: int) -> list[tuple[Cell, ...]]:
     return batches
 
 
-class _Silent:
+class Silent:
     """A watcher of the runner that has nothing to say."""
 
     def __getattr__(self, name: str) -> Any:
@@ -74,7 +74,7 @@ def runner_seconds(count: int) -> tuple[float, float]:
         planner = Planner(store, parts=Parts(measures=__name__))
         start = time.perf_counter()
         plan = planner.plan(batches, [])
-        Runner(store, 1, _Silent()).run(plan.jobs)
+        Runner(store, 1, Silent()).run(plan.jobs)
         middle = time.perf_counter()
         if planner.plan(batches, []).jobs:
             raise RuntimeError("the runner left cells undone")
