@@ -16,6 +16,7 @@ from typing import Annotated, Protocol
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import tyro
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
@@ -94,15 +95,14 @@ def _number(value: float) -> str:
 
 def table(lines: Sequence[Line]) -> Table:
     """Return the table of rows: a tick where the median meets its target."""
-    shown = Table("row", title="Plain over ours, CPU seconds: min, median, max over rounds", title_justify="left")
+    shown = Table("row", title="x: CPU seconds of plain over ours, round by round", title_justify="left", box=SIMPLE)
     for name in ("target", "min", "median", "max"):
         shown.add_column(name, justify="right", no_wrap=True)
-    for name in ("", ""):
-        shown.add_column(name, no_wrap=True)
+    shown.add_column("", no_wrap=True)
     for line in lines:
         values = ("-", "-", "-") if line.found is None else tuple(_number(value) for value in line.found)
         mark = "" if line.met is None else "✓" if line.met else "✗"
-        shown.add_row(line.title, line.target, *values, line.unit, mark)
+        shown.add_row(line.title, line.target, *values, f"{line.unit} {mark}")
     return shown
 
 

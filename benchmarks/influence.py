@@ -89,7 +89,7 @@ def our_seconds(num_layers: int) -> float:
 class AllNodes:
     """Influence on every node of a ring of 256 nodes, 16 layers."""
 
-    title: str = "ring of 256 nodes, 16 layers: influence"
+    title: str = "influence, ring 256"
     num_layers: int = 16
 
     def run(self, rounds: int, say: Say) -> list[Line]:
@@ -97,8 +97,8 @@ class AllNodes:
         loop = in_turn(partial(in_child, loop_seconds, self.num_layers), ours, rounds, say)
         pyg = in_turn(partial(in_child, pyg_seconds, self.num_layers), ours, rounds, say)
         return [
-            at_least("all nodes of ring 256, over autograd loop", 10, ratios(*loop)),
-            at_least("all nodes of ring 256, over PyG's", 3, ratios(*pyg)),
+            at_least(f"{self.title}, over a loop", 10, ratios(*loop)),
+            at_least(f"{self.title}, over PyG's", 3, ratios(*pyg)),
         ]
 
 
@@ -127,12 +127,12 @@ def profile_cost(rows: int, columns: int) -> tuple[float, float]:
 class LargeGraph:
     """Influence by hop on a grid of 100,000 nodes, 8 layers, width 32."""
 
-    title: str = "100,000 nodes, 8 layers: influence profile"
+    title: str = "influence profile, 100,000 nodes"
     rows: int = 250
     columns: int = 400
 
     def run(self, rounds: int, say: Say) -> list[Line]:
-        titles = "100,000 nodes, 8 layers: profile", "the same, peak memory"
+        titles = self.title, "the same, peak memory"
         if profile() is None:
             return [Line(titles[0], "<= 60", None, "s"), Line(titles[1], "<= 6", None, "GiB")]
         say("a profile by hop")

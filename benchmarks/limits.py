@@ -36,7 +36,7 @@ def memory_of_tree(batch_size: int, steps: int) -> float:
 class TreeMemory:
     """NeighborsMatch at 8 hops in batches of 1,024, as its authors trained it."""
 
-    title: str = "tree 8, published, b 1024: peak memory"
+    title: str = "tree 8, published, batch 1024: peak"
     batch_size: int = 1024
 
     def run(self, rounds: int, say: Say) -> list[Line]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from benchmarks.harness import Say, in_child
@@ -86,7 +87,7 @@ def growth(points: Sequence[Point]) -> float:
 
 def table(found: dict[str, list[Point]]) -> Table:
     """Return the table of all series: milliseconds of a step of one cell."""
-    shown = Table("size", title="CPU ms of a step of one cell", title_justify="left")
+    shown = Table("size", title="CPU ms of a step of one cell", title_justify="left", box=SIMPLE)
     for name in ("value", "ours", "plain", "plain / ours", "growth"):
         shown.add_column(name, justify="right")
     for title, points in found.items():

@@ -108,7 +108,7 @@ def _in_children(side: Callable[[Sequence[Sampled]], float], cells: Sequence[Sam
 class Ratio:
     """Training of a sample of the study's cells."""
 
-    title: str = "standard study, training"
+    title: str = "standard, training"
     count: int = 60
 
     def run(self, rounds: int, say: Say) -> list[Line]:
@@ -185,7 +185,7 @@ def report_seconds(part: Sequence[Sampled]) -> float:
 class Rest:
     """CPU seconds of the whole study, from a sample, by what they are spent on. Every cell at its whole budget of steps."""
 
-    title: str = "standard study, estimated"
+    title: str = "standard"
     num_cells: int = 20
     num_tasks: int = 6
     num_conditions: int = 6

@@ -1,14 +1,20 @@
 """The benchmarks compare equal functions, and reckon rightly."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from benchmarks import plain
-from benchmarks.harness import at_least, at_most, in_child, in_turn, peak_gib, ratios, spread
+from benchmarks import influence, plain
+from benchmarks.__main__ import ROWS, run, table
+from benchmarks.harness import Line, at_least, at_most, in_child, in_turn, peak_gib, ratios, spread
+from benchmarks.limits import SEEDS, trivial_cells
+from benchmarks.scaling import SERIES, Point, growth
+from benchmarks.study import SHARE_OF_COSTS, sample, scaled, shortened, standard
 from benchmarks.tasks import Circle, SmallWorlds
 from benchmarks.training import TRAINING, Training, bare
 from datasets import Transfer
@@ -17,7 +23,8 @@ from suite.engine import initial_model
 from suite.engine.batches import graph_batch
 from suite.engine.score import losses
 from suite.hops import hop_distance
-from suite.models import MODELS
+from suite.measures.squashing import influence as our_influence
+from suite.models import MODELS, build
 from suite.task import Block, Task
 
 # What a part of ours is called in a plain twin, with any settings and with some.
@@ -173,3 +180,63 @@ def test_a_circle_grows_and_keeps_its_distance() -> None:
     for size in (16, 64):
         graph = Circle(size=size).graph(4)
         assert (graph.num_nodes, graph.edge_index.size(1)) == (size, 2 * size)
+
+
+def test_the_loop_over_backward_passes_gives_our_influence() -> None:
+    graph = influence.ring_graph(hops=4)
+    graph.x = graph.x.double()
+    ours = build(influence.GCN, influence.CHANNELS, 8, 3, 5).double().eval()
+    twin = plain.twin(influence.GCN, influence.CHANNELS, 8, 3, 5).double().eval()
+    twin.load_state_dict(as_plain(dict(ours.named_parameters()), influence.GCN.settings))
+    torch.testing.assert_close(influence.autograd_loop(twin, graph), our_influence(ours, [graph])[0].x)
+
+
+def test_the_sample_of_the_study_is_drawn_by_seed_and_from_its_batches() -> None:
+    cells = sample(20)
+    assert [cell.key for cell, _ in cells] == [cell.key for cell, _ in sample(20)] != [cell.key for cell, _ in sample(20, 1)]
+    assert len({cell.key for cell, _ in cells}) == 20
+    assert all(cell in batch and batch in standard().batches for cell, batch in cells)
+
+
+def test_every_cell_of_the_study_has_a_twin() -> None:
+    refs = {cell.model.ref for batch in standard().batches for cell in batch}
+    assert refs <= plain.TWINS.keys()
+
+
+def test_a_tenth_of_a_protocol_keeps_the_number_of_looks() -> None:
+    whole = Protocol(max_steps=600, eval_every=50)
+    found = scaled(whole, SHARE_OF_COSTS)
+    assert found.max_steps // found.eval_every == whole.max_steps // whole.eval_every == 12
+    assert found.num_test == whole.num_test
+    assert shortened(whole, 20).max_steps == 30
+
+
+def test_trivial_cells_are_all_different_and_come_in_batches_of_one_condition() -> None:
+    batches = trivial_cells(5 * SEEDS)
+    assert len({cell.key for batch in batches for cell in batch}) == 5 * SEEDS
+    assert all(len({cell.condition for cell in batch}) == 1 for batch in batches)
+
+
+def test_growth_is_the_exponent_between_the_largest_sizes() -> None:
+    assert growth([Point(1, 9.0, None), Point(10, 1.0, None), Point(100, 100.0, None)]) == pytest.approx(2)
+
+
+def test_a_series_differs_in_its_size_alone() -> None:
+    for series in SERIES:
+        assert len(series.sizes) == len(series.rows)
+        assert series.sizes[0] <= series.compare_up_to
+
+
+def test_the_table_fits_eighty_columns_and_says_what_is_not_there() -> None:
+    lines = [at_least(row.title, 10, spread([1234.5])) for row in ROWS.values()] + [Line("nothing yet", "<= 60", None)]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(table(lines))
+    shown = console.export_text().splitlines()
+    assert max(map(len, shown)) <= 80
+    assert all(any(row.title in line for line in shown) for row in ROWS.values())  # none is broken
+
+
+def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(("rong10",)) == 2
+    assert "Did you mean 'ring10'?" in capsys.readouterr().err
+    assert run(("ring10",), rounds=0) == 2
