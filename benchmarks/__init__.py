@@ -1,0 +1,1 @@
+"""Ratios against plain PyG loops, memory, overhead and scaling: `python -m benchmarks`; see docs/performance.md."""
