@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from statistics import median
@@ -59,15 +59,14 @@ def ratios(plain: Sequence[float], ours: Sequence[float]) -> Spread:
     return spread([p / o for p, o in zip(plain, ours, strict=True)])
 
 
-def in_turn(plain: Callable[[], float], ours: Callable[[], float], rounds: int, say: Say) -> tuple[list[float], list[float]]:
-    """Return the seconds of both sides, one value a round; who goes first changes from round to round."""
-    taken: dict[str, list[float]] = {"plain": [], "ours": []}
+def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int, say: Say) -> dict[str, list[float]]:
+    """Return the seconds of each side, one value a round; the order turns round from round to round."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        sides = [("plain", plain), ("ours", ours)]
-        for name, side in sides if number % 2 == 0 else reversed(sides):
+        for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
             say(f"round {number + 1} of {rounds}, {name}")
-            taken[name].append(side())
-    return taken["plain"], taken["ours"]
+            taken[name].append(sides[name]())
+    return taken
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,10 @@ class AllNodes:
     num_layers: int = 16
 
     def run(self, rounds: int, say: Say) -> list[Line]:
-        ours = partial(in_child, our_seconds, self.num_layers)
-        loop = in_turn(partial(in_child, loop_seconds, self.num_layers), ours, rounds, say)
-        pyg = in_turn(partial(in_child, pyg_seconds, self.num_layers), ours, rounds, say)
-        return [
-            at_least(f"{self.title}, over a loop", 10, ratios(*loop)),
-            at_least(f"{self.title}, over PyG's", 3, ratios(*pyg)),
-        ]
+        sides = {"a loop": loop_seconds, "PyG": pyg_seconds, "ours": our_seconds}
+        taken = in_turn({name: partial(in_child, side, self.num_layers) for name, side in sides.items()}, rounds, say)
+        targets = {"a loop": 10, "PyG": 3}
+        return [at_least(f"{self.title}, over {name}", t, ratios(taken[name], taken["ours"])) for name, t in targets.items()]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +38,7 @@ from suite.task import DataUnavailable
 STANDARD = Path(__file__).parents[1] / "studies" / "standard.toml"
 SHARE = 20  # one of so many steps is taken for the ratio
 SHARE_OF_COSTS = 10  # and for the other costs, at which the looks at the validation set come out whole
-CHUNK = 10  # cells that one process takes
+CHUNK = 12  # cells that one process takes
 
 
 class Sampled(NamedTuple):
@@ -113,8 +113,9 @@ class Ratio:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         cells = sample(self.count)
-        sides = partial(_in_children, plain_seconds, cells), partial(_in_children, our_seconds, cells)
-        return [at_least(f"{self.title}, {self.count} cells", 3, ratios(*in_turn(*sides, min(rounds, 2), say)))]
+        sides = {"plain": partial(_in_children, plain_seconds, cells), "ours": partial(_in_children, our_seconds, cells)}
+        taken = in_turn(sides, min(rounds, 2), say)
+        return [at_least(f"{self.title}, {self.count} cells", 3, ratios(taken["plain"], taken["ours"]))]
 
 
 # where the rest goes
@@ -164,9 +165,9 @@ def report_seconds(part: Sequence[Sampled]) -> float:
     """Return the CPU seconds of the report of a study that consists of the conditions in `part`, run in two steps a cell."""
     conditions = {cell.condition for cell, _ in part}
     entries = [
-        e.__class__(**(vars(e) | {"cell": _with([e.cell], scaled, 10**6)[0]}))
-        for e in standard().entries
-        if e.cell.condition in conditions
+        replace(entry, cell=_with([entry.cell], scaled, 10**6)[0])
+        for entry in standard().entries
+        if entry.cell.condition in conditions
     ]
     small = Expansion(standard().study, tuple(entries))
     with tempfile.TemporaryDirectory() as temporary:
@@ -186,8 +187,8 @@ class Rest:
     """CPU seconds of the whole study, from a sample, by what they are spent on. Every cell at its whole budget of steps."""
 
     title: str = "standard"
-    num_cells: int = 20
-    num_tasks: int = 6
+    num_cells: int = 12
+    num_tasks: int = 5
     num_conditions: int = 6
 
     def run(self, rounds: int, say: Say) -> list[Line]:

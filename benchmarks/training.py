@@ -80,8 +80,9 @@ class Training:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         cells = self.cells()
-        sides = partial(in_child, plain_seconds, cells), partial(in_child, our_seconds, cells)
-        return [at_least(self.title, self.target, ratios(*in_turn(*sides, rounds, say)))]
+        sides = {"plain": partial(in_child, plain_seconds, cells), "ours": partial(in_child, our_seconds, cells)}
+        taken = in_turn(sides, rounds, say)
+        return [at_least(self.title, self.target, ratios(taken["plain"], taken["ours"]))]
 
 
 def _ring(title: str, target: float | None, task: Task, hops: int, steps: int, norm: str = "layer") -> Training:

@@ -149,10 +149,14 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 def test_sides_change_places_from_round_to_round() -> None:
     order: list[str] = []
-    plain_side, our_side = (lambda: order.append("plain") or 2.0), (lambda: order.append("ours") or 1.0)
-    taken = in_turn(plain_side, our_side, 2, lambda _: None)
+
+    def side(name: str, seconds: float) -> float:
+        order.append(name)
+        return seconds
+
+    taken = in_turn({"plain": lambda: side("plain", 2.0), "ours": lambda: side("ours", 1.0)}, 2, lambda _: None)
     assert order == ["plain", "ours", "ours", "plain"]
-    assert taken == ([2.0, 2.0], [1.0, 1.0])
+    assert taken == {"plain": [2.0, 2.0], "ours": [1.0, 1.0]}
 
 
 def test_a_line_is_judged_by_its_median() -> None:
