@@ -14,7 +14,6 @@ after layer l cannot reach a read-out any more (the *cone*) and has no row.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -27,7 +26,7 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops, degree, dropout_edge, scatter, to_dense_batch
 
-DENSE_UP_TO = 128  # nodes; above, a sparse product is the faster one on a CPU
+DENSE_FROM = 0.2  # share of entries that are not zero; below, a sparse product is the faster one on a CPU
 SOFTMAX_UP_TO = 256  # nodes; above, fused attention is the faster one
 
 
@@ -157,7 +156,7 @@ class GraphOperators(Operators):
         return _Edges.of(self._loops[0], self._loops[1], self.num_nodes)
 
     def _apply(self, matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-        return multiply(matrix, h)
+        return _multiply(matrix, h.unsqueeze(0)).squeeze(0)
 
 
 class Rows(NamedTuple):
@@ -166,13 +165,13 @@ class Rows(NamedTuple):
     The first `fresh` of the varying nodes were alike before the layer. All nodes are among those of the layer before.
     """
 
-    alike: Tensor  # [num_alike] long
-    varying: Tensor  # [num_varying] long
+    alike: list[int]
+    varying: list[int]
     fresh: int
 
     @property
-    def nodes(self) -> Tensor:
-        return torch.cat([self.alike, self.varying])
+    def nodes(self) -> list[int]:
+        return self.alike + self.varying
 
     def num_graphs(self, h: Tensor) -> int:
         """Return for how many graphs `h` has rows; 1 where nothing varies."""
@@ -181,7 +180,7 @@ class Rows(NamedTuple):
     def per_node(self, h: Tensor) -> Tensor:
         """Return the varying rows of h [replicas, rows, ...] node by node: [replicas, num_varying, graphs, ...]."""
         varying = h[:, len(self.alike) :] if len(self.alike) else h
-        return varying.unflatten(1, (len(self.varying), self.num_graphs(h)))
+        return varying.view(h.size(0), len(self.varying), self.num_graphs(h), *h.shape[2:])
 
     def every(self, h: Tensor) -> Tensor:
         """Return h with a row for every node and graph: [replicas, num_alike + num_varying, graphs, ...]."""
@@ -211,50 +210,41 @@ class SharedOperators(Operators):
         super().__init__(place[edge_index], order.numel(), dtype)
         self.order, self.sizes = order, tuple(sizes)
         self.varying = torch.ones(order.numel(), dtype=torch.bool) if varying is None else varying
-        self.counts: Tensor | None = None
+        self.counts: Tensor | None = None  # of the batch at hand: graph g of replica r stands for counts[r, g] equal ones
         self.rows = self._rows()
         self._windows = [_Window(self, i) for i in range(len(sizes) - 1)]
 
     def layer(self, index: int) -> Operators:
-        return self._windows[index].weighing(self.counts)
-
-    def weighing(self, counts: Tensor | None) -> SharedOperators:
-        """Return the same operators for a batch where graph g of replica r stands for `counts[r, g]` equal ones."""
-        if counts is None:
-            return self
-        weighed = copy.copy(self)
-        weighed.counts = counts
-        return weighed
+        return self._windows[index]
 
     def enter(self, x: Tensor) -> Tensor:
         """Bring x [replicas, graphs, nodes, channels] into rows; nodes that are alike are taken from the first graph."""
         rows = self.rows[0]
         alike = x[:, 0].index_select(1, self.order[rows.alike])
-        varying = x.transpose(1, 2).index_select(1, self.order[rows.varying]).flatten(1, 2)
+        varying = x.transpose(1, 2).index_select(1, self.order[rows.varying]).flatten(1, 2)  # contiguous: rows in a row
         return torch.cat([alike, varying], dim=1) if len(rows.alike) else varying
 
     def read(self, out: Tensor, num_readouts: int, num_graphs: int) -> Tensor:
         """Return the answers out of rows after the last layer: [replicas, num_readouts * num_graphs, channels], node by node."""
         rows = self.rows[-1]
-        asked = rows.nodes.argsort()[:num_readouts]  # they are the first in the order of the block
-        every = rows.every(out) if len(rows.varying) else out.unsqueeze(2).expand(-1, -1, num_graphs, -1)
-        return _select(every, asked).flatten(1, 2)
+        every = rows.every(out) if rows.varying else out.unsqueeze(2).expand(-1, -1, num_graphs, -1)
+        return _select(every, [rows.nodes.index(node) for node in range(num_readouts)]).flatten(1, 2)
 
     def drop_edges(self, p: float) -> Operators:
         kept = dropout_edge(self.order[self.edge_index], p, True)[0]
-        return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying).weighing(self.counts)
+        return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying)
 
     def _rows(self) -> list[Rows]:
         """Follow what varies along the edges, layer by layer, within the cone."""
-        varying, every = self.varying[self.order], torch.arange(self.num_nodes)
-        first = every[: self.sizes[0]]
-        rows = [Rows(first[~varying[first]], first[varying[first]], 0)]
+        varying = self.varying[self.order]
+        varies = varying.tolist()
+        rows = [Rows(*([node for node in range(self.sizes[0]) if varies[node] is kind] for kind in (False, True)), fresh=0)]
         for size in self.sizes[1:]:
-            before, varying = varying, varying.clone()
-            varying[self.edge_index[1][before[self.edge_index[0]]]] = True
-            alike, old = (nodes[nodes < size] for nodes in (rows[-1].alike, rows[-1].varying))
-            fresh = alike[varying[alike]]
-            rows.append(Rows(alike[~varying[alike]], torch.cat([fresh, old]), len(fresh)))
+            varying = varying.index_fill(0, self.edge_index[1][varying[self.edge_index[0]]], True)
+            varies = varying.tolist()
+            alike, old = ([node for node in nodes if node < size] for nodes in rows[-1][:2])
+            fresh = [node for node in alike if varies[node]]
+            rows.append(Rows([node for node in alike if not varies[node]], fresh + old, len(fresh)))
         return rows
 
 
@@ -263,25 +253,17 @@ class _Window(Operators):
 
     def __init__(self, whole: SharedOperators, index: int) -> None:
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
-        self.whole, self.counts = whole, whole.counts
-        self.before, self.after = whole.rows[index], whole.rows[index + 1]
-
-    def weighing(self, counts: Tensor | None) -> _Window:
-        if counts is None:
-            return self
-        weighed = copy.copy(self)
-        weighed.counts = counts
-        return weighed
+        self.whole, self.before, self.after = whole, whole.rows[index], whole.rows[index + 1]
 
     def root(self, h: Tensor) -> Tensor:
-        before, after, graphs = self.before, self.after, self.before.num_graphs(h)
-        if not len(before.alike):
-            return _select(before.per_node(h), self._kept_nodes).flatten(1, 2)
-        fresh = h.index_select(1, self._fresh_rows)
-        parts = [h.index_select(1, self._alike_rows), fresh.unsqueeze(2).expand(-1, -1, graphs, -1).flatten(1, 2)]
-        if len(after.varying) > after.fresh:
-            parts.append(_select(before.per_node(h), self._kept_nodes).flatten(1, 2))
-        return torch.cat(parts, dim=1)
+        if self.before == self.after:
+            return h
+        alike, fresh, kept = self._places
+        varying = _select(self.before.per_node(h), kept).flatten(1, 2) if kept else h[:, :0]
+        if not self.before.alike:
+            return varying
+        new = _select(h, fresh).unsqueeze(2).expand(-1, -1, self.before.num_graphs(h), -1).flatten(1, 2)
+        return torch.cat([_select(h, alike), new, varying], dim=1)
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         before, after, split = self.before, self.after, len(self.after.alike)
@@ -311,24 +293,20 @@ class _Window(Operators):
         return graph.unsqueeze(1).expand(-1, len(self.before.varying), -1, -1).flatten(1, 2)
 
     def multiplicity(self, h: Tensor) -> Tensor | None:
-        if self.counts is None and not len(self.after.alike):
+        counts = self.whole.counts
+        if counts is None and not len(self.after.alike):
             return None
-        graphs = self.after.num_graphs(h)
-        counts = h.new_ones(h.size(0), graphs) if self.counts is None else self.counts
+        if counts is None:
+            counts = h.new_ones(h.size(0), self.after.num_graphs(h))
         alike = counts.sum(1, keepdim=True).expand(-1, len(self.after.alike))
         return torch.cat([alike, counts.repeat(1, len(self.after.varying))], dim=1)
 
     @cached_property
-    def _fresh_rows(self) -> Tensor:
-        return torch.searchsorted(self.before.alike, self.after.varying[: self.after.fresh])
-
-    @cached_property
-    def _alike_rows(self) -> Tensor:
-        return torch.searchsorted(self.before.alike, self.after.alike)
-
-    @cached_property
-    def _kept_nodes(self) -> Tensor:
-        return torch.isin(self.before.varying, self.after.varying).nonzero().flatten()
+    def _places(self) -> tuple[list[int], list[int], list[int]]:
+        """Where the rows to be written stand: those still alike, those that vary from now on, those that vary already."""
+        alike, varying = ({node: place for place, node in enumerate(nodes)} for nodes in self.before[:2])
+        fresh, old = self.after.varying[: self.after.fresh], self.after.varying[self.after.fresh :]
+        return [alike[n] for n in self.after.alike], [alike[n] for n in fresh], [varying[n] for n in old]
 
     @cached_property
     def _gcn(self) -> Any:
@@ -347,7 +325,7 @@ class _Window(Operators):
         """The edges into nodes that are alike, from nodes that are; and those into nodes that vary, from `before.nodes`."""
         return tuple(self._edges(*of) for of in ((self.before.alike, self.after.alike), (self.before.nodes, self.after.varying)))  # type: ignore[return-value]
 
-    def _edges(self, sources: Tensor, targets: Tensor) -> _Edges:
+    def _edges(self, sources: list[int], targets: list[int]) -> _Edges:
         place = torch.full((2, self.num_nodes), -1)
         place[0, sources], place[1, targets] = torch.arange(len(sources)), torch.arange(len(targets))
         row, col = place[0, self.whole._loops[0]], place[1, self.whole._loops[1]]
@@ -361,47 +339,49 @@ class _Window(Operators):
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         alike_alike, varying_alike, varying_varying = matrix
-        if not len(self.before.alike):
-            return _product(varying_varying, self.before.per_node(h)).flatten(1, 2)
-        alike = h[:, : len(self.before.alike)].unsqueeze(2)
-        parts = [_product(alike_alike, alike).flatten(1, 2)]
-        if len(self.after.varying):
-            varying = _product(varying_varying, self.before.per_node(h)) + _product(varying_alike, alike)
-            parts.append(varying.flatten(1, 2))
-        return torch.cat(parts, dim=1)
+        if not self.before.alike:
+            return _product(varying_varying, h.view(h.size(0), len(self.before.varying), -1)).view(h.size(0), -1, h.size(2))
+        alike, parts = h[:, : len(self.before.alike)], []
+        if self.after.alike:
+            parts.append(_product(alike_alike, alike))
+        if self.after.varying:
+            varying = _product(varying_varying, self.before.per_node(h).flatten(2))
+            spread = _product(varying_alike, alike).unsqueeze(2)
+            parts.append((varying.view(*spread.shape[:2], -1, h.size(2)) + spread).flatten(1, 2))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 # products
 
 
 class _Product(torch.autograd.Function):
-    """Sparse matrix times dense, with the transposed matrix kept for the way back (autograd would rebuild it each time)."""
+    """Sparse matrix times h [replicas, nodes, columns], with the transposed matrix kept for the way back."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transposed: Tensor, h: Tensor) -> Tensor:
         ctx.transposed, ctx.matrix = transposed, matrix
-        return matrix @ h
+        out = h.new_empty(h.size(0), matrix.size(0), h.size(2))
+        for row, replica in zip(out, h, strict=True):
+            torch.mm(matrix, replica, out=row)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
+        return None, None, _multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
 
 
-def multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-    """Return a sparse matrix, given with its transpose, times `h` [nodes, channels]."""
+def _multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
     out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
     return out
 
 
 def _product(matrix: Any, h: Tensor) -> Tensor:
-    """Return `matrix` times h [replicas, nodes, graphs, channels], along the nodes."""
-    flat = h.flatten(2)
-    dense = isinstance(matrix, Tensor)
-    out = matrix @ flat if dense else torch.stack([multiply(matrix, replica) for replica in flat])
-    return out.unflatten(2, h.shape[2:])
+    """Return `matrix`, dense or sparse with its transpose, times h [replicas, nodes, columns]."""
+    out: Tensor = matrix @ h if isinstance(matrix, Tensor) else _multiply(matrix, h)
+    return out
 
 
-def _cut(matrix: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor) -> Any:
+def _cut(matrix: tuple[Tensor, Tensor], rows: list[int], columns: list[int]) -> Any:
     """Return the part of a CSR matrix at `rows` and `columns`: dense where that is faster, else as a pair."""
     coo = matrix[0].to_sparse(layout=torch.sparse_coo).coalesce()
     place = torch.full((2, coo.size(0)), -1)
@@ -409,7 +389,7 @@ def _cut(matrix: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor) -> Any:
     index = torch.stack([place[0, coo.indices()[0]], place[1, coo.indices()[1]]])
     kept = (index >= 0).all(0)
     part = torch.sparse_coo_tensor(index[:, kept], coo.values()[kept], (len(rows), len(columns)), check_invariants=True)
-    return part.to_dense() if len(columns) <= DENSE_UP_TO else _csr_pair(part)
+    return part.to_dense() if part._nnz() >= DENSE_FROM * part.numel() else _csr_pair(part)
 
 
 def _csr_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -418,10 +398,10 @@ def _csr_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
         return matrix.coalesce().to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
 
 
-def _select(h: Tensor, nodes: Tensor) -> Tensor:
+def _select(h: Tensor, nodes: list[int]) -> Tensor:
     """Return h [replicas, nodes, ...] at some nodes: a view where they are the first."""
-    first = len(nodes) and int(nodes[-1]) == len(nodes) - 1 and bool((nodes.diff() == 1).all())
-    return h[:, : len(nodes)] if first else h.index_select(1, nodes)
+    first = not nodes or (nodes[-1] == len(nodes) - 1 and nodes == list(range(len(nodes))))
+    return h[:, : len(nodes)] if first else h.index_select(1, torch.tensor(nodes, device=h.device))
 
 
 # attention

@@ -67,7 +67,8 @@ class SharedBatch:
     def forward(self, module: Any) -> Tensor:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
         prepared = self.prepared
-        out: Tensor = module.decode(module.states(self.x, prepared.op.weighing(self.counts), **prepared.needs))
+        prepared.op.counts = self.counts
+        out: Tensor = module.decode(module.states(self.x, prepared.op, **prepared.needs))
         return prepared.op.read(out, prepared.num_readouts, self.y.size(1) // prepared.num_readouts)
 
     def keep(self, index: list[int]) -> SharedBatch:
