@@ -77,7 +77,7 @@ def run(rows: Positional[Names] = (), *, rounds: int = 3) -> int:
 def _measured(name: str, rounds: int) -> list[Line]:
     lines = ROWS[name].run(rounds, _say(name))
     for line in lines:
-        aside.print(f"  {line.title}: {_value(line)} {line.unit}", highlight=False)
+        aside.print(f"  {line.title}: {_value(line)}", highlight=False)
     return lines
 
 
@@ -86,7 +86,9 @@ def _say(name: str) -> Say:
 
 
 def _value(line: Line) -> str:
-    return "not there yet" if line.found is None else " / ".join(_number(value) for value in line.found)
+    if line.found is None:
+        return "nothing to measure yet"
+    return f"{' / '.join(map(_number, line.found))} {line.unit}"
 
 
 def _number(value: float) -> str:
