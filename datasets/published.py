@@ -79,7 +79,8 @@ class PublishedRingTransfer(Published):
         x = torch.ones(num_graphs, int(graph.num_nodes or 0), self.num_classes)
         x[:, graph.readout_index] = 0
         x[:, graph.source_index] = torch.eye(self.num_classes)[y]
-        return Block(_ring_edges(self), x, y, graph.readout_index, graph.source_index)
+        varying = torch.zeros(x.size(1), dtype=torch.bool).index_fill(0, graph.source_index, True)
+        return Block(_ring_edges(self), x, y, graph.readout_index, graph.source_index, varying)
 
     def answer_twin(self) -> Task:
         return PublishedRingTransferWithAnswer(**dict(self))
@@ -159,7 +160,9 @@ class PublishedNeighborsMatch(Published):
         x = empty.repeat(num_graphs, 1, 1)
         x[graph, 0, query + 1] = 1
         x[graph[:, None], leaves, self.out_channels + values] = 1
-        return Block(edge_index, x, values.gather(1, query[:, None]), torch.tensor([0]), leaves)
+        root = torch.tensor([0])
+        varying = torch.zeros(x.size(1), dtype=torch.bool).index_fill(0, torch.cat([root, leaves]), True)
+        return Block(edge_index, x, values.gather(1, query[:, None]), root, leaves, varying)
 
     def answer_twin(self) -> Task:
         return PublishedNeighborsMatchWithAnswer(**dict(self))

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops, degree, dropout_edge, scatter, to_dense_batch
 
@@ -156,7 +157,7 @@ class GraphOperators(Operators):
         return _Edges.of(self._loops[0], self._loops[1], self.num_nodes)
 
     def _apply(self, matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-        return _multiply(matrix, h.unsqueeze(0)).squeeze(0)
+        return _product(matrix, h.unsqueeze(0)).squeeze(0)
 
 
 class Rows(NamedTuple):
@@ -217,12 +218,16 @@ class SharedOperators(Operators):
     def layer(self, index: int) -> Operators:
         return self._windows[index]
 
-    def enter(self, x: Tensor) -> Tensor:
-        """Bring x [replicas, graphs, nodes, channels] into rows; nodes that are alike are taken from the first graph."""
-        rows = self.rows[0]
-        alike = x[:, 0].index_select(1, self.order[rows.alike])
-        varying = x.transpose(1, 2).index_select(1, self.order[rows.varying]).flatten(1, 2)  # contiguous: rows in a row
-        return torch.cat([alike, varying], dim=1) if len(rows.alike) else varying
+    def enter(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Bring each replica's x [graphs, nodes, channels] into rows; nodes that are alike are taken from the first graph."""
+        rows, first = self.rows[0], drawn[0]
+        alike, varying, split = self.order[rows.alike], self.order[rows.varying], len(rows.alike)
+        out = first.new_empty(len(drawn), split + len(varying) * first.size(0), first.size(2))
+        for row, x in zip(out, drawn, strict=True):
+            row[:split] = x[0, alike]
+            if rows.varying:
+                torch.index_select(x.transpose(0, 1), 0, varying, out=row[split:].view(len(varying), *x[:, 0].shape))
+        return out
 
     def read(self, out: Tensor, num_readouts: int, num_graphs: int) -> Tensor:
         """Return the answers out of rows after the last layer: [replicas, num_readouts * num_graphs, channels], node by node."""
@@ -278,9 +283,12 @@ class _Window(Operators):
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         graphs = self.before.num_graphs(key)
+        if key.size(1) // graphs <= SOFTMAX_UP_TO:
+            out: Tensor = _DenseAttention.apply(query, key, value, bias, graphs, heads)  # type: ignore[no-untyped-call]
+            return out
         q, k, v = (rearrange(t, "r (n g) (h c) -> r g h n c", g=graphs, h=heads) for t in (query, key, value))
         bias = None if bias is None else rearrange(bias, "r 1 n m h -> r 1 h n m")
-        return rearrange(_softmax_attention(q, k, v, bias), "r g h n c -> r (n g) (h c)")
+        return rearrange(F.scaled_dot_product_attention(q, k, v, bias), "r g h n c -> r (n g) (h c)")
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
         order = self.whole.order
@@ -338,17 +346,10 @@ class _Window(Operators):
         return _cut(matrix, to_alike, alike), _cut(matrix, to_varying, alike), _cut(matrix, to_varying, varying)
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
-        alike_alike, varying_alike, varying_varying = matrix
-        if not self.before.alike:
-            return _product(varying_varying, h.view(h.size(0), len(self.before.varying), -1)).view(h.size(0), -1, h.size(2))
-        alike, parts = h[:, : len(self.before.alike)], []
-        if self.after.alike:
-            parts.append(_product(alike_alike, alike))
-        if self.after.varying:
-            varying = _product(varying_varying, self.before.per_node(h).flatten(2))
-            spread = _product(varying_alike, alike).unsqueeze(2)
-            parts.append((varying.view(*spread.shape[:2], -1, h.size(2)) + spread).flatten(1, 2))
-        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        if self.before.alike:
+            out: Tensor = _Propagate.apply(h, matrix, self.before, self.after)  # type: ignore[no-untyped-call]
+            return out
+        return _product(matrix[2], h.view(h.size(0), len(self.before.varying), -1)).view(h.size(0), -1, h.size(2))
 
 
 # products
@@ -361,24 +362,73 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor, transposed: Tensor, h: Tensor) -> Tensor:
         ctx.transposed, ctx.matrix = transposed, matrix
         out = h.new_empty(h.size(0), matrix.size(0), h.size(2))
-        for row, replica in zip(out, h, strict=True):
-            torch.mm(matrix, replica, out=row)
+        _multiply_into(out, (matrix, transposed), h)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, _multiply((ctx.transposed, ctx.matrix), gradient[0].contiguous())
+        return None, None, _product((ctx.transposed, ctx.matrix), gradient[0].contiguous())
 
 
-def _multiply(matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
-    out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
-    return out
+class _Propagate(torch.autograd.Function):
+    """Propagation where some rows are alike in all graphs: h [replicas, rows before, channels] -> [replicas, rows after, channels].
+
+    `blocks` map alike to alike, alike to varying and varying to varying; written out since results go straight into their rows.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, blocks: tuple[Any, Any, Any], before: Rows, after: Rows) -> Tensor:
+        ctx.blocks, ctx.before, ctx.after, ctx.num_rows = blocks, before, after, h.size(1)
+        alike, split = h[:, : len(before.alike)], len(after.alike)
+        out = h.new_empty(h.size(0), split + len(after.varying) * before.num_graphs(h), h.size(2))
+        if split:
+            _multiply_into(out[:, :split], blocks[0], alike)
+        if after.varying:
+            varying = after.per_node(out)
+            _multiply_into(varying.flatten(2), blocks[2], before.per_node(h).flatten(2))
+            varying += _times(blocks[1], alike).unsqueeze(2)
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        before, after, gradient = ctx.before, ctx.after, gradients[0].contiguous()
+        to_alike, to_varying, among_varying = (_transposed(block) for block in ctx.blocks)
+        out = gradient.new_empty(gradient.size(0), ctx.num_rows, gradient.size(2))
+        alike, split = out[:, : len(before.alike)], len(after.alike)
+        alike.copy_(_times(to_alike, gradient[:, :split])) if split else alike.zero_()
+        if before.varying and not after.varying:
+            out[:, len(before.alike) :] = 0
+        elif after.varying:
+            varying = after.per_node(gradient)
+            _multiply_into(before.per_node(out).flatten(2), among_varying, varying.flatten(2))
+            alike += _times(to_varying, varying.sum(2))
+        return out, None, None, None
 
 
 def _product(matrix: Any, h: Tensor) -> Tensor:
     """Return `matrix`, dense or sparse with its transpose, times h [replicas, nodes, columns]."""
-    out: Tensor = matrix @ h if isinstance(matrix, Tensor) else _multiply(matrix, h)
+    if isinstance(matrix, Tensor):
+        return matrix @ h
+    out: Tensor = _Product.apply(*matrix, h)  # type: ignore[no-untyped-call]
     return out
+
+
+def _times(matrix: Any, h: Tensor) -> Tensor:
+    """Return what `_product` does, without a graph for the way back."""
+    out = h.new_empty(h.size(0), (matrix if isinstance(matrix, Tensor) else matrix[0]).size(0), h.size(2))
+    _multiply_into(out, matrix, h)
+    return out
+
+
+def _multiply_into(out: Tensor, matrix: Any, h: Tensor) -> None:
+    """Write `matrix` times h [replicas, nodes, columns] to `out`, whose replicas need not follow one another."""
+    for row, replica in zip(out, h, strict=True):
+        torch.mm(matrix if isinstance(matrix, Tensor) else matrix[0], replica, out=row)
+
+
+def _transposed(matrix: Any) -> Any:
+    return matrix.T if isinstance(matrix, Tensor) else matrix[::-1]
 
 
 def _cut(matrix: tuple[Tensor, Tensor], rows: list[int], columns: list[int]) -> Any:
@@ -445,6 +495,47 @@ def _attend(edges: _Edges, value: Tensor, source: Tensor, target: Tensor, negati
     message = value.index_select(1, row) * (weight @ spread)
     out = message.new_zeros(value.size(0), edges.num_targets, *message.shape[2:]).index_add(1, col, message)
     return out * (1 / total @ spread)
+
+
+class _DenseAttention(torch.autograd.Function):
+    """softmax(q k^T / sqrt(c) + bias) v for rows [replicas, nodes * graphs, heads * c]: each brought into order once, each way.
+
+    `bias` [replicas, 1, n_out, n, heads]. Written out, since autograd would copy every factor for each product it is in.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, graphs: int, heads: int) -> Tensor:
+        ctx.graphs, ctx.heads, ctx.scale = graphs, heads, (query.size(2) // heads) ** -0.5
+        q, k, v = (_DenseAttention._apart(t, graphs, heads) for t in (query, key, value))
+        q = q * ctx.scale
+        logits = q @ k.mT
+        if bias is not None:
+            shape = (query.size(0), graphs, heads, *logits.shape[1:])
+            logits = (logits.view(shape) + rearrange(bias, "r 1 n m h -> r 1 h n m")).flatten(0, 2)
+        weight = logits.softmax(-1)
+        ctx.save_for_backward(q, k, v, weight)
+        return _DenseAttention._together(weight @ v, graphs, heads)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, weight = ctx.saved_tensors
+        graphs, heads = ctx.graphs, ctx.heads
+        gradient = _DenseAttention._apart(gradients[0], graphs, heads)
+        logits = torch._softmax_backward_data(gradient @ v.mT, weight, -1, weight.dtype)
+        found = ((logits @ k).mul_(ctx.scale), logits.mT @ q, weight.mT @ gradient)
+        bias = None
+        if ctx.needs_input_grad[3]:
+            bias = rearrange(logits, "(r g h) n m -> g r n m h", g=graphs, h=heads).sum(0).unsqueeze(1)
+        return (*(_DenseAttention._together(t, graphs, heads) for t in found), bias, None, None)
+
+    @staticmethod
+    def _apart(rows: Tensor, graphs: int, heads: int) -> Tensor:
+        return rearrange(rows, "r (n g) (h c) -> (r g h) n c", g=graphs, h=heads).contiguous()
+
+    @staticmethod
+    def _together(parts: Tensor, graphs: int, heads: int) -> Tensor:
+        return rearrange(parts, "(r g h) n c -> r (n g) (h c)", g=graphs, h=heads)
 
 
 def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

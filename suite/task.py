@@ -84,13 +84,20 @@ class Block:
         y: [num_graphs, num_readouts, ...]: class indices (long) or targets (float).
         readout_index: [num_readouts] long, the nodes the answers are read at.
         source_index: [num_sources] long, or None where nothing is planted.
+        varying: [num_nodes] bool, whether a node's x may differ between graphs; None: the engine compares where that may pay.
     """
 
     def __init__(
-        self, edge_index: Tensor, x: Tensor, y: Tensor, readout_index: Tensor, source_index: Tensor | None = None
+        self,
+        edge_index: Tensor,
+        x: Tensor,
+        y: Tensor,
+        readout_index: Tensor,
+        source_index: Tensor | None = None,
+        varying: Tensor | None = None,
     ) -> None:
         self.edge_index, self.x, self.y = edge_index, x, y
-        self.readout_index, self.source_index = readout_index, source_index
+        self.readout_index, self.source_index, self.varying = readout_index, source_index, varying
 
     @property
     def num_graphs(self) -> int:

@@ -138,24 +138,23 @@ class Sharing:
     def __init__(self, model: Model, num_layers: int, shortcuts: frozenset[str], first: Sequence[Block]) -> None:
         self.model, self.num_layers, self.shortcuts = model, num_layers, shortcuts
         self._known: dict[tuple[bytes, bytes, bytes, bool], Prepared] = {}
-        x, y = _stacked(first)
-        self.equal_inputs = "equal_inputs" in shortcuts and not model.random and _repeats(x, y)
+        self.equal_inputs = "equal_inputs" in shortcuts and not model.random and _repeats(first)
         alike = "alike_nodes" in shortcuts and not model.random and not coupling(model, training=False)
-        varying = _varying(x) if alike else torch.ones(x.size(2), dtype=torch.bool)
+        varying = _varying(first) if alike else torch.ones(first[0].num_nodes, dtype=torch.bool)
         self._varying = varying | (varying.double().mean() > 1 - WORTHWHILE)
 
     def batch(self, drawn: Sequence[Block], training: bool) -> SharedBatch:
         """Return the blocks, which must share topology and read-outs, as one batch."""
-        x, y = _stacked(drawn)
-        counts = None
+        x, y, counts = [block.x for block in drawn], [block.y for block in drawn], None
         if self.equal_inputs:
-            x, y, counts = _once(x, y)
-        varying = self._varying if x.size(2) == self._varying.numel() else torch.ones(x.size(2), dtype=torch.bool)
+            x, y, counts = _once(torch.stack(x), torch.stack(y))
+        num_nodes = drawn[0].num_nodes
+        varying = self._varying if num_nodes == self._varying.numel() else torch.ones(num_nodes, dtype=torch.bool)
         if not bool(varying.all()):
-            varying = varying | _varying(x)
-            self._varying = varying  # what has varied once may vary again
+            self._varying = varying = varying | _varying(drawn)  # what has varied once may vary again
         prepared = self._prepared(drawn[0], training, varying)
-        return SharedBatch(prepared, prepared.op.enter(x), rearrange(y, "r g n ... -> r (n g) ..."), counts)
+        answers = torch.stack([rearrange(one, "g n ... -> (n g) ...") for one in y])
+        return SharedBatch(prepared, prepared.op.enter(x), answers, counts)
 
     def num_rows(self, block: Block) -> int:
         """Return the largest number of rows that a layer has for a training block such as `block`."""
@@ -172,14 +171,10 @@ class Sharing:
         return self._known[key]
 
 
-def _stacked(drawn: Sequence[Block]) -> tuple[Tensor, Tensor]:
-    """Return x [replicas, graphs, nodes, channels] and y [replicas, graphs, readouts, ...]."""
-    return torch.stack([block.x for block in drawn]), torch.stack([block.y for block in drawn])
-
-
-def _varying(x: Tensor) -> Tensor:
-    """Return which nodes do not have the same features in all graphs of a replica: [nodes] bool."""
-    return (x != x[:, :1]).any(3).flatten(0, 1).any(0)
+def _varying(drawn: Sequence[Block]) -> Tensor:
+    """Return which nodes do not have the same features in all graphs of a replica, as the blocks say or x shows: [nodes] bool."""
+    found = [(block.x != block.x[:1]).any(2).any(0) if block.varying is None else block.varying for block in drawn]
+    return torch.stack(found).any(0)
 
 
 def _numbers(x: Tensor, y: Tensor) -> Tensor:
@@ -189,10 +184,9 @@ def _numbers(x: Tensor, y: Tensor) -> Tensor:
     return linear_hash(torch.cat([nodes, answers.unsqueeze(2)], dim=2).view(torch.int32).float())
 
 
-def _repeats(x: Tensor, y: Tensor) -> bool:
+def _repeats(drawn: Sequence[Block]) -> bool:
     """Return whether graphs repeat themselves so much that looking for it in every block pays."""
-    numbers = _numbers(x, y)
-    return all(torch.unique(row).numel() <= row.numel() // 2 for row in numbers)
+    return all(torch.unique(_numbers(b.x[None], b.y[None])).numel() <= b.num_graphs // 2 for b in drawn)
 
 
 def _once(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

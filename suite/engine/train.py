@@ -26,7 +26,7 @@ ALL_SHORTCUTS = frozenset(
     {"shared_topology", "cone", "last_layer", "alike_nodes", "equal_inputs", "stack", "fast_products", "kept_memory"}
 )
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-STACK_BYTES = 1 << 20
+STACK_BYTES = 1 << 23  # of one layer's states; beyond, nothing is won by stacking
 
 
 @dataclass

@@ -193,5 +193,5 @@ class MLP(nn.Module):
         self.first, self.second = Linear(in_channels, hidden_channels), Linear(hidden_channels, out_channels, bias)
 
     def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = self.second(self.first(h).relu())
+        out: Tensor = self.second(self.first(h).relu_())
         return out

@@ -99,10 +99,10 @@ class Stack(Model):
     def _finish(self, out: Tensor, root: Tensor | None, norm: nn.Module | None, layer: Operators) -> Tensor:
         """Return what becomes of a convolution's output: norm, activation and skip, in the order of `skip`."""
         if self.skip == "post_norm":
-            out = out if norm is None else out.relu()
+            out = out if norm is None else out.relu_()
             out = out if root is None else root + out
             return out if norm is None else norm(out, layer)
-        out = out if norm is None else norm(out, layer).relu()
+        out = out if norm is None else norm(out, layer).relu_()
         return out if root is None else root + out
 
     def read(self, hidden: list[Tensor]) -> Tensor:
