@@ -1,4 +1,4 @@
-"""What a worker process does with one job: train a batch of cells, measure them, or certify a task; then it ends.
+"""What a worker process does with a job: train a batch of cells, measure them, or certify a task; then it asks for another.
 
 The worker commits everything itself, so a driver that dies loses nothing, and sets its own alarm, so a job that hangs ends
 even when nobody is left to end it. It tells the driver how far it is and nothing else: outcomes are read from the store.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 import signal
 import sys
 import traceback
@@ -18,13 +19,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy
 
 from suite.cell import Cell, TaskRef
 from suite.provenance import public
 from suite.store import SCHEMA, Store
 
-DONE, ERROR, BUSY = 0, 1, 75  # exit codes; a signal that ends the process shows as its negative number
+DONE, ERROR, BUSY = 0, 1, 75  # how a job ended; a process that dies tells by its exit code, a signal's is negative
 GRACE = 60.0  # seconds between the limit, at which the driver ends a worker, and the alarm of the worker itself
 
 
@@ -77,17 +81,46 @@ class Job:
         return (self.task or self.cells[0].task).key
 
 
-def main(job: Job, log: str, driver: Connection) -> None:
-    """Entry of the worker process: do `job` with everything printed going to the file `log`, and exit."""
+def main(driver: Connection) -> None:
+    """Entry of the worker process: do the jobs that `driver` sends, each (job, log), until it hangs up.
+
+    Everything printed goes to the file `log`. How far a job is goes back as (step, max_steps), how it ended as a number.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends us, even in the middle of C code
-    signal.setitimer(signal.ITIMER_REAL, job.seconds + job.grace)
+    while True:
+        try:
+            job, log = driver.recv()
+        except (EOFError, OSError):
+            return
+        signal.setitimer(signal.ITIMER_REAL, job.seconds + job.grace)
+        _print_to(log)
+        _as_new()
+        code = _Worker(job, driver).run()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        with suppress(OSError):  # the driver is gone
+            driver.send(code)
+
+
+def _print_to(log: str) -> None:
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def _as_new() -> None:
+    """Undo what an earlier job may have set for the whole process, so that a job does not depend on what ran before it."""
     import torch
 
     torch.set_num_threads(1)
-    sys.exit(_Worker(job, driver).run())
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.default_generator.manual_seed(0)
+    random.seed(0)
+    numpy.random.seed(0)
+    with suppress(OSError):  # Linux: begin counting the peak of resident memory anew
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 class _Worker:
