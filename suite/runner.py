@@ -26,7 +26,10 @@ from suite.provenance import environment, fingerprint, public
 from suite.store import Store
 from suite.worker import BUSY, DONE, PARTS, Job, Parts, Piece, failure_of, main
 
-PRELOAD = ["torch", "torch_geometric", "pydantic", "safetensors.torch", "scipy.sparse.csgraph", "tyro", "rich.live"]
+PRELOAD = [
+    *("torch", "torch_geometric", "pydantic", "einops", "safetensors.torch"),
+    *("scipy.sparse.csgraph", "scipy.sparse.linalg", "scipy.stats", "tyro", "rich.live"),
+]
 CELL_SECONDS = 3600.0  # a cell may take this long, a batch so much for each of its cells
 RETRIES = 2  # of a job that something killed
 LOST = 255  # exit code of a worker whose fork server was killed: it may still be running
