@@ -23,8 +23,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
-
 from suite.cell import Cell, TaskRef
 from suite.provenance import public
 from suite.store import SCHEMA, Store
@@ -112,6 +110,7 @@ def _print_to(log: str) -> None:
 
 def _as_new() -> None:
     """Undo what an earlier job may have set for the whole process, so that a job does not depend on what ran before it."""
+    import numpy
     import torch
 
     torch.set_num_threads(1)
