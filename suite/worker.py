@@ -185,11 +185,15 @@ class _Worker:
             if trained.cell.key in wanted:
                 self.store.commit_cell(self._record(trained), trained.trained.state_dict())
 
-        importlib.import_module(self.job.parts.engine).train(self.job.cells, commit, on_step=self._tell)
+        self._engine.train(self.job.cells, commit, on_step=self._tell)
+
+    @property
+    def _engine(self) -> Any:
+        return importlib.import_module(self.job.parts.engine)
 
     def _record(self, trained: Any) -> dict[str, Any]:
         run = {"started": self.started.isoformat(), "ended": datetime.now(UTC).isoformat()}
-        provenance = self.job.provenance | {"batch": [cell.key for cell in self.job.cells]}
+        provenance = self.job.provenance | {"batch": [cell.key for cell in self.job.cells], "engine": self._how()}
         provenance["run"] = self.job.provenance.get("run", {}) | run
         return {
             "schema": SCHEMA,
@@ -202,11 +206,20 @@ class _Worker:
             "provenance": provenance,
         }
 
+    def _how(self) -> dict[str, str]:
+        """Return how the engine ran: what it may use to save work, and the precision of products that it settled on here."""
+        import torch
+
+        return {
+            "shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS)),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
+
     def _measure(self, cell: Cell, piece: Piece) -> None:
         """Measure a cell from the store, always: the same code whether it was trained just now or last year."""
         if (piece.stage, piece.version) in self.store.measured(cell.key):
             return
-        initial = importlib.import_module(self.job.parts.engine).initial_model(cell)
+        initial = self._engine.initial_model(cell)
         trained = deepcopy(initial)
         trained.load_state_dict(self.store.weights(cell.key))
         measure = importlib.import_module(self.job.parts.measures).measure

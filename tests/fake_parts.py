@@ -23,6 +23,7 @@ from suite.worker import Parts
 
 PARTS = Parts("fake_parts", "fake_parts", "fake_parts")
 VERSION = 1
+ALL_SHORTCUTS = frozenset({"sloth"})
 
 
 @dataclass

@@ -101,6 +101,7 @@ def test_both_reports_show_the_rate_of_the_sample_that_they_share(tmp_path: Path
     said = (rule / "report.json").read_text()
     assert "1 of 10, 10.0 % [0.3 %, 44.5 %] after step 400" in said
     assert '"of_ended": {' in said
+    assert "A worker held at most 300 MB in memory" in said
 
 
 def test_a_rule_that_nothing_was_held_against_is_said_to_be_unmeasured(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_a_batch_that_misses_a_cell_runs_whole_and_commits_that_one(store: Store
     assert started(trace)[3:] == [(3, 0), (3, 1), (3, 2)]
     record = store.record(batch[1].key) or {}
     assert record["provenance"]["batch"] == [cell.key for cell in batch]
+    assert record["provenance"]["engine"] == {"shortcuts": "sloth", "float32_matmul_precision": "highest"}
     assert record["metrics"]["test"]["score"] == 0.75  # as the fake engine scores in a batch of three
 
 

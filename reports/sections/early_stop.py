@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.blocks import NONE, Block, heading, percent, plural, prose, ref, table, text
+from reports.blocks import NONE, Block, fixed, heading, percent, plural, prose, ref, table, text
 from reports.sections.context import Context
 from suite.analysis.early_stop import FalseStops, Share, false_stops
 
@@ -53,10 +53,16 @@ def _table(found: list[FalseStops]) -> Block:
     head = ["Step", "In full", "Would end", "False stops, of those ended", "Of all", "Of those that left chance", "Solved later"]
     rows = [
         [str(row.after), str(row.of_all.whole), str(row.of_ended.whole)]
-        + [_said(share) for share in (row.of_ended, row.of_all, row.of_left, row.solved_of_ended)]
+        + [_shown(share) for share in (row.of_ended, row.of_all, row.of_left, row.solved_of_ended)]
         for row in found
     ]
     return table("false-stops", caption, head, rows, ["num", "num", "num", *["share"] * 4], 7.5)
+
+
+def _shown(share: Share) -> str:
+    """Return "1 of 50 [0.1, 10.6] %"."""
+    low, high = (fixed(100 * limit, 1) for limit in share.limits)
+    return f"{share.part} of {share.whole} [{low}, {high}] %" if share.whole else NONE
 
 
 def _said(share: Share) -> str:
