@@ -30,7 +30,7 @@ from suite.costs import Costs
 from suite.progress import Lines, Screen, asked, at_hops, duration, place
 from suite.provenance import arguments, public
 from suite.refs import unknown
-from suite.runner import Planner, Runner, give_up
+from suite.runner import Planner, Runner, give_up, warm_up
 from suite.store import Store, StoreError
 from suite.study import Expansion, StudyError, expand, find_task, load_study, make_task, num_nodes_of
 from suite.survey import State, survey
@@ -106,6 +106,8 @@ def run(
     grid = load_study(_study_file(study))
     store, folder = Store(out / "store"), out / grid.name
     store.prepare()
+    if not (folder / "cells.json").exists():  # there is something to do: workers import while we do
+        warm_up()
     with console.status("Reading the study ..."):
         expansion = expand(grid if seeds is None else grid.with_seeds(seeds), _task_refs(), task)
     listing = expansion.listing(os.path.relpath(store.root, folder))

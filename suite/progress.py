@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.console import Console, Group
@@ -16,6 +17,8 @@ from rich.text import Text
 
 from suite.store import Store
 from suite.worker import Job, Piece
+
+REDRAW = 0.1  # seconds between two pictures of the live table: short cells end faster than anyone reads
 
 
 def duration(seconds: float) -> str:
@@ -178,7 +181,7 @@ class Lines(Progress):
             f"{line['seed']:>4} {'-' if score is None else f'{score:.3f}':>5} {stopped:<8} {duration(record['cost']['seconds'])}"
         )
 
-    @property
+    @cached_property
     def _widths(self) -> tuple[int, int, int]:
         """Widths of the columns count, model and task; a line has 80 characters where names allow it, and 110 at most."""
         count = 2 * len(str(sum(self.total.values()))) + 1
@@ -192,14 +195,17 @@ class Screen(Progress):
     def __enter__(self) -> Progress:
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.live.start()
+        self.drawn = -REDRAW
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
 
     def tick(self, notice: str) -> None:
-        super().tick(notice)
-        self.live.update(self._render(), refresh=True)
+        if notice != self.notice or time.monotonic() > self.drawn + REDRAW:
+            super().tick(notice)
+            self.live.update(self._render(), refresh=True)
+            self.drawn = time.monotonic()
 
     def _render(self) -> Group:
         done, failed, total = (sum(c.values()) for c in (self.done, self.failures, self.total))

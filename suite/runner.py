@@ -1,7 +1,9 @@
-"""The runner: one single-threaded worker process per core, a fresh process per batch, outcomes read from the store.
+"""The runner: one single-threaded worker process per core, one batch at a time, outcomes read from the store.
 
-There is no queue and no pool to break: a job is a process, a result is a file, and what is left to do is what the store does
-not hold. `plan` says which jobs a study still needs; `Runner.run` places them on this machine.
+There is no queue to break: a worker holds one job, a result is a file, and what is left to do is what the store does not
+hold. A worker is replaced after a batch that did not end well, and once it is `RENEW` seconds old: a long batch has a
+process of its own, short ones share the cost of one. `plan` says which jobs a study still needs; `Runner.run` places them on
+this machine.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import Any, Protocol
 
 from suite.cell import Cell, TaskRef
@@ -24,10 +26,14 @@ from suite.provenance import environment, fingerprint, public
 from suite.store import Store
 from suite.worker import BUSY, DONE, PARTS, Job, Parts, Piece, failure_of, main
 
-PRELOAD = ["torch", "torch_geometric", "pydantic", "safetensors.torch", "scipy.sparse.csgraph", "tyro", "rich.live"]
+PRELOAD = [
+    *("torch", "torch_geometric", "pydantic", "einops", "safetensors.torch"),
+    *("scipy.sparse.csgraph", "scipy.sparse.linalg", "scipy.stats", "tyro", "rich.live"),
+]
 CELL_SECONDS = 3600.0  # a cell may take this long, a batch so much for each of its cells
 RETRIES = 2  # of a job that something killed
 LOST = 255  # exit code of a worker whose fork server was killed: it may still be running
+RENEW = 10.0  # seconds after which a worker takes no further job: many times what starting one takes
 TICK = 0.25  # seconds between two looks at the running jobs
 ASK_AGAIN = 2.0  # seconds between two questions whether a busy job has become free
 
@@ -151,6 +157,17 @@ def give_up(store: Store, jobs: Iterable[Job], reason: str) -> None:
 # running: processes on this machine
 
 
+def warm_up() -> None:
+    """Start the fork server, from which workers are forked with the heavy imports done once; it loads them by itself.
+
+    Only third-party modules are loaded ahead, so that no state of ours is shared. The environment of workers is that of now.
+    """
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
+    forkserver.set_forkserver_preload(PRELOAD)
+    with _interrupts_blocked():
+        forkserver.ensure_running()
+
+
 class Watcher(Protocol):
     """Who wants to know what happens, e.g. a progress display. Calls come from the runner's loop and must be quick."""
 
@@ -174,10 +191,24 @@ class Watcher(Protocol):
 
 
 @dataclass
+class _Hand:
+    """A worker process, and the pipe by which it gets jobs and says how far it is."""
+
+    process: Any
+    pipe: connection.Connection
+    since: float
+
+    def dismiss(self) -> None:
+        """End it at once. What it finished is in the store, and what hangs cannot be asked to leave."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass
 class _Running:
     job: Job
-    process: Any
-    progress: connection.Connection
+    hand: _Hand
     log: str
     deadline: float
     left: list[Piece]
@@ -190,6 +221,7 @@ class Runner:
     def __init__(self, store: Store, workers: int, watcher: Watcher) -> None:
         self.store, self.workers, self.watcher = store, workers, watcher
         self.running: list[_Running] = []
+        self.idle: list[_Hand] = []
         self.waiting: deque[Job] = deque()
         self.busy: list[Job] = []
         self.kills: dict[str, int] = {}
@@ -200,7 +232,7 @@ class Runner:
         """Run `jobs`, in their order as workers become free; return False where the user interrupted."""
         self.waiting, self.busy, asked = deque(jobs), [], 0.0
         with self._signals():
-            self._prepare_forkserver()
+            warm_up()
             while self.running or ((self.waiting or self.busy) and not self.interrupts):
                 while self.waiting and len(self.running) < self.workers and not self.interrupts:
                     self._start(self.waiting.popleft())
@@ -217,22 +249,15 @@ class Runner:
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
-            for running in self.running:  # an error of ours: leave nothing behind
-                running.process.kill()
+            for hand in [*self.idle, *(running.hand for running in self.running)]:  # those at work: after an error of ours
+                hand.dismiss()
+            self.idle = []
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self.interrupts += 1 if number == signal.SIGINT else 2
         if self.interrupts > 1:
             for running in self.running:
-                running.process.kill()
-
-    def _prepare_forkserver(self) -> None:
-        """Have workers forked from a process with the heavy imports done once.
-
-        Only third-party modules are loaded ahead, so that no state of ours is shared.
-        """
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
-        self.context.set_forkserver_preload(PRELOAD)
+                running.hand.process.kill()
 
     def _start(self, job: Job) -> None:
         if all(self._is_there(piece) for piece in job.pieces):  # another process made it since
@@ -242,26 +267,41 @@ class Runner:
         log = self.store.new_log(job.name)
         run = job.provenance.get("run", {}) | {"log": str(log.relative_to(self.store.root))}
         sent = replace(job, provenance=job.provenance | {"run": run})
-        ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=main, args=(sent, str(log), theirs), name=job.name)
+        hand = self._hand()
+        with suppress(OSError):  # it has just died: that is seen when it is looked at
+            hand.pipe.send((sent, str(log)))
+        self.running.append(_Running(sent, hand, str(log), time.monotonic() + job.seconds, list(job.pieces)))
+        self.watcher.started(sent)
+
+    def _hand(self) -> _Hand:
+        """Return a worker without a job: an idle one that is alive, else a new one."""
+        while self.idle:
+            hand = self.idle.pop()
+            if hand.process.is_alive():
+                return hand
+            hand.dismiss()
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=main, args=(theirs,))
         with _interrupts_blocked():
             process.start()
         theirs.close()
-        self.running.append(_Running(sent, process, ours, str(log), time.monotonic() + job.seconds, list(job.pieces)))
-        self.watcher.started(sent)
+        return _Hand(process, ours, time.monotonic())
 
     def _look(self) -> None:
         """Wait for news or a tick; say what was made, end what is overdue, settle what has ended."""
-        connection.wait([r.process.sentinel for r in self.running] + [r.progress for r in self.running], TICK)
+        hands = [running.hand for running in self.running]
+        connection.wait([hand.process.sentinel for hand in hands] + [hand.pipe for hand in hands], TICK)
         for running in list(self.running):
-            alive = running.process.is_alive()  # asked before reading the store: what it wrote, it wrote before it ended
-            self._read_progress(running)
+            alive = running.hand.process.is_alive()  # asked before reading the store: what it wrote, it wrote before it ended
+            code = self._hear(running)
             self._see_what_was_made(running)
-            if not alive:
-                self._settle(running)
+            if code is not None:
+                self._settle(running, code)
+            elif not alive:
+                self._settle(running, running.hand.process.exitcode)
             elif time.monotonic() > running.deadline and not running.overdue:
                 running.overdue = True
-                running.process.kill()
+                running.hand.process.kill()
         self.watcher.tick(self._notice())
 
     def _notice(self) -> str:
@@ -270,12 +310,17 @@ class Runner:
         held = self.busy and not self.running
         return "Waiting for batches that another process is working on." if held else ""
 
-    def _read_progress(self, running: _Running) -> None:
+    def _hear(self, running: _Running) -> int | None:
+        """Pass on how far the job is; return how it ended, once the worker has said so."""
         try:
-            while running.progress.poll():
-                self.watcher.stepped(running.job, *running.progress.recv())
+            while running.hand.pipe.poll():
+                told = running.hand.pipe.recv()
+                if isinstance(told, int):
+                    return told
+                self.watcher.stepped(running.job, *told)
         except (EOFError, OSError):
             pass  # the worker has ended
+        return None
 
     def _see_what_was_made(self, running: _Running) -> None:
         for piece in [piece for piece in running.left if self._is_there(piece)]:
@@ -292,18 +337,17 @@ class Runner:
             return piece.version in self.store.certified(piece.key)
         return (piece.stage, piece.version) in self.store.measured(piece.key)
 
-    def _settle(self, running: _Running) -> None:
-        """A worker has ended: report its failures, and ask again for what it neither made nor gave up."""
-        running.process.join()
-        running.progress.close()
+    def _settle(self, running: _Running, code: int) -> None:
+        """A job has ended: report its failures, and ask again for what it neither made nor gave up."""
         self.running.remove(running)
-        code, job = running.process.exitcode, running.job
+        job, well = running.job, code == BUSY or not running.left
         for piece in list(running.left):
             if failure := self._failure(job, piece):
                 running.left.remove(piece)
                 if failure["stage"] == piece.stage:
                     self.watcher.failed(job, piece, failure)
         self.watcher.ended(job)
+        self._release(running.hand, well)
         if not running.left and os.path.exists(running.log) and not os.path.getsize(running.log):
             os.unlink(running.log)  # all went well and nothing was said
         if not running.left or self.interrupts > 1:
@@ -312,6 +356,13 @@ class Runner:
             self.busy.append(job)
         else:
             self._ask_again(running, code)
+
+    def _release(self, hand: _Hand, well: bool) -> None:
+        """Keep a worker for another job where its last one went well and it is young."""
+        if well and self.waiting and not self.interrupts and time.monotonic() < hand.since + RENEW:
+            self.idle.append(hand)
+        else:
+            hand.dismiss()
 
     def _ask_again(self, running: _Running, code: int) -> None:
         job, kills = running.job, self.kills.get(running.job.name, 0)

@@ -1,4 +1,4 @@
-"""What a worker process does with one job: train a batch of cells, measure them, or certify a task; then it ends.
+"""What a worker process does with a job: train a batch of cells, measure them, or certify a task; then it asks for another.
 
 The worker commits everything itself, so a driver that dies loses nothing, and sets its own alarm, so a job that hangs ends
 even when nobody is left to end it. It tells the driver how far it is and nothing else: outcomes are read from the store.
@@ -6,8 +6,10 @@ even when nobody is left to end it. It tells the driver how far it is and nothin
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
+import random
 import signal
 import sys
 import traceback
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.cell import Cell, TaskRef
 from suite.provenance import public
 from suite.store import SCHEMA, Store
 
-DONE, ERROR, BUSY = 0, 1, 75  # exit codes; a signal that ends the process shows as its negative number
+DONE, ERROR, BUSY = 0, 1, 75  # how a job ended; a process that dies tells by its exit code, a signal's is negative
 GRACE = 60.0  # seconds between the limit, at which the driver ends a worker, and the alarm of the worker itself
 
 
@@ -77,17 +80,48 @@ class Job:
         return (self.task or self.cells[0].task).key
 
 
-def main(job: Job, log: str, driver: Connection) -> None:
-    """Entry of the worker process: do `job` with everything printed going to the file `log`, and exit."""
+def main(driver: Connection) -> None:
+    """Entry of the worker process: do the jobs that `driver` sends, each (job, log), until it hangs up.
+
+    Everything printed goes to the file `log`. How far a job is goes back as (step, max_steps), how it ended as a number.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends us, even in the middle of C code
-    signal.setitimer(signal.ITIMER_REAL, job.seconds + job.grace)
+    while True:
+        try:
+            job, log = driver.recv()
+        except (EOFError, OSError):
+            return
+        signal.setitimer(signal.ITIMER_REAL, job.seconds + job.grace)
+        _print_to(log)
+        _as_new()
+        code = _Worker(job, driver).run()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        with suppress(OSError):  # the driver is gone
+            driver.send(code)
+
+
+def _print_to(log: str) -> None:
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def _as_new() -> None:
+    """Undo what an earlier job may have set for the whole process, so that a job does not depend on what ran before it."""
+    import numpy
     import torch
 
     torch.set_num_threads(1)
-    sys.exit(_Worker(job, driver).run())
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.default_generator.manual_seed(0)
+    random.seed(0)
+    numpy.random.seed(0)
+    with suppress(OSError, AttributeError):  # glibc on Linux: hand back what is free, and count the peak of memory anew
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 class _Worker:
@@ -151,11 +185,15 @@ class _Worker:
             if trained.cell.key in wanted:
                 self.store.commit_cell(self._record(trained), trained.trained.state_dict())
 
-        importlib.import_module(self.job.parts.engine).train(self.job.cells, commit, on_step=self._tell)
+        self._engine.train(self.job.cells, commit, on_step=self._tell)
+
+    @property
+    def _engine(self) -> Any:
+        return importlib.import_module(self.job.parts.engine)
 
     def _record(self, trained: Any) -> dict[str, Any]:
         run = {"started": self.started.isoformat(), "ended": datetime.now(UTC).isoformat()}
-        provenance = self.job.provenance | {"batch": [cell.key for cell in self.job.cells]}
+        provenance = self.job.provenance | {"batch": [cell.key for cell in self.job.cells], "engine": self._how()}
         provenance["run"] = self.job.provenance.get("run", {}) | run
         return {
             "schema": SCHEMA,
@@ -168,11 +206,20 @@ class _Worker:
             "provenance": provenance,
         }
 
+    def _how(self) -> dict[str, str]:
+        """Return how the engine ran: what it may use to save work, and the precision of products that it settled on here."""
+        import torch
+
+        return {
+            "shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS)),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
+
     def _measure(self, cell: Cell, piece: Piece) -> None:
         """Measure a cell from the store, always: the same code whether it was trained just now or last year."""
         if (piece.stage, piece.version) in self.store.measured(cell.key):
             return
-        initial = importlib.import_module(self.job.parts.engine).initial_model(cell)
+        initial = self._engine.initial_model(cell)
         trained = deepcopy(initial)
         trained.load_state_dict(self.store.weights(cell.key))
         measure = importlib.import_module(self.job.parts.measures).measure

@@ -6,6 +6,7 @@ A cell says in its model's settings what is to happen, by seed: {"does": {"1": "
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from suite.worker import Parts
 
 PARTS = Parts("fake_parts", "fake_parts", "fake_parts")
 VERSION = 1
+ALL_SHORTCUTS = frozenset({"sloth"})
 
 
 @dataclass
@@ -59,7 +61,8 @@ def train(cells: Sequence[Cell], on_done: Callable[[Any], None], *, on_step: Cal
         score = {"loss": float("nan") if diverges else 0.5, "score": 0.25 * len(cells), "skill": 0.0}
         metrics = {"test": score, "stopped": "diverged" if diverges else "budget", "steps": 10}
         status = "diverged" if diverges else "ok"
-        cost = {"seconds": time.perf_counter()}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        cost = {"seconds": time.perf_counter(), "process": os.getpid(), "peak_memory_mb": peak}
         curve = {"step": [5, 10]}
         on_done(SimpleNamespace(cell=cell, status=status, metrics=metrics, curve=curve, cost=cost, trained=trained))
 
@@ -88,6 +91,14 @@ def _misbehave(cell: Cell) -> None:
         from suite.task import DataUnavailable
 
         raise DataUnavailable("no network, no copy")
+    if told == "upset":
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(2)
+    if told == "gulp":
+        from suite.engine.machine import keep_freed_memory
+
+        keep_freed_memory()
+        torch.ones(75 * 2**20)  # 300 MB
     if told == "hang":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         time.sleep(600)

@@ -113,8 +113,16 @@ class MadeUpStudy:
         self.cells.append(cell)
         return cell
 
-    def finish(self, cell: dict[str, Any], test: float | None, train: float | None = None, status: str = "ok") -> None:
-        """Record an outcome; `test` and `train` are accuracies."""
+    def finish(
+        self,
+        cell: dict[str, Any],
+        test: float | None,
+        train: float | None = None,
+        status: str = "ok",
+        chance_stop: int | None = 600,
+        curve: dict[int, float] | None = None,
+    ) -> None:
+        """Record an outcome; `test` and `train` are accuracies, `curve` validation accuracies by step."""
         chance = cell["chance"]
 
         def scores(value: float | None) -> dict[str, Any]:
@@ -123,6 +131,7 @@ class MadeUpStudy:
         train = test if train is None else train
         solved = test is not None and (test - chance) / (1 - chance) >= 0.9
         split = {"train": scores(train), "validation": scores(test), "test": scores(test)}
+        seen = curve or {50: 0.2, 500: test}
         number = len(self.store.records)
         self.store.records[cell["key"]] = {
             "schema": 1,
@@ -150,7 +159,7 @@ class MadeUpStudy:
                     "num_validation": 512,
                     "num_test": 1024,
                     "solved_at": 0.998,
-                    "chance_stop": 600,
+                    "chance_stop": chance_stop,
                     "select": "best",
                 },
             },
@@ -162,7 +171,7 @@ class MadeUpStudy:
                 "solved_step": 500 if solved else None,
                 "stopped": "diverged" if status == "diverged" else "solved" if solved else "chance",
             },
-            "curve": {"step": [50, 500], "train_loss": [1.6, 0.1], "validation_score": [0.2, test]},
+            "curve": {"step": list(seen), "train_loss": [1.0] * len(seen), "validation_score": list(seen.values())},
             "cost": {
                 "num_parameters": 12345,
                 "steps": 500,

@@ -19,7 +19,9 @@ from typing import Any
 
 import fake_parts
 import pytest
+import torch
 from fake_parts import PARTS, cells_of
+from overhead import overhead
 
 from suite import provenance
 from suite.cell import Cell, TaskRef
@@ -158,6 +160,7 @@ def test_a_batch_that_misses_a_cell_runs_whole_and_commits_that_one(store: Store
     assert started(trace)[3:] == [(3, 0), (3, 1), (3, 2)]
     record = store.record(batch[1].key) or {}
     assert record["provenance"]["batch"] == [cell.key for cell in batch]
+    assert record["provenance"]["engine"] == {"shortcuts": "sloth", "float32_matmul_precision": "highest"}
     assert record["metrics"]["test"]["score"] == 0.75  # as the fake engine scores in a batch of three
 
 
@@ -301,6 +304,49 @@ def test_a_record_that_cannot_be_read_is_made_again(store: Store) -> None:
     next((store.root / "cells").rglob("*.json")).write_text("{")
     run(store, [batch])
     assert (store.record(batch[0].key) or {})["status"] == "ok"
+
+
+# workers
+
+
+def costs_of(store: Store, batch: Sequence[Cell]) -> dict[str, Any]:
+    return (store.record(batch[0].key) or {})["cost"]
+
+
+def test_short_batches_share_a_worker_until_one_fails(store: Store) -> None:
+    does = (None, None, {"0": "raise"}, None, {"0": "once kill"}, None)
+    batches = [cells_of(1, d, condition=n, trace=str(store.root / "trace")) for n, d in enumerate(does)]
+    run(store, batches)
+    first, second, third, again, last = (costs_of(store, batches[n])["process"] for n in (0, 1, 3, 4, 5))
+    assert first == second
+    assert again == last
+    assert len({first, third, again}) == 3
+    count = Counter(line.split()[0] for line in (store.root / "trace").read_text().splitlines())
+    assert [count[batch[0].condition] for batch in batches] == [1, 1, 1, 1, 2, 1]  # a death costs its own batch alone
+
+
+def test_a_worker_grows_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.runner.RENEW", 0.0)
+    batches = [cells_of(1, condition=number) for number in range(3)]
+    run(store, batches)
+    assert len({costs_of(store, batch)["process"] for batch in batches}) == 3
+
+
+def test_a_batch_does_not_depend_on_what_its_worker_did_before(store: Store) -> None:
+    batches = [cells_of(1, {"0": does} if does else None, condition=n) for n, does in enumerate(["upset", "gulp", ""])]
+    run(store, batches)
+    assert len({costs_of(store, batch)["process"] for batch in batches}) == 1
+    assert [store.weights(batch[0].key)["bias"].dtype for batch in batches] == [torch.float64, torch.float32, torch.float32]
+    before, most, after = (costs_of(store, batch)["peak_memory_mb"] for batch in batches)
+    assert most > before + 250
+    assert after < before + 50  # a peak of its own
+
+
+def test_the_cost_of_a_cell_that_does_nothing_is_small_and_does_not_grow(tmp_path: Path) -> None:
+    few, many = overhead(tmp_path / "few", 100), overhead(tmp_path / "many", 400)
+    assert many.first < max(2 * few.first, 20)
+    assert many.first < 60  # milliseconds; 20 on a machine that does nothing else
+    assert many.second < max(2 * few.second, 5)
 
 
 # others

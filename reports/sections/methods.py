@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
+from reports.sections import early_stop
 from reports.sections.context import Context
 from suite.analysis.results import PARTS
 from suite.analysis.statistics import LEVEL, SOLVED_SKILL
@@ -27,7 +28,8 @@ SETTINGS = {
 
 def blocks(context: Context) -> list[Block]:
     """Return the methods."""
-    return [heading("Methods", flush=True), *_protocol(context), *_models(context), *_measures(), *_statistics()]
+    protocol = [*_protocol(context), *early_stop.blocks(context)]
+    return [heading("Methods", flush=True), *protocol, *_models(context), *_measures(), *_statistics()]
 
 
 def _protocol(context: Context) -> list[Block]:

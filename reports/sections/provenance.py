@@ -22,7 +22,7 @@ def blocks(context: Context) -> list[Block]:
         found.append(table("provenance", caption, ["Field", "Value"], rows, ["text", "fill"], 7.5))
     lost = lost_rows(context)
     if not lost:
-        return [*found, text("Every planned cell finished and was measured.")]
+        return [*found, text("Every planned cell finished, and no measure failed.")]
     if len(lost) > LONG:
         return [*found, text("Cells that failed, diverged or are missing are listed in ", ref("tab-lost"), ".")]
     return [*found, lost_table(lost)]
@@ -42,6 +42,9 @@ def _words(context: Context, fields: list[dict[str, Any]]) -> str:
         f"{span}; {plural(len(results.records), 'record')}, {seconds / 3600:.2f} hours of training in all (on busy "
         "machines an upper bound)."
     )
+    memory = results.unique["peak_memory_mb"].max() if "peak_memory_mb" in results.unique else None
+    if memory is not None and memory == memory:
+        said += f" A worker held at most {memory:,.0f} MB in memory while it trained, libraries included."
     prints: list[Any] = next((field["values"] for field in fields if field["field"] == "fingerprint"), [])
     if len(prints) > 1:
         said += (
