@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
+from suite.measures.linearised import Window
 from suite.models.base import Model
 
 
@@ -83,6 +84,19 @@ class Frozen:
         """The copy, if it is a built-in kind of model, written against operators, that edges alone carry information in."""
         ours = isinstance(self._module, Model) and self.reach is not None and not self._needs
         return self._module if ours else None
+
+    def run_near(self, given: GraphBatch, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run a propagating model on some nodes of joined graphs, with the degrees of all; differentiable.
+
+        Returns x, a leaf, the state before the first layer and the output, [num_nodes, channels] each. They are those on the
+        whole graph at nodes from which the rim of `nodes` is as many hops away as the model reaches.
+        """
+        assert self.propagating is not None
+        x = given.batch.x[nodes].double().requires_grad_()
+        op = Window(given.batch.edge_index, given.batch.num_nodes, torch.float64, nodes)
+        with torch.enable_grad():
+            hidden = self.propagating.states(x, op)
+            return x, hidden[0], self.propagating.decode(hidden)
 
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
         module: Any = self._module

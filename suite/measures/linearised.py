@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,18 +141,31 @@ def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
 
     Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
     """
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        hidden = model.states(x, op)
-        output = model.decode(hidden)
-    inputs = [x, hidden[0], *(cut.leaf for cut in op.cuts)]
+    inputs, reads = _forward(model, x, op)
     first: dict[int, int] = {}
     cuts: list[tuple[csr_array | None, int, Piece | None]] = []
     for index, cut in enumerate(op.cuts):
         read = first.setdefault(id(cut.read), index)
         piece = _piece(cut.read, inputs) if read == index else None
         cuts.append((None if cut.matrix is None else op.transposed(cut.matrix), read, piece))
-    return Linearised(_piece(output, inputs), cuts)
+    return Linearised(_piece(reads[-1], inputs), cuts)
+
+
+def _forward(model: Model, x: Tensor, op: Linearising) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what pieces begin with (x, H0, leaves) and what they end in (the different tensors that cuts read, output)."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        hidden = model.states(x, op)
+        output = model.decode(hidden)
+    reads = {id(cut.read): cut.read for cut in op.cuts}
+    return [x, hidden[0], *(cut.leaf for cut in op.cuts)], [*reads.values(), output]
+
+
+def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:
+    if not output.requires_grad:
+        return 0
+    found = torch.autograd.grad(output, inputs, torch.ones_like(output), retain_graph=True, allow_unused=True)
+    return sum(output.size(1) * gradient.size(1) for gradient in found if gradient is not None)
 
 
 def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
@@ -189,7 +203,7 @@ class _Near:
         self.nodes = inside[np.argsort(distance[inside], kind="stable")]
         sizes = np.searchsorted(distance[self.nodes], np.arange(reach + 2), side="right").tolist()
         self.num_first: int = sizes[0]
-        self._next = dict(zip(sizes, sizes[1:], strict=False))  # how many rows one more hop reaches
+        self._next = dict(pairwise(sizes))  # how many rows one more hop reaches
         self._cut: dict[int, Any] = {}
 
     def spread(self, transposed: csr_array, rows: Tensor) -> Tensor:
@@ -262,16 +276,17 @@ class ByHand:
         ends = edge_index.numpy()
         both = (np.concatenate([ends[0], ends[1]]), np.concatenate([ends[1], ends[0]]))
         self.adjacency = csr_array((np.ones(both[0].size), both), shape=(x.size(0), x.size(0)))
-        self.out_channels, self.width, num_cuts = self._sizes()
-        self._values_per_node = self.width**2 * (2 + num_cuts)
+        self.out_channels, self.width, self._values_per_node = self._sizes()
 
     def _sizes(self) -> tuple[int, int, int]:
-        """Return the widths of the output and of the widest state, and the number of cuts, from a graph of one node."""
+        """Return the widths of the output and of the widest state, and how many values the pieces hold a node.
+
+        From a graph of one node: which pieces there are does not depend on the graph.
+        """
         op = Linearising(self.edge_index[:, :0], 1, self.x.dtype, torch.zeros(1, dtype=torch.long))
-        with torch.no_grad():
-            output = self.model.decode(self.model.states(self.x[:1], op))
-        width = max(rows.size(1) for rows in (self.x, output, *(cut.read for cut in op.cuts)))
-        return output.size(1), width, len(op.cuts)
+        inputs, reads = _forward(self.model, self.x[:1], op)
+        sizes = [_piece_size(read, inputs) for read in reads]
+        return reads[-1].size(1), max(t.size(1) for t in inputs + reads), sum(sizes)
 
     def fits(self, readouts: Tensor) -> bool:
         """Return whether the Jacobians that one read-out node needs keep to `chunk_size`, whichever it is."""
@@ -308,7 +323,7 @@ class ByHand:
         for chunk in _split(group, lambda part: self._values(_Near(inside, at[part], self.reach), part) * num_directions <= size):
             near = _Near(inside, at[chunk], self.reach)
             room = max(1, size // self._values(near, chunk))
-            for some in directions[torch.from_numpy(chunk)].split(room, dim=1):
+            for some in torch.split(directions[torch.from_numpy(chunk)], room, dim=1):
                 found = _pull_back(pieces, near, _start(near, at[chunk], some))
                 for key in found.keys() & {0, 1}:
                     rows = rearrange(found[key], "n (v z) c -> n v (z c)", v=chunk.size)

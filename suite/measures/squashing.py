@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from suite.hops import hop_distance
+from suite.measures.colours import Asked, by_colour, colour, sees
 from suite.measures.draws import as_json, draw, draw_several, readouts_of, source_mask, with_readouts
-from suite.measures.frozen import Frozen, Pass
+from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand, NotNodeWiseError, row_norm
 from suite.measures.structure import log10_mean, sum_by_hop
 from suite.rng import stream
@@ -180,35 +180,13 @@ def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator, chunk_s
     ptr: list[int] = given.ptr.tolist()
     counts = [readouts_of(graph).numel() for graph in graphs]
     readouts = torch.cat([readouts_of(graph) + start for graph, start in zip(graphs, ptr, strict=False)])
-    sees = _sees(readouts, given.edge_index, given.batch, frozen.reach)
-    colours = colour(sees)
+    seen = sees(readouts, given.edge_index, given.batch, frozen.reach)
+    colours = colour(seen)
     norms = _by_hand(frozen, given, readouts, int(colours.max()) + 1, rng, chunk_size)
     if norms is None:
-        norms = _backwards(frozen, graphs, readouts, sees, colours, rng)
-    cut = [norms[:, :, a:b][:, r : r + n] for (a, b), r, n in zip(pairwise(ptr), accumulate(counts, initial=0), counts)]
+        norms = _backwards(by_colour(frozen, graphs, readouts, seen, colours), seen, rng)
+    cut = [part[:, :, a:b] for part, (a, b) in zip(torch.split(norms, counts, dim=1), pairwise(ptr), strict=True)]
     return [Influence(x, hidden if frozen.encodes else None) for x, hidden in cut]
-
-
-def colour(sees: Tensor) -> Tensor:
-    """Return a colour for each read-out node, 0, 1, ..., so that no node is seen by two of one colour: [num_readouts] long.
-
-    `sees` [num_readouts, num_nodes] bool. Greedy: the first colour that is free, in the given order.
-    """
-    clash = (sees.float() @ sees.float().T > 0).numpy()
-    colours = np.full(sees.size(0), -1)
-    for index, row in enumerate(clash):
-        taken = np.unique(colours[row])
-        free = np.setdiff1d(np.arange(taken.size + 1), taken)
-        colours[index] = free[0]
-    return torch.from_numpy(colours)
-
-
-def _sees(readouts: Tensor, edge_index: Tensor, batch: Tensor, reach: int | None) -> Tensor:
-    """Return which nodes a read-out node can depend on: [num_readouts, num_nodes] bool."""
-    if reach is None:
-        return batch[readouts].unsqueeze(1) == batch
-    hops = hop_distance(edge_index, readouts, batch.numel())
-    return (hops >= 0) & (hops <= reach)
 
 
 def _by_hand(
@@ -227,28 +205,22 @@ def _by_hand(
         return None
 
 
-def _backwards(
-    frozen: Frozen, graphs: list[Data], readouts: Tensor, sees: Tensor, colours: Tensor, rng: torch.Generator
-) -> Tensor:
-    """Return |d out_v / d x_u| and |d out_v / d H0_u|, one backward pass a colour and direction: [2, num_readouts, num_nodes]."""
-    seen = frozen.run(graphs, differentiable=True)
-    directions = _directions(readouts.numel(), seen.output.size(1), rng)
-    out = seen.output.new_zeros(2, *sees.shape)
-    for number in range(int(colours.max()) + 1):
-        chosen = colours == number
-        norms = _norms_of(seen, readouts[chosen], directions[chosen], frozen.encodes)  # [2, num_nodes]
-        out[:, chosen] = torch.where(sees[chosen], norms.unsqueeze(1), 0)
+def _backwards(passes: Iterator[Asked], seen: Tensor, rng: torch.Generator) -> Tensor:
+    """Return |d out_v / d x_u| and |d out_v / d H0_u|, one backward pass a colour and direction: [2, num_readouts, num_nodes].
+
+    `seen` [num_readouts, num_nodes] says which node belongs to which of the read-out nodes of a pass.
+    """
+    out = torch.zeros(2, *seen.shape, dtype=torch.float64)
+    for asked in passes:
+        norms = torch.zeros(2, seen.size(1), dtype=torch.float64)
+        for direction in _directions(asked.rows.numel(), asked.output.size(1), rng).unbind(1):
+            cotangent = torch.zeros_like(asked.output).index_put((asked.rows,), direction)
+            found = torch.autograd.grad(
+                asked.output, [asked.x, asked.first], cotangent, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            norms[:, asked.nodes] = torch.hypot(norms[:, asked.nodes], torch.stack([row_norm(rows) for rows in found]))
+        out[:, asked.chosen] = torch.where(seen[asked.chosen], norms.unsqueeze(1), 0)
     return out
-
-
-def _norms_of(seen: Pass, rows: Tensor, directions: Tensor, encodes: bool) -> Tensor:
-    wrt = [seen.x, seen.hidden[0] if encodes else seen.x]
-    norms = seen.x.new_zeros(2, seen.x.size(0))
-    for direction in directions.unbind(1):
-        cotangent = torch.zeros_like(seen.output).index_put((rows,), direction, accumulate=False)
-        gradients = torch.autograd.grad(seen.output, wrt, cotangent, retain_graph=True, allow_unused=True, materialize_grads=True)
-        norms = torch.hypot(norms, torch.stack([row_norm(g) for g in gradients]))
-    return norms
 
 
 def _directions(num_readouts: int, out_channels: int, rng: torch.Generator) -> Tensor:
