@@ -127,9 +127,9 @@ def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -
     walk, and smoothing, mix slowly. It is 1 - cos(2 pi / n) on a ring, n / (n - 1) on a complete graph; h^2 / 2 <= gap <= 2 h,
     h the Cheeger constant (Chung, 1997). Parallel edges count as often as they are listed.
 
-    Up to 256 nodes from all eigenvalues; above from shift-invert Lanczos, with a shift below the gap of any graph of this diameter
-    and number of edges, 1 / (diameter 2m); where the factor would not be sparse (expanders, whose gap is wide)
-    from Lanczos on the adjacency.
+    Up to 256 nodes from all eigenvalues; above from shift-invert Lanczos, with a shift below the gap of any graph of this
+    diameter and number of edges, 1 / (diameter 2m); where the factor would not be sparse (expanders, whose gap is wide) from
+    Lanczos on the adjacency.
 
     Raises ValueError unless the graph is undirected, connected and of 2 to 1,000,000 nodes, and ArithmeticError where no
     way converges.
