@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
+from suite.engine.batches import GraphBatch
 from suite.hops import hop_distance
 from suite.measures.frozen import Frozen
 
@@ -58,13 +58,12 @@ def colour(seen: Tensor) -> Tensor:
     return torch.from_numpy(colours)
 
 
-def by_colour(frozen: Frozen, graphs: Sequence[Data], readouts: Tensor, seen: Tensor, colours: Tensor) -> Iterator[Asked]:
-    """Yield one forward pass per colour over `graphs` joined, `readouts` counted through.
+def by_colour(frozen: Frozen, given: GraphBatch, readouts: Tensor, seen: Tensor, colours: Tensor) -> Iterator[Asked]:
+    """Yield one forward pass per colour over joined graphs, `readouts` counted through.
 
     A built-in model runs on what is seen alone, if that is less than half: there its states are those on the whole graph.
     """
-    given, whole = frozen.join(graphs), None
-    everyone = torch.arange(seen.size(1))
+    whole, everyone = None, torch.arange(seen.size(1))
     for number in range(1 + int(colours.max())):
         chosen = colours == number
         nodes = seen[chosen].any(0).nonzero().squeeze(1)
@@ -72,6 +71,6 @@ def by_colour(frozen: Frozen, graphs: Sequence[Data], readouts: Tensor, seen: Te
             x, first, output = frozen.run_near(given, nodes)
             yield Asked(chosen, nodes, torch.searchsorted(nodes, readouts[chosen]), x, first, output)
             continue
-        whole = whole or frozen.run(graphs, differentiable=True)
+        whole = whole or frozen.run_joined(given, differentiable=True)
         first = whole.hidden[0] if frozen.encodes else whole.x
         yield Asked(chosen, everyone, readouts[chosen], whole.x, first, whole.output)

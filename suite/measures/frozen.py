@@ -65,7 +65,10 @@ class Frozen:
 
     def run(self, graphs: Sequence[Data], differentiable: bool = False) -> Pass:
         """Run the model once over all `graphs`; with `differentiable`, `x` and everything after it carry gradients."""
-        given = self.join(graphs)
+        return self.run_joined(self.join(graphs), differentiable)
+
+    def run_joined(self, given: GraphBatch, differentiable: bool = False) -> Pass:
+        """Do as `run` does, for graphs already joined."""
         x = given.batch.x.double().requires_grad_(differentiable)
         named = {"batch": given.batch.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.

@@ -55,7 +55,7 @@ def influence_profile(model: nn.Module, graph: Data, num_probes: int = 16, rng: 
         seen = hops >= 0
     num_hops, exact = 1 + int(hops.max()), False
     squares, errors = torch.zeros(2, readouts.numel(), num_hops, dtype=torch.float64)
-    for asked in by_colour(frozen, [graph], readouts, seen, colour(seen)):
+    for asked in by_colour(frozen, frozen.join([graph]), readouts, seen, colour(seen)):
         exact = asked.output.size(1) <= num_probes
         directions = _directions(asked.rows.numel(), asked.output.size(1), exact, num_probes, rng)
         shells = hops[asked.chosen][:, asked.nodes]

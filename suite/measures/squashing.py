@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from suite.engine.batches import GraphBatch
 from suite.hops import hop_distance
 from suite.measures.colours import Asked, by_colour, colour, sees
 from suite.measures.draws import as_json, draw, draw_several, readouts_of, source_mask, with_readouts
@@ -176,27 +177,27 @@ def _chunks(graphs: Sequence[Data], max_nodes: int) -> list[list[Data]]:
 
 def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator, chunk_size: int) -> list[Influence]:
     """Ask all read-out nodes of some graphs, joined into one."""
-    given = frozen.join(graphs).batch
-    ptr: list[int] = given.ptr.tolist()
+    given = frozen.join(graphs)
+    ptr: list[int] = given.batch.ptr.tolist()
     counts = [readouts_of(graph).numel() for graph in graphs]
     readouts = torch.cat([readouts_of(graph) + start for graph, start in zip(graphs, ptr, strict=False)])
-    seen = sees(readouts, given.edge_index, given.batch, frozen.reach)
+    seen = sees(readouts, given.batch.edge_index, given.batch.batch, frozen.reach)
     colours = colour(seen)
     norms = _by_hand(frozen, given, readouts, int(colours.max()) + 1, rng, chunk_size)
     if norms is None:
-        norms = _backwards(by_colour(frozen, graphs, readouts, seen, colours), seen, rng)
+        norms = _backwards(by_colour(frozen, given, readouts, seen, colours), seen, rng)
     cut = [part[:, :, a:b] for part, (a, b) in zip(torch.split(norms, counts, dim=1), pairwise(ptr), strict=True)]
     return [Influence(x, hidden if frozen.encodes else None) for x, hidden in cut]
 
 
 def _by_hand(
-    frozen: Frozen, given: Any, readouts: Tensor, num_passes: int, rng: torch.Generator, chunk_size: int
+    frozen: Frozen, given: GraphBatch, readouts: Tensor, num_passes: int, rng: torch.Generator, chunk_size: int
 ) -> Tensor | None:
     """Return what `_backwards` does, or None where the model cannot be taken apart, or backward passes are few."""
     if frozen.propagating is None:
         return None
     try:
-        hand = ByHand(frozen.propagating, given.x.double(), given.edge_index, chunk_size)
+        hand = ByHand(frozen.propagating, given.batch.x.double(), given.batch.edge_index, chunk_size)
         num_directions = hand.out_channels if hand.out_channels <= EXACT_UP_TO else NUM_PROBES
         if num_passes * num_directions <= 2 * hand.width or not hand.fits(readouts):
             return None
