@@ -14,7 +14,7 @@ from torch_geometric.nn import GCN, SGConv
 from torch_geometric.utils import to_undirected, total_influence
 
 from suite.hops import hop_distance
-from suite.measures import squashing
+from suite.measures import linearised, squashing
 from suite.measures.colours import colour, sees
 from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand, NotNodeWiseError
@@ -211,6 +211,25 @@ def _num_colours(size: int, reach: int) -> int:
     return int(colour(seen).max()) + 1
 
 
+def test_jacobians_keep_to_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, model = graph_of(nx.cycle_graph(60), list(range(60))), built("gcn_jk", 2)
+    held, linearise = [], linearised.linearise
+
+    def counted(*args: object) -> object:
+        pieces = linearise(*args)
+        blocks = [b for piece in (pieces.output, *(cut[2] or {} for cut in pieces.cuts)) for b in piece.values() if b is not None]
+        held.append(sum(block.numel() for block in blocks))
+        return pieces
+
+    monkeypatch.setattr(linearised, "linearise", counted)
+    whole = by_hand(model, graph)
+    assert len(held) == 1
+    limit = held.pop() // 6
+    torch.testing.assert_close(by_hand(model, graph, limit), whole, rtol=1e-12, atol=0)
+    assert len(held) > 6  # windows overlap
+    assert max(held) <= limit
+
+
 # colours
 
 
@@ -245,6 +264,26 @@ def test_part_of_a_large_graph_is_enough_with_the_degrees_of_the_whole(name: str
     whole = frozen.run([graph]).output[graph.readout_index]
     torch.testing.assert_close(output[torch.searchsorted(nodes, graph.readout_index)], whole, rtol=1e-12, atol=0)
     same(influence(model, [graph])[0].x, autograd_norms(model, graph))
+
+
+class Local(GCN):
+    """A stranger that says how far it sees."""
+
+    reach, global_channel = 2, frozenset()
+
+
+def test_a_stranger_that_says_how_far_it_sees_is_asked_at_several_nodes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    local, silent = Local(IN, 8, 2, OUT), GCN(IN, 8, 2, OUT)
+    silent.load_state_dict(local.state_dict())
+    graph = graph_of(nx.cycle_graph(20), list(range(20)))
+    passes, row_norm = [], squashing.row_norm
+    monkeypatch.setattr(squashing, "row_norm", lambda rows: passes.append(1) or row_norm(rows))
+    together = influence(local, [graph])[0].x
+    assert len(passes) == 2 * 5 * OUT  # two norms, five colours
+    passes.clear()
+    torch.testing.assert_close(together, influence(silent, [graph])[0].x, rtol=1e-12, atol=0)
+    assert len(passes) == 2 * 20 * OUT
 
 
 # PyG's own measure
