@@ -15,19 +15,27 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
+from suite.runner import WORKER_ENVIRONMENT
+
 Result = TypeVar("Result")
 Say = Callable[[str], None]
-PRELOAD = ["torch", "torch_geometric.nn", "torch_geometric.loader", "pydantic", "scipy.sparse.csgraph", "networkx"]
 
 
-def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return `function(*arguments)` from a fresh process with one thread and PyTorch's own settings."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
+def in_child(function: Callable[..., Result], *arguments: Any, worker: bool = False) -> Result:
+    """Return `function(*arguments)` from a fresh process with one thread and PyTorch's own settings.
+
+    `worker`: with the environment that the suite gives its workers, which Python and PyTorch read when they start.
+    """
     os.environ["TQDM_DISABLE"] = "1"  # PyG's own progress bars
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_single_threaded, function, arguments).result()
+    alone = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    before = dict(os.environ)
+    os.environ.update(WORKER_ENVIRONMENT if worker else alone)
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(_single_threaded, function, arguments).result()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _single_threaded(function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:

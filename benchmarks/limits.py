@@ -41,7 +41,7 @@ class TreeMemory:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         say("one process")
-        return [at_most(self.title, 4, spread([in_child(memory_of_tree, self.batch_size, 2)]), "GiB")]
+        return [at_most(self.title, 4, spread([in_child(memory_of_tree, self.batch_size, 2, worker=True)]), "GiB")]
 
 
 def trivial_cells(count: int) -> list[tuple[Cell, ...]]:

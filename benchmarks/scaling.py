@@ -58,7 +58,7 @@ SERIES: tuple[Series, ...] = (
 def measured(series: Series, say: Say) -> list[Point]:
     """Return the cost at every size of `series`, all sizes of a side in one process."""
     say(f"{series.title}, ours")
-    ours = in_child(_per_step, series.rows, False)
+    ours = in_child(_per_step, series.rows, False, worker=True)
     say(f"{series.title}, plain")
     plain = in_child(_per_step, [row for n, row in _sized(series) if n <= series.compare_up_to], True)
     both = [*plain, *[None] * (len(ours) - len(plain))]

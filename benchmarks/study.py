@@ -99,8 +99,8 @@ def _chunks(cells: Sequence[Sampled]) -> list[Sequence[Sampled]]:
     return [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)]
 
 
-def _in_children(side: Callable[[Sequence[Sampled]], float], cells: Sequence[Sampled]) -> float:
-    return sum(in_child(side, part) for part in _chunks(cells))
+def _in_children(side: Callable[[Sequence[Sampled]], float], cells: Sequence[Sampled], worker: bool) -> float:
+    return sum(in_child(side, part, worker=worker) for part in _chunks(cells))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Ratio:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         cells = sample(self.count)
-        sides = {"plain": partial(_in_children, plain_seconds, cells), "ours": partial(_in_children, our_seconds, cells)}
+        sides = {"plain": partial(_in_children, plain_seconds, cells, False), "ours": partial(_in_children, our_seconds, cells, True)}
         taken = in_turn(sides, min(rounds, 2), say)
         return [at_least(f"{self.title}, {self.count} cells", 3, ratios(taken["plain"], taken["ours"]))]
 
@@ -196,7 +196,7 @@ class Rest:
         study, cells = standard(), sample(self.num_cells)
         every = sum(map(len, study.batches))
         say(f"training, evaluation and measures of {self.num_cells} of {every} cells")
-        parts = [in_child(costs, part) for part in _chunks(cells)]
+        parts = [in_child(costs, part, worker=True) for part in _chunks(cells)]
         sums = Costs(*(sum(part) for part in zip(*parts, strict=True)))
         refs = random.Random(0).sample([ref for ref, _ in study.tasks.values()], self.num_tasks)
         say(f"certificates of {self.num_tasks} of {len(study.tasks)} tasks")

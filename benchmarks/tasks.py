@@ -14,7 +14,7 @@ from torch_geometric.utils import from_networkx, to_undirected
 
 from suite.hops import hop_distance
 from suite.rng import stream
-from suite.task import Task, Topology
+from suite.task import Packed, Task, Topology
 
 
 class SmallWorlds(Task):
@@ -31,15 +31,14 @@ class SmallWorlds(Task):
     def range(self) -> None:
         return None
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:
-        pool = _pool(self)
-        return [pool[i] for i in torch.randint(self.pool, (num_graphs,), generator=rng).tolist()]
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
+        return _pool(self).take(torch.randint(self.pool, (num_graphs,), generator=rng))
 
 
 @cache
-def _pool(task: SmallWorlds) -> list[Data]:
+def _pool(task: SmallWorlds) -> Packed:
     rng = stream(task.config(), "pool")
-    return [_small_world(task, 16 + i % 32, i, rng) for i in range(task.pool)]
+    return Packed.of([_small_world(task, 16 + i % 32, i, rng) for i in range(task.pool)])
 
 
 def _small_world(task: SmallWorlds, num_nodes: int, seed: int, rng: torch.Generator) -> Data:

@@ -80,7 +80,7 @@ class Training:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         cells = self.cells()
-        sides = {"plain": partial(in_child, plain_seconds, cells), "ours": partial(in_child, our_seconds, cells)}
+        sides = {"plain": partial(in_child, plain_seconds, cells), "ours": partial(in_child, our_seconds, cells, worker=True)}
         taken = in_turn(sides, rounds, say)
         return [at_least(self.title, self.target, ratios(taken["plain"], taken["ours"]))]
 
@@ -105,10 +105,10 @@ TRAINING: dict[str, Training] = {
     "ring20-batch": _ring("ring 20, published, GCN, batch norm", 7, PUBLISHED_20, 20, 12, norm="batch"),
     "ring10-random": _ring("ring 10, random, GCN, layer norm", None, Transfer(hops=10), 10, 40),
     "ring10-random-batch": _ring("ring 10, random, GCN, batch norm", None, Transfer(hops=10), 10, 20, norm="batch"),
-    "tree4": _tree("tree 4, published, GCN, batch 256", 3.6, 4, "gcn", 256, 8, 12),
-    "tree8": _tree("tree 8, published, GCN, batch 32", 4, 8, "gcn", 32, 2, 10),
-    "tree5-gat": _tree("tree 5, published, GAT, batch 128", 2.5, 5, "gat", 128, 4, 10),
-    "gps64": Training("ring of 64, GPS, depth 4, batch 32", 1.7, Transfer(hops=32), "gps", 4, 64, 32, 4, 12),
-    "worlds": Training("graphs that all differ, GCN, depth 8", 2, SmallWorlds(), "gcn", 8, 64, 64, 4, 30, {"norm": "layer"}),
+    "tree4": _tree("tree 4, published, GCN, batch 256", 3.6, 4, "gcn", 256, 8, 30),
+    "tree8": _tree("tree 8, published, GCN, batch 32", 4, 8, "gcn", 32, 2, 25),
+    "tree5-gat": _tree("tree 5, published, GAT, batch 128", 2.5, 5, "gat", 128, 4, 25),
+    "gps64": Training("ring of 64, GPS, depth 4, batch 32", 1.7, Transfer(hops=32), "gps", 4, 64, 32, 4, 25),
+    "worlds": Training("graphs that all differ, GCN, depth 8", 2, SmallWorlds(), "gcn", 8, 64, 64, 4, 60, {"norm": "layer"}),
     "roads": Training("2,640-node roads, GCN, depth 16", 4, ROADS, "gcn", 16, 32, 16, 2, 10, {"norm": "layer"}),
 }

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -62,7 +63,8 @@ class Operators:
 
         The weight of edge (j, i) is the softmax over j of `leaky_relu(source_j + target_i)`; both scores are [..., heads].
         """
-        raise NotImplementedError
+        value, source, target = value[None, :, None], source[None, :, None], target[None, :, None]
+        return _attend(self._attention, value, source, target, negative_slope)[0, :, 0]
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         """Return softmax attention of every node to every node of its own graph, before the output projection.
@@ -91,6 +93,14 @@ class Operators:
         """Return the operators of the graph with each undirected edge left out with probability `p` (DropEdge, 1907.10903)."""
         raise NotImplementedError
 
+    @property
+    def _num_rows(self) -> int:
+        return self.num_nodes
+
+    @cached_property
+    def _attention(self) -> Any:
+        return _Edges.of(self._loops[0], self._loops[1], self._num_rows)
+
     @cached_property
     def _loops(self) -> Tensor:
         edge_index: Tensor = add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]
@@ -111,9 +121,9 @@ class Operators:
         return self._matrix(self.edge_index, torch.ones(self.edge_index.size(1), dtype=self.dtype, device=self.edge_index.device))
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
-        """Return the CSR matrix [target, source] and its transpose; duplicate edges add up, as they do in PyG."""
-        size = (self.num_nodes, self.num_nodes)
-        return _csr_pair(torch.sparse_coo_tensor(index.flip(0), weight, size, check_invariants=True))
+        """Return the matrix [target, source]; duplicate edges add up, as they do in PyG."""
+        shape = (self.num_nodes, self.num_nodes)
+        return csr_array((weight.cpu().numpy(), (index[1].cpu().numpy(), index[0].cpu().numpy())), shape=shape)
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         raise NotImplementedError
@@ -125,10 +135,6 @@ class GraphOperators(Operators):
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, batch: Tensor | None = None) -> None:
         super().__init__(edge_index, num_nodes, dtype)
         self.batch = edge_index.new_zeros(num_nodes) if batch is None else batch
-
-    def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
-        value, source, target = value[None, :, None], source[None, :, None], target[None, :, None]
-        return _attend(self._attention, value, source, target, negative_slope)[0, :, 0]
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         dense = [to_dense_batch(t, self.batch) for t in (query, key, value)]
@@ -152,9 +158,8 @@ class GraphOperators(Operators):
     def drop_edges(self, p: float) -> Operators:
         return GraphOperators(dropout_edge(self.edge_index, p, True)[0], self.num_nodes, self.dtype, self.batch)
 
-    @cached_property
-    def _attention(self) -> _Edges:
-        return _Edges.of(self._loops[0], self._loops[1], self.num_nodes)
+    def _matrix(self, index: Tensor, weight: Tensor) -> Any:
+        return _pair(super()._matrix(index, weight), weight.device)
 
     def _apply(self, matrix: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
         return _product(matrix, h.unsqueeze(0)).squeeze(0)
@@ -340,10 +345,11 @@ class _Window(Operators):
         kept = (row >= 0) & (col >= 0)
         return _Edges.of(row[kept], col[kept], len(targets))
 
-    def _blocks(self, matrix: tuple[Tensor, Tensor]) -> tuple[Any, Any, Any]:
+    def _blocks(self, matrix: csr_array) -> tuple[Any, Any, Any]:
         """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""
         (alike, varying, _), (to_alike, to_varying, _) = self.before, self.after
-        return _cut(matrix, to_alike, alike), _cut(matrix, to_varying, alike), _cut(matrix, to_varying, varying)
+        pairs = (to_alike, alike), (to_varying, alike), (to_varying, varying)
+        return tuple(_cut(matrix, rows, columns, self.edge_index.device) for rows, columns in pairs)  # type: ignore[return-value]
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         if self.before.alike:
@@ -431,21 +437,23 @@ def _transposed(matrix: Any) -> Any:
     return matrix.T if isinstance(matrix, Tensor) else matrix[::-1]
 
 
-def _cut(matrix: tuple[Tensor, Tensor], rows: list[int], columns: list[int]) -> Any:
-    """Return the part of a CSR matrix at `rows` and `columns`: dense where that is faster, else as a pair."""
-    coo = matrix[0].to_sparse(layout=torch.sparse_coo).coalesce()
-    place = torch.full((2, coo.size(0)), -1)
-    place[0, rows], place[1, columns] = torch.arange(len(rows)), torch.arange(len(columns))
-    index = torch.stack([place[0, coo.indices()[0]], place[1, coo.indices()[1]]])
-    kept = (index >= 0).all(0)
-    part = torch.sparse_coo_tensor(index[:, kept], coo.values()[kept], (len(rows), len(columns)), check_invariants=True)
-    return part.to_dense() if part._nnz() >= DENSE_FROM * part.numel() else _csr_pair(part)
+def _cut(matrix: csr_array, rows: list[int], columns: list[int], device: torch.device) -> Any:
+    """Return the part of a matrix at `rows` and `columns`: dense where that is faster, else as a pair."""
+    part = matrix[rows][:, columns]
+    dense = part.nnz >= DENSE_FROM * len(rows) * len(columns)
+    return torch.from_numpy(part.toarray()).to(device) if dense else _pair(part, device)
 
 
-def _csr_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(matrix: csr_array, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return a sparse matrix and its transpose."""
     with warnings.catch_warnings():  # PyTorch calls its CSR support beta, once a process
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return matrix.coalesce().to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
+        return _on(matrix, device), _on(matrix.T.tocsr(), device)
+
+
+def _on(matrix: csr_array, device: torch.device) -> Tensor:
+    parts = (torch.from_numpy(part) for part in (matrix.indptr.astype("int64"), matrix.indices.astype("int64"), matrix.data))
+    return torch.sparse_csr_tensor(*parts, matrix.shape, device=device, check_invariants=False)
 
 
 def _select(h: Tensor, nodes: list[int]) -> Tensor:
@@ -512,7 +520,7 @@ class _DenseAttention(torch.autograd.Function):
         if bias is not None:
             shape = (query.size(0), graphs, heads, *logits.shape[1:])
             logits = (logits.view(shape) + rearrange(bias, "r 1 n m h -> r 1 h n m")).flatten(0, 2)
-        weight = logits.softmax(-1)
+        weight = torch.softmax(logits, -1, out=logits)  # in place: the largest of all, and memory is what attention waits for
         ctx.save_for_backward(q, k, v, weight)
         return _DenseAttention._together(weight @ v, graphs, heads)
 
@@ -522,7 +530,8 @@ class _DenseAttention(torch.autograd.Function):
         q, k, v, weight = ctx.saved_tensors
         graphs, heads = ctx.graphs, ctx.heads
         gradient = _DenseAttention._apart(gradients[0], graphs, heads)
-        logits = torch._softmax_backward_data(gradient @ v.mT, weight, -1, weight.dtype)
+        logits = gradient @ v.mT
+        torch.ops.aten._softmax_backward_data.out(logits, weight, -1, weight.dtype, grad_input=logits)
         found = ((logits @ k).mul_(ctx.scale), logits.mT @ q, weight.mT @ gradient)
         bias = None
         if ctx.needs_input_grad[3]:

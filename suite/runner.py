@@ -30,6 +30,8 @@ PRELOAD = [
     *("torch", "torch_geometric", "pydantic", "einops", "safetensors.torch"),
     *("scipy.sparse.csgraph", "scipy.sparse.linalg", "scipy.stats", "tyro", "rich.live"),
 ]
+# Read once, when a process starts or imports torch: one thread a worker, and memory in large pages where Linux has them to give.
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 CELL_SECONDS = 3600.0  # a cell may take this long, a batch so much for each of its cells
 RETRIES = 2  # of a job that something killed
 LOST = 255  # exit code of a worker whose fork server was killed: it may still be running
@@ -162,7 +164,8 @@ def warm_up() -> None:
 
     Only third-party modules are loaded ahead, so that no state of ours is shared. The environment of workers is that of now.
     """
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read once, when torch is imported
+    for name, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     forkserver.set_forkserver_preload(PRELOAD)
     with _interrupts_blocked():
         forkserver.ensure_running()

@@ -136,7 +136,7 @@ class Packed(Sequence[Data]):
         x: [num_nodes, in_channels] float, of all graphs.
         edge_index: [2, num_edges] long.
         y: [num_answers, ...].
-        readout_index: [num_readouts] long.
+        readout_index: [num_readouts] long, or None where the task asks for whole graphs.
         source_index: [num_sources] long, or None.
         sizes: for each of these names, how many entries each graph has: [num_graphs] long.
     """
@@ -148,7 +148,7 @@ class Packed(Sequence[Data]):
         x: Tensor,
         edge_index: Tensor,
         y: Tensor,
-        readout_index: Tensor,
+        readout_index: Tensor | None = None,
         source_index: Tensor | None = None,
         *,
         sizes: dict[str, Tensor],
@@ -189,6 +189,11 @@ class Packed(Sequence[Data]):
     def batch(self) -> Tensor:
         """The graph that each node belongs to: [num_nodes] long."""
         return torch.arange(len(self)).repeat_interleave(self.sizes["x"])
+
+    @property
+    def ptr(self) -> list[int]:
+        """Where each graph's nodes begin, and the last one's end."""
+        return [0, *self.sizes["x"].cumsum(0).tolist()]
 
     def __len__(self) -> int:
         return self.sizes["x"].numel()

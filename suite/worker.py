@@ -207,13 +207,8 @@ class _Worker:
         }
 
     def _how(self) -> dict[str, str]:
-        """Return how the engine ran: what it may use to save work, and the precision of products that it settled on here."""
-        import torch
-
-        return {
-            "shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS)),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        }
+        """Return how the engine ran: what it may use to save work, and what it settled on here."""
+        return {"shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS))} | self._engine.settings()
 
     def _measure(self, cell: Cell, piece: Piece) -> None:
         """Measure a cell from the store, always: the same code whether it was trained just now or last year."""

@@ -49,6 +49,10 @@ def initial_model(cell: Cell) -> nn.Module:
     return nn.Linear(3, 2).eval()
 
 
+def settings() -> dict[str, str]:
+    return {"float32_matmul_precision": torch.get_float32_matmul_precision()}
+
+
 def train(cells: Sequence[Cell], on_done: Callable[[Any], None], *, on_step: Callable[[int, int], None]) -> None:
     for cell in cells:
         _trace(cell, f"start {len(cells)} {cell.seed}")

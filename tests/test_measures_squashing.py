@@ -151,7 +151,7 @@ def test_influence_on_the_first_state_sees_past_an_encoder() -> None:
 
 def test_wide_outputs_are_probed_without_bias() -> None:
     graph = graph_of(LOLLIPOP, 2, [0])
-    model = built("gat", 2, 2, out_channels=40)
+    model = built("gat", 2, 2, out_channels=80)
     exact = jacobian(model, graph)
     squares = torch.stack([found.x.square() for found in influence(model, [graph] * 200, torch.Generator().manual_seed(5))])
     error = squares.std(0) / 200**0.5

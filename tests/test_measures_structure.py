@@ -1,5 +1,6 @@
-"""Facts about propagation operators: closed forms of their powers, NetworkX's matrices, PyG's own convolutions."""
+"""Facts about operators, resistance and spectra: closed forms, NetworkX's matrices, PyG's own convolutions."""
 
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -14,8 +15,8 @@ from torch_geometric.utils import to_undirected
 
 from datasets.ring import Ring
 from datasets.transfer import Transfer
-from suite.measures import MEASURES
-from suite.measures.structure import operator_power, propagation_matrix, sum_by_hop
+from suite.measures import MEASURES, structure
+from suite.measures.structure import effective_resistance, operator_power, propagation_matrix, spectral_gap, sum_by_hop
 from suite.models import build, resolve
 
 IRREGULAR = nx.lollipop_graph(4, 3)
@@ -29,6 +30,21 @@ def edges(graph: nx.Graph) -> Tensor:
 def entry(graph: nx.Graph, readout: int, source: int, num_layers: int) -> float:
     rows = operator_power(edges(graph), len(graph), "gcn", num_layers, torch.tensor([readout]))
     return float(rows[0, source])
+
+
+def resistance(graph: nx.Graph, a: int, b: int) -> float:
+    return float(effective_resistance(edges(graph), len(graph), torch.tensor([[a, b]])))
+
+
+def ring_edges(num_nodes: int) -> Tensor:
+    node = torch.arange(num_nodes)
+    return to_undirected(torch.stack([node, node.roll(-1)]))
+
+
+def tree_edges(num_nodes: int) -> Tensor:
+    """A binary heap: the parent of node i is (i - 1) // 2."""
+    child = torch.arange(1, num_nodes)
+    return to_undirected(torch.stack([child, (child - 1) // 2]))
 
 
 def theta(hops: int, routes: int) -> nx.Graph:
@@ -205,3 +221,119 @@ def test_a_source_out_of_reach_has_share_0_and_no_logarithm() -> None:
     found = MEASURES["operator_share"].run(build(resolve("gcn"), 7, 8, 5, 5), Transfer(topology=Ring(), hops=6), 0)
     assert found["source_share"] == 0
     assert found["log10_source_share"] is None
+
+
+# effective resistance
+
+
+@pytest.mark.parametrize(
+    ("graph", "a", "b", "expected"),
+    [
+        *[(nx.path_graph(r + 1), 0, r, r) for r in (1, 9)],
+        *[(nx.cycle_graph(n), 0, k, k * (n - k) / n) for n, k in ((3, 1), (24, 12), (24, 5), (300, 7))],
+        *[(theta(8, p), 0, 1, 8 / p) for p in (1, 2, 4, 8)],
+        *[(layered(r, w), 0, 1 + w * (r - 1), 2 / w + (r - 2) / w**2) for r, w in ((3, 2), (10, 4))],
+        *[(nx.lollipop_graph(k, k), 0, 2 * k - 1, k + 2 / k) for k in (3, 8)],
+        *[(barbell(k, b, w), 0, k, 2 * (w + 1) / (w * k) + (b + 1) / w) for k, b, w in ((8, 6, 1), (5, 0, 2), (6, 3, 4))],
+        *[(nx.complete_graph(n), 0, n - 1, 2 / n) for n in (2, 7, 300)],
+        *[(nx.balanced_tree(2, r), 0, 2 ** (r + 1) - 2, r) for r in (2, 9)],
+    ],
+)
+def test_resistance_has_its_closed_form(graph: nx.Graph, a: int, b: int, expected: float) -> None:
+    assert resistance(graph, a, b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_resistance_is_that_of_networkx_and_adds_up_to_one_less_than_the_nodes() -> None:
+    graph = nx.connected_watts_strogatz_graph(40, 4, 0.3, seed=1)
+    pairs = torch.combinations(torch.arange(40))
+    found = effective_resistance(edges(graph), 40, pairs)
+    expected = [nx.resistance_distance(graph, int(a), int(b)) for a, b in pairs[:20]]
+    assert found[:20].tolist() == pytest.approx(expected, rel=1e-10)
+    links = torch.tensor(list(graph.edges))
+    assert float(effective_resistance(edges(graph), 40, links).sum()) == pytest.approx(39, rel=1e-10)  # Foster (1949)
+
+
+def test_parallel_edges_are_parallel_resistors_and_loops_carry_nothing() -> None:
+    twice = torch.tensor([[0, 1, 0, 1, 1, 2, 2], [1, 0, 1, 0, 2, 1, 2]])
+    found = effective_resistance(twice, 3, torch.tensor([[0, 1], [0, 2], [2, 2]]))
+    assert found.tolist() == pytest.approx([0.5, 1.5, 0], rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [resistance, lambda graph, *_: spectral_gap(edges(graph), len(graph))])
+def test_without_a_factor_the_answer_is_the_same(kind: Callable[..., float], monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = nx.random_regular_graph(4, 400, seed=2)
+    factored = kind(graph, 3, 77)
+    monkeypatch.setattr(structure, "MAX_FACTOR", 1000)
+    assert kind(graph, 3, 77) == pytest.approx(factored, rel=1e-9)
+
+
+def test_resistance_of_long_graphs_takes_moments() -> None:
+    start = time.process_time()
+    n, pairs = 100_000, torch.tensor([[0, 1], [0, 50_000], [7, 99_000], [5, 4321]])
+    hops = (pairs[:, 1] - pairs[:, 0]).double()
+    found = effective_resistance(ring_edges(n), n, pairs)
+    torch.testing.assert_close(found, hops * (n - hops) / n, rtol=1e-6, atol=0)
+    tree = effective_resistance(tree_edges(131_071), 131_071, torch.tensor([[0, 131_070], [65_535, 131_070], [1, 2]]))
+    assert tree.tolist() == pytest.approx([16, 32, 2], rel=1e-10)
+    assert time.process_time() - start < 20
+
+
+# spectral gap
+
+
+@pytest.mark.parametrize("size", [5, 24, 300])
+def test_the_gap_has_its_closed_form_whichever_way_it_is_found(size: int) -> None:
+    for graph, expected in (
+        (nx.cycle_graph(size), 1 - np.cos(2 * np.pi / size)),
+        (nx.path_graph(size), 1 - np.cos(np.pi / (size - 1))),
+        (nx.complete_graph(size), size / (size - 1)),
+        (nx.star_graph(size - 1), 1.0),
+    ):
+        assert spectral_gap(edges(graph), size) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("num_nodes", [60, 400])
+def test_the_gap_is_the_second_eigenvalue_of_networkx(num_nodes: int) -> None:
+    graph = nx.connected_watts_strogatz_graph(num_nodes, 4, 0.2, seed=3)
+    assert spectral_gap(edges(graph), num_nodes) == pytest.approx(nx.normalized_laplacian_spectrum(graph)[1], rel=1e-8)
+
+
+@pytest.mark.parametrize("size", [24, 300])
+def test_self_loops_slow_a_walk_on_a_ring_by_a_third(size: int) -> None:
+    assert spectral_gap(ring_edges(size), size, self_loops=True) == pytest.approx(
+        (1 - np.cos(2 * np.pi / size)) * 2 / 3, rel=1e-8
+    )
+
+
+def test_the_gap_of_long_graphs_takes_moments() -> None:
+    start = time.process_time()
+    n = 100_000
+    assert spectral_gap(ring_edges(n), n) == pytest.approx(2 * np.sin(np.pi / n) ** 2, rel=1e-7)
+    small, large = (spectral_gap(tree_edges(2**r - 1), 2**r - 1, self_loops=True) for r in (10, 17))
+    assert 2**7 / 2 < small / large < 2**7 * 2  # of order 1 / n
+    assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize("ask", [spectral_gap, lambda e, n: effective_resistance(e, n, torch.tensor([[0, 1]]))])
+def test_graphs_without_an_answer_are_refused_with_what_would_do(ask: Callable[[Tensor, int], object]) -> None:
+    two = edges(nx.disjoint_union(nx.cycle_graph(4), nx.path_graph(3)))
+    with pytest.raises(ValueError, match=r"must be connected, got 2 components; .*LargestConnectedComponents"):
+        ask(two, 7)
+    with pytest.raises(ValueError, match=r"both directions; .*to_undirected"):
+        ask(torch.tensor([[0, 1], [1, 2]]), 3)
+    with pytest.raises(ValueError, match=r"must be <= 1,000,000, got 2,000,000; ask on an induced subgraph"):
+        ask(two, 2_000_000)
+
+
+def test_one_node_has_no_gap() -> None:
+    with pytest.raises(ValueError, match="two eigenvalues, got 1 node"):
+        spectral_gap(torch.empty(2, 0, dtype=torch.long), 1)
+
+
+def test_an_iteration_that_does_not_end_says_what_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structure, "MAX_FACTOR", 0)
+    monkeypatch.setattr(structure, "MAX_STEPS", 2)
+    with pytest.raises(ArithmeticError, match=r"no convergence in 2 steps.*ask on the parts"):
+        resistance(nx.cycle_graph(300), 0, 150)
+    with pytest.raises(ArithmeticError, match=r"no convergence in 2 steps.*ask on the parts"):
+        spectral_gap(ring_edges(300), 300)

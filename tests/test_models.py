@@ -18,6 +18,8 @@ DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1
 MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
 
 
+LONE = GraphOperators(torch.empty(2, 0, dtype=torch.long), 1, torch.float32)  # norms of one graph ask it for nothing
+
 def graphs() -> list[tuple[Tensor, int]]:
     torch.manual_seed(0)
     return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
@@ -103,18 +105,34 @@ def test_norm_equals_torch_in_value_and_running_statistics(norm: type[nn.Module]
     ours, theirs = {nn.BatchNorm1d: BatchNorm, nn.LayerNorm: LayerNorm}[norm](8), norm(8)
     for _ in range(3):
         h = 3 * torch.randn(40, 8) + 1
-        torch.testing.assert_close(ours(h), theirs(h))
-    torch.testing.assert_close(ours.eval()(h), theirs.eval()(h))
+        torch.testing.assert_close(ours(h, LONE), theirs(h))
+    torch.testing.assert_close(ours.eval()(h, LONE), theirs.eval()(h))
+    if norm is nn.BatchNorm1d:
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+def test_batch_norm_has_the_gradients_of_torchs() -> None:
+    torch.manual_seed(5)
+    ours, theirs, h = BatchNorm(4).double(), nn.BatchNorm1d(4).double(), torch.randn(30, 4, dtype=torch.float64)
+    for norm in (ours, theirs):
+        norm.weight.data, norm.bias.data = torch.tensor([1.0, 2.0, -1.0, 0.5]).double(), torch.ones(4).double()
+    found = []
+    for norm in (lambda h: ours(h, LONE), theirs):
+        x = h.clone().requires_grad_()
+        found.append(torch.autograd.grad(norm(x).pow(3).sum(), [x, *(ours if len(found) == 0 else theirs).parameters()]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_data_norm_standardises_its_first_batch_and_is_fixed_and_node_wise_afterwards() -> None:
     norm, h = DataNorm(3), torch.randn(50, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7
     norm.calibrating = True
-    first = norm(h)
+    first = norm(h, LONE)
     norm.calibrating = False
     torch.testing.assert_close(first.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(first.var(0, correction=0), torch.ones(3), atol=1e-2, rtol=0)
-    torch.testing.assert_close(norm(h[:1]), first[:1])
+    torch.testing.assert_close(norm(h[:1], LONE), first[:1])
 
 
 def test_gcn_has_as_many_parameters_as_its_formula_says() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 
 import torch
@@ -12,9 +13,17 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them, from malloc.h
 LARGEST_KEPT = 1 << 30  # bytes
 
 
+def use_fast_products(wanted: bool) -> None:
+    """Let PyTorch take oneDNN's float32 kernels, where they are float32, or its own.
+
+    Not wanted where shapes change from step to step: oneDNN makes a kernel for each.
+    """
+    torch.set_float32_matmul_precision(fastest_precision() if wanted else "highest")
+
+
 @cache
-def use_fast_products() -> str:
-    """Let PyTorch take oneDNN's float32 kernels where they are float32; return the precision setting in force.
+def fastest_precision() -> str:
+    """Return the setting of `torch.set_float32_matmul_precision` that is fastest and float32 all the same.
 
     "medium" routes float32 products to oneDNN. On processors without bfloat16 units it still computes in float32, and up to
     twice as fast as the default on some; elsewhere it would round to bfloat16. So one product is held against float64,
@@ -23,10 +32,11 @@ def use_fast_products() -> str:
     rng = torch.Generator().manual_seed(0)
     a, b = (torch.randn(PROBE_SIZE, PROBE_SIZE, generator=rng) for _ in range(2))
     exact = a.double() @ b.double()
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
-    if float((a @ b - exact).norm() / exact.norm()) > LARGEST_ERROR:
-        torch.set_float32_matmul_precision("highest")
-    return torch.get_float32_matmul_precision()
+    error = float((a @ b - exact).norm() / exact.norm())
+    torch.set_float32_matmul_precision(before)
+    return "medium" if error < LARGEST_ERROR else "highest"
 
 
 @cache
@@ -40,3 +50,12 @@ def keep_freed_memory() -> bool:
         return all(libc.mallopt(option, LARGEST_KEPT) == 1 for option in (MMAP_THRESHOLD, TRIM_THRESHOLD))
     except (OSError, AttributeError):  # another C library has its own ways
         return False
+
+
+def settings() -> dict[str, str]:
+    """Return what is in force in this process, for the provenance of what it computes."""
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "kept_memory": "yes" if keep_freed_memory.cache_info().currsize and keep_freed_memory() else "no",
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ""),
+    }

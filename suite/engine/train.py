@@ -67,8 +67,6 @@ def train(
         raise ValueError(f"shortcuts: unknown {sorted(unknown)}, known are {sorted(ALL_SHORTCUTS)}")
     if len({cell.stack for cell in cells}) != 1:
         raise ValueError("train takes the cells of one condition, which differ in their seed or learning rate only")
-    if "fast_products" in shortcuts:
-        use_fast_products()
     if "kept_memory" in shortcuts:
         keep_freed_memory()
     task = cells[0].task.load()
@@ -78,6 +76,7 @@ def train(
     shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(model, Model)
     if shared and model.random and not task.fixed:  # whose edges are dropped anew in every graph
         shared = False
+    use_fast_products(shared and "fast_products" in shortcuts)
     stack = shared and "stack" in shortcuts and not model.random
     size = _stack_size(cells[0], Sharing(model, cells[0].num_layers, shortcuts, first[:1]), first[0]) if stack else 1  # type: ignore[arg-type]
     for start in range(0, len(cells), size):

@@ -5,7 +5,9 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     smoothing       rayleigh_quotient, fixed_space_distance, effective_rank, feature_norm
     recoverability  recoverability of a node's own token, by a linear probe
     squashing       influence of every node on the read-out nodes, and by hop
-    structure       operator_power: what the topology alone brings from a source to a read-out node
+    profile         influence_profile: the same by hop on large graphs, with error bars
+    structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
+                    spectral_gap
     gradients       gradient_norms by layer
 
 A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
@@ -39,7 +41,7 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "smoothing": Measure(1, smoothing.run),
     "recoverability": Measure(1, recoverability.run),
-    "influence": Measure(1, squashing.run),
+    "influence": Measure(2, squashing.run),
     "operator_share": Measure(1, structure.run),
     "gradient": Measure(1, gradients.run),
 }

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
-from suite.engine.batches import graph_batch, takes_batch
+from suite.engine.batches import GraphBatch, graph_batch, takes_batch
+from suite.measures.linearised import Window
+from suite.models.base import Model
 
 
 class Pass(NamedTuple):
@@ -48,19 +50,25 @@ class Frozen:
     Attributes:
         encodes: whether the hidden states are the model's own.
         operator: what the model declares, or None.
+        reach: how many hops away an output can depend on an input at most, by the model's word; None where any distance is.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._module: Any = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
         self.encodes = hasattr(model, "encode") and hasattr(model, "decode")
         self.operator: str | None = getattr(model, "operator", None)
+        past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
+        self.reach: int | None = None if past_edges else getattr(model, "reach", None)
         self._needs: frozenset[str] = frozenset(getattr(model, "needs", ()))
         for module in self._module.modules():
             _forget_cached_graph(module)
 
     def run(self, graphs: Sequence[Data], differentiable: bool = False) -> Pass:
         """Run the model once over all `graphs`; with `differentiable`, `x` and everything after it carry gradients."""
-        given = graph_batch([_unanswered(graph) for graph in graphs], self._needs)
+        return self.run_joined(self.join(graphs), differentiable)
+
+    def run_joined(self, given: GraphBatch, differentiable: bool = False) -> Pass:
+        """Do as `run` does, for graphs already joined."""
         x = given.graphs.x.double().requires_grad_(differentiable)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
@@ -68,7 +76,30 @@ class Frozen:
             torch.default_generator.manual_seed(0)
             hidden, output = self._states(x, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
-        return Pass(x, hidden, output, [0, *given.graphs.sizes["x"].cumsum(0).tolist()], read)
+        return Pass(x, hidden, output, given.graphs.ptr, read)
+
+    def join(self, graphs: Sequence[Data]) -> GraphBatch:
+        """Return `graphs` as one, with what the model needs besides."""
+        return graph_batch([_unanswered(graph) for graph in graphs], self._needs)
+
+    @property
+    def propagating(self) -> Model | None:
+        """The copy, if it is a built-in kind of model, written against operators, that edges alone carry information in."""
+        ours = isinstance(self._module, Model) and self.reach is not None and not self._needs
+        return self._module if ours else None
+
+    def run_near(self, given: GraphBatch, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run a propagating model on some nodes of joined graphs, with the degrees of all; differentiable.
+
+        Returns x, a leaf, the state before the first layer and the output, [num_nodes, channels] each. They are those on the
+        whole graph at nodes from which the rim of `nodes` is as many hops away as the model reaches.
+        """
+        assert self.propagating is not None
+        x = given.graphs.x[nodes].double().requires_grad_()
+        op = Window(given.graphs.edge_index, given.graphs.x.size(0), torch.float64, nodes)
+        with torch.enable_grad():
+            hidden = self.propagating.states(x, op)
+            return x, hidden[0], self.propagating.decode(hidden)
 
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
         module: Any = self._module

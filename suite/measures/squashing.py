@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from suite.engine.batches import GraphBatch
 from suite.hops import hop_distance
+from suite.measures.colours import Asked, by_colour, colour, sees
 from suite.measures.draws import as_json, draw, draw_several, readouts_of, source_mask, with_readouts
-from suite.measures.frozen import Frozen, Pass
+from suite.measures.frozen import Frozen
+from suite.measures.linearised import ByHand, NotNodeWiseError, row_norm
 from suite.measures.structure import log10_mean, sum_by_hop
 from suite.rng import stream
 from suite.task import Task
 
-EXACT_UP_TO = 16  # outputs; wider ones are probed
+EXACT_UP_TO = 64  # outputs; wider ones are probed
+NUM_PROBES = 16
+CHUNK_SIZE = 1 << 26  # float64 values: half a gigabyte
 MAX_DRAWS = 8
 MAX_READOUTS = 32
 MAX_FORWARD_NODES = 2048  # joined into one forward pass, whose intermediate results are kept for the way back
@@ -52,23 +58,31 @@ class InfluenceByHop(NamedTuple):
     dead_readouts: int
 
 
-def influence(model: nn.Module, graphs: Sequence[Data], rng: torch.Generator | None = None) -> list[Influence]:
+def influence(
+    model: nn.Module, graphs: Sequence[Data], rng: torch.Generator | None = None, chunk_size: int = CHUNK_SIZE
+) -> list[Influence]:
     """Return the influence of every node on every read-out node, graph by graph.
 
     J_vu = d out_v / d x_u [out_channels, in_channels] on the whole graph (a cut-out neighbourhood would change degrees and
     lose attention, virtual nodes and norms), float64, eval mode, encodings held fixed; also d out_v / d H0_u where the model
-    has `encode`, since a dead input column hides sensitivity. Up to 16 outputs: exact, one backward pass each. More: 16
-    Gaussian probes z, |J_vu|^2 = E |z^T J_vu|^2, unbiased in the square (drawn from `rng`, or a fixed stream).
+    has `encode`, since a dead input column hides sensitivity. Up to 64 outputs: exact. More: 16 Gaussian probes z,
+    |J_vu|^2 = E |z^T J_vu|^2, unbiased in the square (drawn from `rng`, or a fixed stream).
+
+    Two ways, equal but for rounding. Built-in models that only propagate: by hand, all channels at once, rows in reach only
+    (`suite.measures.linearised`), where many backward passes would be needed; `chunk_size` bounds the float64 values that
+    its Jacobians hold. Any other module: one backward pass per output (or probe), shared by read-out nodes that see no node
+    in common, by the model's declared `reach` and `global_channel`, or in different graphs.
 
     Zero: no dependence at all, and exactly 0 beyond the reach of a model that uses edges only. Not scale-free: split it,
     |J_vu| = share x total. J is local: a zero gradient (a dead ReLU) is not yet zero dependence. Not to be confused with
-    the L1 influence of PyG's `total_influence`, which cuts a ball and sums shells. (2111.14522, 2302.02941)
+    the L1 influence of PyG's `total_influence`, which cuts a ball, so that degrees at its rim and the outer hop are wrong,
+    and sums shells. (2111.14522, 2302.02941)
 
     Raises ValueError where a graph has no `readout_index`.
     """
     frozen = Frozen(model)
     rng = rng or stream("influence", "probes")
-    return [found for chunk in _chunks(graphs, MAX_FORWARD_NODES) for found in _influence(frozen, chunk, rng)]
+    return [found for chunk in _chunks(graphs, MAX_FORWARD_NODES) for found in _influence(frozen, chunk, rng, chunk_size)]
 
 
 def influence_by_hop(model: nn.Module, graph: Data) -> InfluenceByHop:
@@ -161,48 +175,61 @@ def _chunks(graphs: Sequence[Data], max_nodes: int) -> list[list[Data]]:
     return chunks
 
 
-def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator) -> list[Influence]:
-    """Graphs share no path, so one backward pass asks one read-out node of each of them at once."""
-    seen = frozen.run(graphs, differentiable=True)
-    readouts = [readouts_of(graph) + start for graph, start in zip(graphs, seen.ptr, strict=False)]
-    wrt = [seen.x, *seen.hidden[:1]] if frozen.encodes else [seen.x]
-    slots = []
-    for slot in range(max(readout.numel() for readout in readouts)):
-        rows = torch.stack([readout[slot] for readout in readouts if slot < readout.numel()])
-        slots.append(_norms(seen, rows, wrt, rng))
-    per_graph = [seen.per_graph(torch.stack(norms, dim=1)) for norms in zip(*slots, strict=True)]  # [nodes, slots] each
-    cut = [[norm[:, : r.numel()].T for norm, r in zip(norms, readouts, strict=True)] for norms in per_graph]
-    return [Influence(parts[0], parts[1] if frozen.encodes else None) for parts in zip(*cut, strict=True)]
+def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator, chunk_size: int) -> list[Influence]:
+    """Ask all read-out nodes of some graphs, joined into one."""
+    given = frozen.join(graphs)
+    ptr: list[int] = given.graphs.ptr
+    counts = [readouts_of(graph).numel() for graph in graphs]
+    readouts = torch.cat([readouts_of(graph) + start for graph, start in zip(graphs, ptr, strict=False)])
+    seen = sees(readouts, given.graphs.edge_index, given.graphs.batch, frozen.reach)
+    colours = colour(seen)
+    norms = _by_hand(frozen, given, readouts, int(colours.max()) + 1, rng, chunk_size)
+    if norms is None:
+        norms = _backwards(by_colour(frozen, given, readouts, seen, colours), seen, rng)
+    cut = [part[:, :, a:b] for part, (a, b) in zip(torch.split(norms, counts, dim=1), pairwise(ptr), strict=True)]
+    return [Influence(x, hidden if frozen.encodes else None) for x, hidden in cut]
 
 
-def _norms(seen: Pass, rows: Tensor, wrt: list[Tensor], rng: torch.Generator) -> list[Tensor]:
-    """Return |d out_rows / d t_u| for every node u and each t of `wrt`: [num_nodes] each."""
-    norms = [t.new_zeros(t.size(0)) for t in wrt]
-    for direction in _directions(rows.numel(), seen.output.size(1), rng):
-        cotangent = torch.zeros_like(seen.output)
-        cotangent[rows] = direction
-        gradients = torch.autograd.grad(seen.output, wrt, cotangent, retain_graph=True, allow_unused=True, materialize_grads=True)
-        norms = [torch.hypot(norm, _row_norm(g)) for norm, g in zip(norms, gradients, strict=True)]
-    return norms
+def _by_hand(
+    frozen: Frozen, given: GraphBatch, readouts: Tensor, num_passes: int, rng: torch.Generator, chunk_size: int
+) -> Tensor | None:
+    """Return what `_backwards` does, or None where the model cannot be taken apart, or backward passes are few."""
+    if frozen.propagating is None:
+        return None
+    try:
+        hand = ByHand(frozen.propagating, given.graphs.x.double(), given.graphs.edge_index, chunk_size)
+        num_directions = hand.out_channels if hand.out_channels <= EXACT_UP_TO else NUM_PROBES
+        if num_passes * num_directions <= 2 * hand.width or not hand.fits(readouts):
+            return None
+        return hand.norms(readouts, _directions(readouts.numel(), hand.out_channels, rng))
+    except NotNodeWiseError:
+        return None
 
 
-def _directions(num_rows: int, out_channels: int, rng: torch.Generator) -> Tensor:
+def _backwards(passes: Iterator[Asked], seen: Tensor, rng: torch.Generator) -> Tensor:
+    """Return |d out_v / d x_u| and |d out_v / d H0_u|, one backward pass a colour and direction: [2, num_readouts, num_nodes].
+
+    `seen` [num_readouts, num_nodes] says which node belongs to which of the read-out nodes of a pass.
+    """
+    out = torch.zeros(2, *seen.shape, dtype=torch.float64)
+    for asked in passes:
+        norms = torch.zeros(2, seen.size(1), dtype=torch.float64)
+        for direction in _directions(asked.rows.numel(), asked.output.size(1), rng).unbind(1):
+            cotangent = torch.zeros_like(asked.output).index_put((asked.rows,), direction)
+            found = torch.autograd.grad(
+                asked.output, [asked.x, asked.first], cotangent, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            norms[:, asked.nodes] = torch.hypot(norms[:, asked.nodes], torch.stack([row_norm(rows) for rows in found]))
+        out[:, asked.chosen] = torch.where(seen[asked.chosen], norms.unsqueeze(1), 0)
+    return out
+
+
+def _directions(num_readouts: int, out_channels: int, rng: torch.Generator) -> Tensor:
     """Return the vectors z whose |z^T J| add up, in squares, to |J|, exactly or for wide outputs on average.
 
-    [passes, num_rows or 1, out_channels]: every row has probes of its own.
+    [num_readouts, num_directions, out_channels]: every read-out node has probes of its own.
     """
     if out_channels <= EXACT_UP_TO:
-        return torch.eye(out_channels, dtype=torch.float64).unsqueeze(1)
-    probes = torch.randn(EXACT_UP_TO, num_rows, out_channels, generator=rng, dtype=torch.float64)
-    return probes.div(EXACT_UP_TO**0.5)
-
-
-def _row_norm(rows: Tensor) -> Tensor:
-    """Return the norm of each row; rows so small that their squares underflow are rescaled, so that 0 means 0."""
-    norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
-    small = norm < 1e-140
-    if bool(small.any()):
-        part = rows[small]
-        largest = part.abs().amax(1, keepdim=True)
-        norm[small] = torch.where(largest == 0, 0, part / largest).norm(dim=1) * largest.squeeze(1)
-    return norm
+        return torch.eye(out_channels, dtype=torch.float64).expand(num_readouts, -1, -1)
+    probes = torch.randn(num_readouts, NUM_PROBES, out_channels, generator=rng, dtype=torch.float64)
+    return probes.div(NUM_PROBES**0.5)

@@ -1,16 +1,21 @@
-"""What topology alone says: the operators that models propagate with, and how much of a source they bring to a read-out.
+"""What topology alone says: the operators that models propagate with, how much of a source they bring to a read-out, and
+how far apart nodes are for a random walk (effective resistance, spectral gap).
 
-Conventions, for every operator here: self-loops are added (A + I, one per node; a node's own loop is kept instead), parallel
-edges count as often as they are listed, messages run from row 0 to row 1 of `edge_index`, and degrees are those of the target.
+Conventions, for every propagation operator here: self-loops are added (A + I, one per node; a node's own loop is kept
+instead), parallel edges count as often as they are listed, messages run from row 0 to row 1 of `edge_index`, and degrees are
+those of the target.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse.csgraph import connected_components, dijkstra, reverse_cuthill_mckee
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh, splu
 from torch import Tensor, nn
 from torch_geometric.utils import add_remaining_self_loops, scatter
 
@@ -20,6 +25,11 @@ from suite.measures.frozen import Frozen
 from suite.refs import unknown
 from suite.rng import stream
 from suite.task import Task
+
+MAX_NODES = 1_000_000
+MAX_FACTOR = 1 << 27  # entries of a sparse factor: a gigabyte
+MAX_STEPS = 5_000  # of an iteration
+HELP = "; the graph has both wide cuts and narrow ones: ask on the parts between the narrow ones"
 
 Operator = Literal["gcn", "mean", "sum", "complete", "none"]
 
@@ -81,6 +91,148 @@ def check_operator(operator: str, known: tuple[str, ...]) -> None:
     """Raise ValueError unless `operator` is one of `known`."""
     if operator not in known:
         raise ValueError(unknown("operator of this kind", operator, known))
+
+
+def effective_resistance(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
+    """Return the resistance between the nodes of each pair, every edge a resistor of 1 ohm: [num_pairs] float64.
+
+    R_vu = (e_v - e_u)^T L^+ (e_v - e_u), L = D - A; `pairs` is [num_pairs, 2]. The commute time of a random walk is 2 m R_vu,
+    m the number of edges (Chandra et al., 1989; Di Giovanni et al., 2302.02941). Parallel edges are parallel resistors,
+    self-loops do not matter. On a tree it is the hop distance, on a ring of n it is k (n - k) / n at k hops. 0: the same node.
+
+    L without one node's row and column is factored once, and solved once a pair; where the factor would not be sparse
+    (expanders), by conjugate gradients, which take few steps there.
+
+    Raises ValueError unless the graph is undirected, connected and of at most 1,000,000 nodes, and ArithmeticError where
+    neither way works.
+    """
+    adjacency = _undirected(edge_index, num_nodes)
+    laplacian = csr_array(diags_array(adjacency.sum(0)) - adjacency)
+    ends = pairs.cpu().numpy()
+    solve = _grounded(laplacian) if _has_sparse_factor(adjacency) else _iterated(laplacian)
+    found = np.zeros(len(ends))
+    for index, (a, b) in enumerate(ends):
+        if a != b:
+            current = np.zeros(num_nodes)
+            current[a], current[b] = 1, -1
+            potential = solve(current)
+            found[index] = potential[a] - potential[b]
+    return torch.from_numpy(found)
+
+
+def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -> float:
+    """Return the second smallest eigenvalue of the normalised Laplacian I - D^-1/2 A D^-1/2, A + I for A with `self_loops`.
+
+    With self-loops it is how much smaller than 1 the second largest eigenvalue of GCN's operator is: small means that a
+    walk, and smoothing, mix slowly. It is 1 - cos(2 pi / n) on a ring, n / (n - 1) on a complete graph; h^2 / 2 <= gap <= 2 h,
+    h the Cheeger constant (Chung, 1997). Parallel edges count as often as they are listed.
+
+    Up to 256 nodes from all eigenvalues; above from shift-invert Lanczos, with a shift below the gap of any graph of this
+    diameter and number of edges, 1 / (diameter 2m); where the factor would not be sparse (expanders, whose gap is wide) from
+    Lanczos on the adjacency.
+
+    Raises ValueError unless the graph is undirected, connected and of 2 to 1,000,000 nodes, and ArithmeticError where no
+    way converges.
+    """
+    if num_nodes < 2:
+        raise ValueError(f"num_nodes: a gap needs two eigenvalues, got {num_nodes} node")
+    adjacency = _undirected(edge_index, num_nodes)
+    shift = _shift(adjacency, self_loops) if _has_sparse_factor(adjacency) else None
+    if self_loops:
+        adjacency = csr_array(adjacency + eye_array(num_nodes))
+    degree = adjacency.sum(0)
+    scale = diags_array(degree**-0.5)
+    walk = csr_array(scale @ adjacency @ scale)
+    if num_nodes <= 256:
+        return float(1 - np.linalg.eigvalsh(walk.toarray())[-2])
+    slow = _second_vector(walk, shift) / degree**0.5
+    slow -= (degree @ slow) / degree.sum()  # nothing of the eigenvalue 0
+    row, col = adjacency.nonzero()
+    steps = np.square(slow[row] - slow[col]) @ adjacency.data / 2  # a sum of squares: no digits cancel in a small gap
+    return float(steps / (degree @ np.square(slow)))
+
+
+def _undirected(edge_index: Tensor, num_nodes: int) -> csr_array:
+    """Return the adjacency matrix without self-loops; raises ValueError for what is directed, not connected or too large."""
+    if num_nodes > MAX_NODES:
+        raise ValueError(f"num_nodes: must be <= {MAX_NODES:,}, got {num_nodes:,}; ask on an induced subgraph")
+    row, col = edge_index[:, edge_index[0] != edge_index[1]].cpu().numpy()
+    adjacency = csr_array((np.ones(row.size), (row, col)), shape=(num_nodes, num_nodes))
+    if abs(adjacency - adjacency.T.tocsr()).max():
+        raise ValueError("edge_index: must list every edge in both directions; torch_geometric.utils.to_undirected adds them")
+    components, _ = connected_components(adjacency, directed=False)
+    if components != 1:
+        raise ValueError(
+            f"edge_index: the graph must be connected, got {components} components; ask within one"
+            " (torch_geometric.transforms.LargestConnectedComponents keeps the largest)"
+        )
+    return adjacency
+
+
+def _has_sparse_factor(adjacency: csr_array) -> bool:
+    """Return whether elimination surely keeps to a factor that fits in memory.
+
+    Nodes of degree 1 and 2 are eliminated without fill, and leave at most two nodes per independent cycle; else the
+    factor keeps to the profile of a banded order.
+    """
+    num_nodes = adjacency.shape[0]
+    cycles = adjacency.nnz // 2 - num_nodes + 1
+    if min(num_nodes, 2 * cycles) ** 2 <= MAX_FACTOR:
+        return True
+    order = reverse_cuthill_mckee(adjacency, symmetric_mode=True)
+    place = np.argsort(order)
+    row, col = adjacency.nonzero()
+    first = np.arange(num_nodes)
+    np.minimum.at(first, place[row], place[col])
+    return bool((np.arange(num_nodes) - first).sum() <= MAX_FACTOR)
+
+
+def _factor(matrix: csr_array) -> Callable[[np.ndarray], np.ndarray]:
+    options = {"SymmetricMode": True}
+    factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    return cast("Callable[[np.ndarray], np.ndarray]", factor.solve)
+
+
+def _grounded(laplacian: csr_array) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what maps currents, which add up to 0, to potentials, node 0 at potential 0."""
+    if laplacian.shape[0] == 1:
+        return np.zeros_like
+    solve = _factor(laplacian[1:, 1:])
+    return lambda current: np.concatenate([[0], solve(current[1:])])
+
+
+def _iterated(laplacian: csr_array) -> Callable[[np.ndarray], np.ndarray]:
+    preconditioner = diags_array(1 / laplacian.diagonal())
+
+    def solve(current: np.ndarray) -> np.ndarray:
+        potential, failed = cg(laplacian, current, rtol=1e-12, maxiter=MAX_STEPS, M=preconditioner)
+        if failed:
+            raise ArithmeticError(f"effective resistance: no sparse factor, and no convergence in {MAX_STEPS} steps{HELP}")
+        return np.asarray(potential)
+
+    return solve
+
+
+def _shift(adjacency: csr_array, self_loops: bool) -> float:
+    """Return a positive number below the gap: 1 / (D vol), the diameter D bounded by twice an eccentricity (Chung, 1997)."""
+    farthest = dijkstra(adjacency, indices=[0], unweighted=True).max()
+    return float(1 / (2 * farthest * (adjacency.sum() + self_loops * adjacency.shape[0])))
+
+
+def _second_vector(walk: csr_array, shift: float | None) -> np.ndarray:
+    """Return the eigenvector of the second largest eigenvalue of `walk`, whose largest is 1; without `shift` by products only."""
+    size = walk.shape[0]
+    start = np.random.default_rng(0).standard_normal(size)
+    try:
+        if shift is None:
+            values, vectors = eigsh(walk, k=2, which="LA", v0=start, maxiter=MAX_STEPS)
+            return np.asarray(vectors[:, np.argmin(values)])
+        laplacian = csr_array(eye_array(size) - walk)
+        inverse = LinearOperator((size, size), matvec=_factor(csr_array(laplacian + shift * eye_array(size))), dtype=float)
+        values, vectors = eigsh(laplacian, k=2, sigma=-shift, which="LM", OPinv=inverse, v0=start, maxiter=MAX_STEPS)
+        return np.asarray(vectors[:, np.argmax(values)])
+    except ArpackNoConvergence:
+        raise ArithmeticError(f"spectral gap: no convergence in {MAX_STEPS} steps of Lanczos{HELP}") from None
 
 
 def sum_by_hop(values: Tensor, hops: Tensor, num_hops: int) -> Tensor:

@@ -1,0 +1,376 @@
+"""Influence by hand: a model that only propagates, cut into node-wise pieces, and the chain rule between them.
+
+A model written against `suite.operators` calls a linear propagation, S h, or works on each node by itself. `Linearising`
+answers the calls of `model.states`: it cuts the autograd graph at each of them, so that what is left between two cuts is a
+small node-wise function, and its Jacobian is one matrix a node, found for all nodes together. No layer is written twice.
+
+Back from the read-out nodes, with G_v the derivative of the outputs of v and one row per node, that leaves two kinds of step:
+
+    propagation   G <- S^T G        node-wise piece   G_u <- G_u D_u
+
+After k propagations G is 0 at nodes more than k hops from its read-out node, and those rows are never made: nodes are kept
+in order of their distance, and the rows in reach are a prefix. Nearby read-out nodes, whose balls overlap, go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, depth_first_order, dijkstra
+from torch import Tensor
+from torch_geometric.utils import add_remaining_self_loops
+
+from suite.models.base import Model
+from suite.operators import Operators
+
+CACHED = 1 << 18  # float64 values in one derivative G: 2 MiB, which stays in a core's own cache
+DENSE_UP_TO = 64  # nodes of a ball; below, cutting a sparse matrix costs more than a dense product
+
+
+class NotNodeWiseError(TypeError):
+    """The model mixes nodes in a way that is not a fixed linear propagation."""
+
+
+class Window(Operators):
+    """Operators of a whole graph on some of its nodes; h [num_window_nodes, channels].
+
+    Weights come from the whole graph, so degrees are right; states are, too, at nodes whose neighbours are all inside.
+    """
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, nodes: Tensor) -> None:
+        super().__init__(edge_index, num_nodes, dtype)
+        self.nodes = nodes
+        self._place = torch.full((num_nodes,), -1)
+        self._place[nodes] = torch.arange(nodes.numel())
+
+    @property
+    def _num_rows(self) -> int:
+        return self.nodes.numel()
+
+    @cached_property
+    def _loops(self) -> Tensor:
+        inside = self._place[add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]]
+        return inside[:, (inside >= 0).all(0)]
+
+    def _matrix(self, index: Tensor, weight: Tensor) -> Any:
+        inside = self._place[index]
+        keep = (inside >= 0).all(0)
+        return inside[:, keep], weight[keep].unsqueeze(1)
+
+    def _apply(self, matrix: Any, h: Tensor) -> Tensor:
+        (source, target), weight = matrix
+        return torch.zeros_like(h).index_add(0, target, weight * h.index_select(0, source))
+
+
+class Cut(NamedTuple):
+    """A propagation: `leaf` is `matrix @ read`, or `read` itself without a matrix, and does not know where it came from."""
+
+    matrix: csr_array | None
+    read: Tensor
+    leaf: Tensor
+
+
+class Linearising(Window):
+    """A window that cuts: every propagation returns a fresh leaf, and `cuts` lists them in the order of the calls.
+
+    Raises NotNodeWiseError where a model attends or averages over the graph.
+    """
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, nodes: Tensor) -> None:
+        super().__init__(edge_index, num_nodes, dtype, nodes)
+        self.cuts: list[Cut] = []
+        self._transposed: dict[int, csr_array] = {}
+        self._roots: dict[int, Tensor] = {}  # by id; the cuts keep what was read alive
+
+    def root(self, h: Tensor) -> Tensor:
+        if any(h is cut.leaf for cut in self.cuts):
+            return h
+        if id(h) not in self._roots:
+            self._roots[id(h)] = self._cut(None, h, h.detach().clone())
+        return self._roots[id(h)]
+
+    def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
+        raise NotNodeWiseError("attention weights depend on the features")
+
+    def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
+        raise NotNodeWiseError("attention weights depend on the features")
+
+    def global_mean(self, h: Tensor) -> Tensor:
+        raise NotNodeWiseError("a mean over the graph reaches every node")
+
+    def origin(self, h: Tensor) -> Tensor:
+        """Return the state that `h` is a root of, or `h` itself."""
+        return next((cut.read for cut in self.cuts if h is cut.leaf and cut.matrix is None), h)
+
+    def transposed(self, matrix: csr_array) -> csr_array:
+        """Return the transpose of a matrix of a cut, the same object each time."""
+        if id(matrix) not in self._transposed:
+            self._transposed[id(matrix)] = matrix.T.tocsr()
+        return self._transposed[id(matrix)]
+
+    def _matrix(self, index: Tensor, weight: Tensor) -> csr_array:
+        (source, target), inside = super()._matrix(index, weight)
+        return csr_array((inside.squeeze(1).numpy(), (target.numpy(), source.numpy())), shape=(self._num_rows, self._num_rows))
+
+    def _apply(self, matrix: Any, h: Tensor) -> Tensor:
+        return self._cut(matrix, h, torch.from_numpy(matrix @ h.detach().numpy()))
+
+    def _cut(self, matrix: csr_array | None, read: Tensor, leaf: Tensor) -> Tensor:
+        self.cuts.append(Cut(matrix, read, leaf.requires_grad_()))
+        return leaf
+
+
+Piece = dict[int, Tensor | None]  # by input: 0 is x, 1 is H0, 2 + i is leaf i; [num_nodes, out, in], None for the identity
+
+
+class Linearised(NamedTuple):
+    """A model at one input: `output`, and for each cut `reads`, the node-wise pieces that lead there.
+
+    A tensor that several cuts read has its piece at the first of them: on the way back it is complete only there.
+    """
+
+    output: Piece
+    cuts: list[tuple[csr_array | None, int, Piece | None]]  # transposed matrix, which tensor is read, its piece
+
+
+def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
+    """Return the pieces of `model` in eval mode at x [num_window_nodes, in_channels].
+
+    Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
+    """
+    inputs, reads = _forward(model, x, op)
+    first: dict[int, int] = {}
+    cuts: list[tuple[csr_array | None, int, Piece | None]] = []
+    for index, cut in enumerate(op.cuts):
+        read = first.setdefault(id(cut.read), index)
+        piece = _piece(cut.read, inputs) if read == index else None
+        cuts.append((None if cut.matrix is None else op.transposed(cut.matrix), read, piece))
+    return Linearised(_piece(reads[-1], inputs), cuts)
+
+
+def _forward(model: Model, x: Tensor, op: Linearising) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what pieces begin with (x, H0, leaves) and what they end in (the different tensors that cuts read, output)."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        hidden = model.states(x, op)
+        output = model.decode(hidden)
+    reads = {id(cut.read): cut.read for cut in op.cuts}
+    return [x, op.origin(hidden[0]), *(cut.leaf for cut in op.cuts)], [*reads.values(), output]
+
+
+def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:
+    if not output.requires_grad:
+        return 0
+    found = torch.autograd.grad(output, inputs, torch.ones_like(output), retain_graph=True, allow_unused=True)
+    return sum(output.size(1) * gradient.size(1) for gradient in found if gradient is not None)
+
+
+def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
+    """Return the Jacobian of each row of `output` [num_nodes, out] by the same row of each input it depends on.
+
+    One backward pass per output channel, for all nodes at once: rows do not mix.
+    """
+    found: dict[int, Tensor] = {}
+    live = list(range(len(inputs))) if output.requires_grad else []
+    for channel in range(output.size(1)):
+        cotangent = torch.zeros_like(output)
+        cotangent[:, channel] = 1
+        gradients = torch.autograd.grad(output, [inputs[i] for i in live], cotangent, retain_graph=True, allow_unused=True)
+        used = {i: g for i, g in zip(live, gradients, strict=True) if g is not None}
+        live = list(used)
+        for i, gradient in used.items():
+            block = found.setdefault(i, output.new_empty(output.size(0), output.size(1), gradient.size(1)))
+            block[:, channel] = gradient
+        if not live:
+            break
+    return {i: None if _is_identity(block) else block for i, block in found.items()}
+
+
+def _is_identity(blocks: Tensor) -> bool:
+    size = blocks.size(1)
+    return size == blocks.size(2) and torch.equal(blocks, torch.eye(size, dtype=blocks.dtype).expand_as(blocks))
+
+
+class _Near:
+    """The nodes that some read-out nodes can see, by distance to the nearest of them; rows in reach are a prefix."""
+
+    def __init__(self, adjacency: csr_array, readouts: np.ndarray, reach: int) -> None:
+        distance = dijkstra(adjacency, indices=readouts, unweighted=True, limit=reach, min_only=True)
+        inside = np.flatnonzero(distance <= reach)
+        self.nodes = inside[np.argsort(distance[inside], kind="stable")]
+        sizes = np.searchsorted(distance[self.nodes], np.arange(reach + 2), side="right").tolist()
+        self.num_first: int = sizes[0]
+        self._next = dict(pairwise(sizes))  # how many rows one more hop reaches
+        self._cut: dict[int, Any] = {}
+
+    def spread(self, transposed: csr_array, rows: Tensor) -> Tensor:
+        """Return S^T applied to `rows` [num_rows, ...]: [num_rows one hop further, ...]."""
+        if id(transposed) not in self._cut:
+            matrix = transposed[self.nodes][:, self.nodes]
+            self._cut[id(transposed)] = torch.from_numpy(matrix.toarray()) if self.nodes.size <= DENSE_UP_TO else matrix
+        near, num_rows = self._cut[id(transposed)], rows.size(0)
+        block, flat = near[: self._next[num_rows], :num_rows], rows.reshape(num_rows, -1)
+        out = block @ flat if isinstance(block, Tensor) else torch.from_numpy(block @ flat.numpy())
+        return out.view(-1, *rows.shape[1:])
+
+
+def _pull_back(model: Linearised, near: _Near, start: Tensor) -> dict[int, Tensor]:
+    """Return the derivatives by x (0) and by H0 (1) of the outputs weighted by `start`; absent where there are none.
+
+    `start` [num_first, weightings, out_channels] -> [rows in reach, weightings, channels] each.
+    """
+    found: dict[int, Tensor] = {}
+    _through(model.output, near, start, found)
+    reads: dict[int, Tensor] = {}
+    for index in reversed(range(len(model.cuts))):
+        transposed, read, piece = model.cuts[index]
+        rows = found.pop(2 + index, None)
+        if rows is not None:
+            _add_to(reads, read, rows, None if transposed is None else near.spread(transposed, rows))
+        if piece is not None and read in reads:
+            _through(piece, near, reads.pop(read), found)
+    return found
+
+
+def _through(piece: Piece, near: _Near, rows: Tensor, found: dict[int, Tensor]) -> None:
+    nodes = torch.from_numpy(near.nodes[: rows.size(0)])
+    for key, block in piece.items():
+        _add_to(found, key, rows, None if block is None else torch.bmm(rows, block.index_select(0, nodes)))
+
+
+def _add_to(sums: dict[int, Tensor], key: int, rows: Tensor, mapped: Tensor | None) -> None:
+    """Add `mapped`, or `rows` as they are, to a sum of derivatives; the shorter one of two is 0 beyond its end.
+
+    Only `mapped`, which nobody else holds, is written to.
+    """
+    other = sums.get(key)
+    if other is None:
+        sums[key] = rows if mapped is None else mapped
+        return
+    fresh = rows.clone() if mapped is None else mapped
+    if other.size(0) > fresh.size(0):
+        fresh, other = other.clone(), fresh
+    fresh[: other.size(0)] += other
+    sums[key] = fresh
+
+
+class ByHand:
+    """Influence in a model that propagates and works node by node, on one graph or several joined.
+
+    Args:
+        model: in eval mode and float64, with a finite reach and without needs.
+        x: [num_nodes, in_channels] float64.
+        edge_index: [2, num_edges] long.
+        chunk_size: how many float64 values the Jacobians of all pieces may hold together; a derivative G holds no more.
+
+    Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
+    """
+
+    def __init__(self, model: Model, x: Tensor, edge_index: Tensor, chunk_size: int) -> None:
+        assert model.reach is not None
+        self.model, self.x, self.edge_index, self.chunk_size = model, x, edge_index, chunk_size
+        self.reach = model.reach
+        ends = edge_index.numpy()
+        both = (np.concatenate([ends[0], ends[1]]), np.concatenate([ends[1], ends[0]]))
+        self.adjacency = csr_array((np.ones(both[0].size), both), shape=(x.size(0), x.size(0)))
+        self.out_channels, self.width, self._values_per_node = self._sizes()
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """Return the widths of the output and of the widest state, and how many values the pieces hold a node.
+
+        From a graph of one node: which pieces there are does not depend on the graph.
+        """
+        op = Linearising(self.edge_index[:, :0], 1, self.x.dtype, torch.zeros(1, dtype=torch.long))
+        inputs, reads = _forward(self.model, self.x[:1], op)
+        sizes = [_piece_size(read, inputs) for read in reads]
+        return reads[-1].size(1), max(t.size(1) for t in inputs + reads), sum(sizes)
+
+    def fits(self, readouts: Tensor) -> bool:
+        """Return whether the Jacobians that one read-out node needs keep to `chunk_size`, whichever it is."""
+        return self._fits(np.arange(self.x.size(0))) or all(self._fits(self._seen(node)) for node in readouts.numpy()[:, None])
+
+    def norms(self, readouts: Tensor, directions: Tensor) -> Tensor:
+        """Return |z^T J_vu|, over all z of v's `directions` together, by x and by H0: [2, num_readouts, num_nodes].
+
+        `directions` is [num_readouts, num_directions, out_channels].
+        """
+        out = self.x.new_zeros(2, readouts.numel(), self.x.size(0))
+        nodes, place = readouts.numpy(), np.argsort(_nearby_first(self.adjacency))
+        in_order = np.argsort(place[nodes], kind="stable")
+        for group in _split(in_order, lambda part: self._fits(self._seen(nodes[part]))):
+            window = self._seen(nodes[group])
+            inside = torch.from_numpy(window)
+            op = Linearising(self.edge_index, self.x.size(0), self.x.dtype, inside)
+            pieces = linearise(self.model, self.x[inside], op)
+            self._fill(out, group, nodes, window, pieces, directions)
+        return out
+
+    def _fits(self, window: np.ndarray) -> bool:
+        return window.size * self._values_per_node <= self.chunk_size
+
+    def _seen(self, readouts: np.ndarray) -> np.ndarray:
+        return np.sort(_Near(self.adjacency, readouts, self.reach).nodes)
+
+    def _fill(
+        self, out: Tensor, group: np.ndarray, nodes: np.ndarray, window: np.ndarray, pieces: Linearised, directions: Tensor
+    ) -> None:
+        """Write the norms of a `group` of read-out nodes, whose `pieces` are known at the nodes of `window`."""
+        inside, at = self.adjacency[window][:, window], np.searchsorted(window, nodes)
+        size, num_directions = min(CACHED, self.chunk_size), directions.size(1)
+        for chunk in _split(group, lambda part: self._values(_Near(inside, at[part], self.reach), part) * num_directions <= size):
+            near = _Near(inside, at[chunk], self.reach)
+            room = max(1, size // self._values(near, chunk))
+            for some in torch.split(directions[torch.from_numpy(chunk)], room, dim=1):
+                found = _pull_back(pieces, near, _start(near, at[chunk], some))
+                for key in found.keys() & {0, 1}:
+                    rows = rearrange(found[key], "n (v z) c -> n v (z c)", v=chunk.size)
+                    norm = row_norm(rows.flatten(0, 1)).view(rows.shape[:2])  # [num_rows, num_chunk]
+                    place = np.ix_(chunk, window[near.nodes[: rows.size(0)]])
+                    out[key][place] = torch.hypot(out[key][place], norm.T)
+
+    def _values(self, near: _Near, readouts: np.ndarray) -> int:
+        """Return how many values G holds at most, one direction of each read-out node."""
+        return int(near.nodes.size * readouts.size * self.width)
+
+
+def _start(near: _Near, readouts: np.ndarray, directions: Tensor) -> Tensor:
+    """Return the outputs' weights to begin with: each read-out node's directions in its own row, 0 elsewhere."""
+    num_readouts, num_directions, channels = directions.shape
+    start = directions.new_zeros(near.num_first, num_readouts, num_directions, channels)
+    row = np.argsort(near.nodes[: near.num_first])[np.searchsorted(np.sort(near.nodes[: near.num_first]), readouts)]
+    start[row, np.arange(num_readouts)] = directions
+    return start.flatten(1, 2)
+
+
+def _split(items: np.ndarray, fits: Callable[[np.ndarray], bool]) -> Iterator[np.ndarray]:
+    """Halve `items` until the parts fit, or are single."""
+    if items.size <= 1 or fits(items):
+        yield items
+        return
+    for half in np.array_split(items, 2):
+        yield from _split(half, fits)
+
+
+def _nearby_first(adjacency: csr_array) -> np.ndarray:
+    """Return all nodes, depth first and component by component: neighbours in this order are near each other."""
+    _, component = connected_components(adjacency, directed=False)
+    starts = np.unique(component, return_index=True)[1]
+    return np.concatenate([depth_first_order(adjacency, start, return_predecessors=False) for start in starts])
+
+
+def row_norm(rows: Tensor) -> Tensor:
+    """Return the norm of each row; rows so small that their squares underflow are rescaled, so that 0 means 0."""
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    small = norm < 1e-140
+    if bool(small.any()):
+        part = rows[small]
+        largest = part.abs().amax(1, keepdim=True)
+        norm[small] = torch.where(largest == 0, 0, part / largest).norm(dim=1) * largest.squeeze(1)
+    return norm
