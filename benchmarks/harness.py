@@ -27,7 +27,7 @@ def in_child(function: Callable[..., Result], *arguments: Any, worker: bool = Fa
     `worker`: with the environment that the suite gives its workers, which Python and PyTorch read when they start.
     """
     os.environ["TQDM_DISABLE"] = "1"  # PyG's own progress bars
-    alone = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    alone = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     before = dict(os.environ)
     os.environ.update(WORKER_ENVIRONMENT if worker else alone)
     try:

@@ -177,12 +177,13 @@ class SetReader(Model):
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         layer = op.layer(0)
+        root = layer.root(x)
         if self.match is None:
-            read = layer.global_mean(self.value(x).relu())
+            read = layer.to_nodes(layer.global_mean(self.value(x).relu()), root)
         else:
             key = self.match(x)
             read = layer.attend_all(layer.root(key), key, self.value(x), 1, None)
-        return [x, torch.cat([layer.root(x), read], dim=-1)]
+        return [x, torch.cat([root, read], dim=-1)]
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = self.decoder(hidden[-1])

@@ -86,7 +86,7 @@ class Operators:
         raise NotImplementedError
 
     def multiplicity(self, h: Tensor) -> Tensor | None:
-        """Return how many nodes of the batch each row of `h`, as this layer writes it, stands for: [replicas, rows], None: one."""
+        """Return how many nodes of the batch each row of `h`, as the layer writes it, stands for: [replicas, rows], None: one."""
         return None
 
     def drop_edges(self, p: float) -> Operators:
@@ -202,7 +202,7 @@ class SharedOperators(Operators):
 
     Args:
         edge_index: [2, num_edges], numbered as the task numbers nodes.
-        order: [num_nodes] the nodes by their distance to the read-out nodes, which come first.
+        order: [num_nodes] the nodes in the order of the rows: by their distance to the read-out nodes, where `sizes` shrink.
         sizes: how many of the leading nodes have a state after layer l that is needed; l = 0: the input.
         dtype: of the matrices.
         varying: [num_nodes] bool, as the task numbers nodes: whether a node's input may differ between graphs. None: all may.
@@ -234,11 +234,14 @@ class SharedOperators(Operators):
                 torch.index_select(x.transpose(0, 1), 0, varying, out=row[split:].view(len(varying), *x[:, 0].shape))
         return out
 
-    def read(self, out: Tensor, num_readouts: int, num_graphs: int) -> Tensor:
-        """Return the answers out of rows after the last layer: [replicas, num_readouts * num_graphs, channels], node by node."""
+    def read(self, out: Tensor, readouts: list[int], num_graphs: int) -> Tensor:
+        """Return the answers out of rows after the last layer: [replicas, num_readouts * num_graphs, channels], node by node.
+
+        `readouts` are the places of the read-out nodes in `order`.
+        """
         rows = self.rows[-1]
         every = rows.every(out) if rows.varying else out.unsqueeze(2).expand(-1, -1, num_graphs, -1)
-        return _select(every, [rows.nodes.index(node) for node in range(num_readouts)]).flatten(1, 2)
+        return _select(every, [rows.nodes.index(node) for node in readouts]).flatten(1, 2)
 
     def drop_edges(self, p: float) -> Operators:
         kept = dropout_edge(self.order[self.edge_index], p, True)[0]
@@ -247,8 +250,8 @@ class SharedOperators(Operators):
     def _rows(self) -> list[Rows]:
         """Follow what varies along the edges, layer by layer, within the cone."""
         varying = self.varying[self.order]
-        varies = varying.tolist()
-        rows = [Rows(*([node for node in range(self.sizes[0]) if varies[node] is kind] for kind in (False, True)), fresh=0)]
+        varies, first = varying.tolist(), range(self.sizes[0])
+        rows = [Rows([node for node in first if not varies[node]], [node for node in first if varies[node]], fresh=0)]
         for size in self.sizes[1:]:
             varying = varying.index_fill(0, self.edge_index[1][varying[self.edge_index[0]]], True)
             varies = varying.tolist()
@@ -279,11 +282,11 @@ class _Window(Operators):
         before, after, split = self.before, self.after, len(self.after.alike)
         parts = []
         if split:
-            alike = (t[:, : len(before.alike)].unsqueeze(2) for t in (value, source))
-            parts.append(_attend(self._attention[0], *alike, target[:, :split].unsqueeze(2), negative_slope).flatten(1, 2))
-        if len(after.varying):
-            varying = (before.every(t) for t in (value, source))
-            parts.append(_attend(self._attention[1], *varying, after.per_node(target), negative_slope).flatten(1, 2))
+            v, s, t = (t.unsqueeze(2) for t in (value[:, : len(before.alike)], source[:, : len(before.alike)], target[:, :split]))
+            parts.append(_attend(self._attention[0], v, s, t, negative_slope).flatten(1, 2))
+        if after.varying:
+            v, s, t = before.every(value), before.every(source), after.per_node(target)
+            parts.append(_attend(self._attention[1], v, s, t, negative_slope).flatten(1, 2))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
@@ -303,7 +306,7 @@ class _Window(Operators):
         return self.before.per_node(h).mean(1)
 
     def to_nodes(self, graph: Tensor, h: Tensor) -> Tensor:
-        return graph.unsqueeze(1).expand(-1, len(self.before.varying), -1, -1).flatten(1, 2)
+        return graph.unsqueeze(1).expand(-1, h.size(1) // graph.size(1), -1, -1).flatten(1, 2)
 
     def multiplicity(self, h: Tensor) -> Tensor | None:
         counts = self.whole.counts
@@ -349,7 +352,7 @@ class _Window(Operators):
         """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""
         (alike, varying, _), (to_alike, to_varying, _) = self.before, self.after
         pairs = (to_alike, alike), (to_varying, alike), (to_varying, varying)
-        return tuple(_cut(matrix, rows, columns, self.edge_index.device) for rows, columns in pairs)  # type: ignore[return-value]
+        return tuple(_cut(matrix, rows, columns, self.edge_index.device) for rows, columns in pairs)
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         if self.before.alike:
@@ -377,7 +380,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Propagate(torch.autograd.Function):
-    """Propagation where some rows are alike in all graphs: h [replicas, rows before, channels] -> [replicas, rows after, channels].
+    """Propagation where some rows are alike in all graphs: h [replicas, rows, channels] -> the rows after the layer.
 
     `blocks` map alike to alike, alike to varying and varying to varying; written out since results go straight into their rows.
     """
@@ -396,7 +399,7 @@ class _Propagate(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         before, after, gradient = ctx.before, ctx.after, gradients[0].contiguous()
         to_alike, to_varying, among_varying = (_transposed(block) for block in ctx.blocks)
@@ -452,8 +455,9 @@ def _pair(matrix: csr_array, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _on(matrix: csr_array, device: torch.device) -> Tensor:
-    parts = (torch.from_numpy(part) for part in (matrix.indptr.astype("int64"), matrix.indices.astype("int64"), matrix.data))
-    return torch.sparse_csr_tensor(*parts, matrix.shape, device=device, check_invariants=False)
+    start, column, value = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    size = (matrix.shape[0], matrix.shape[1])
+    return torch.sparse_csr_tensor(start.long(), column.long(), value, size, device=device, check_invariants=False)
 
 
 def _select(h: Tensor, nodes: list[int]) -> Tensor:
@@ -486,7 +490,8 @@ class _Edges(NamedTuple):
     def largest(self, score: Tensor) -> Tensor:
         """Return the largest score [replicas, num_edges, ...] of each target's edges."""
         if self.table is not None:
-            return score.index_select(1, self.table.flatten()).unflatten(1, self.table.shape).amax(2)
+            every = score.index_select(1, self.table.flatten())
+            return every.view(score.size(0), *self.table.shape, *score.shape[2:]).amax(2)
         shape = (score.size(0), self.num_targets, *score.shape[2:])
         col = self.col.view(1, -1, *[1] * (score.dim() - 2)).expand_as(score)
         return score.new_full(shape, -torch.inf).scatter_reduce(1, col, score, "amax")
@@ -525,7 +530,7 @@ class _DenseAttention(torch.autograd.Function):
         return _DenseAttention._together(weight @ v, graphs, heads)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weight = ctx.saved_tensors
         graphs, heads = ctx.graphs, ctx.heads
@@ -550,6 +555,7 @@ class _DenseAttention(torch.autograd.Function):
 def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Return softmax(q k^T / sqrt(c) + bias) v; q, k, v [..., heads, nodes, channels]."""
     if k.size(-2) > SOFTMAX_UP_TO:
-        return F.scaled_dot_product_attention(q, k, v, bias)
+        out: Tensor = F.scaled_dot_product_attention(q, k, v, bias)
+        return out
     logits = (q * q.size(-1) ** -0.5) @ k.mT
     return (logits if bias is None else logits + bias).softmax(-1) @ v

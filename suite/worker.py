@@ -208,7 +208,8 @@ class _Worker:
 
     def _how(self) -> dict[str, str]:
         """Return how the engine ran: what it may use to save work, and what it settled on here."""
-        return {"shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS))} | self._engine.settings()
+        found: dict[str, str] = self._engine.settings()
+        return {"shortcuts": ", ".join(sorted(self._engine.ALL_SHORTCUTS))} | found
 
     def _measure(self, cell: Cell, piece: Piece) -> None:
         """Measure a cell from the store, always: the same code whether it was trained just now or last year."""

@@ -20,6 +20,7 @@ MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # on
 
 LONE = GraphOperators(torch.empty(2, 0, dtype=torch.long), 1, torch.float32)  # norms of one graph ask it for nothing
 
+
 def graphs() -> list[tuple[Tensor, int]]:
     torch.manual_seed(0)
     return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]

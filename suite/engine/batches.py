@@ -16,9 +16,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from suite.engine.topology import Prepared, coupling, prepare
+from suite.engine.topology import Prepared, coupling, encodings, sizes_of
 from suite.models.base import Model
 from suite.models.encodings import ENCODINGS
+from suite.operators import SharedOperators
 from suite.rng import stream
 from suite.samples import Drawn, distinct, linear_hash
 from suite.task import Block, Packed, Split, Task
@@ -57,19 +58,19 @@ class SharedBatch:
     @property
     def weight(self) -> Tensor | None:
         """How many answers each row of `y` stands for: [replicas, readouts * graphs], None: one."""
-        return None if self.counts is None else self.counts.repeat(1, self.prepared.num_readouts)
+        return None if self.counts is None else self.counts.repeat(1, len(self.prepared.readouts))
 
     @property
     def num_answers(self) -> int:
         """Of each replica."""
-        return self.y.size(1) if self.counts is None else int(self.counts[0].sum()) * self.prepared.num_readouts
+        return self.y.size(1) if self.counts is None else int(self.counts[0].sum()) * len(self.prepared.readouts)
 
     def forward(self, module: Any) -> Tensor:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
         prepared = self.prepared
         prepared.op.counts = self.counts
         out: Tensor = module.decode(module.states(self.x, prepared.op, **prepared.needs))
-        return prepared.op.read(out, prepared.num_readouts, self.y.size(1) // prepared.num_readouts)
+        return prepared.op.read(out, prepared.readouts, self.y.size(1) // len(prepared.readouts))
 
     def keep(self, index: list[int]) -> SharedBatch:
         counts = None if self.counts is None else self.counts[index]
@@ -137,7 +138,9 @@ class Sharing:
 
     def __init__(self, model: Model, num_layers: int, shortcuts: frozenset[str], first: Sequence[Block]) -> None:
         self.model, self.num_layers, self.shortcuts = model, num_layers, shortcuts
-        self._known: dict[tuple[bytes, bytes, bytes, bool], Prepared] = {}
+        self._known: dict[Any, Prepared] = {}
+        self._ops: dict[Any, SharedOperators] = {}  # several read-outs may do with one
+        self._needs: dict[Any, dict[str, Tensor]] = {}
         self.equal_inputs = "equal_inputs" in shortcuts and not model.random and _repeats(first)
         alike = "alike_nodes" in shortcuts and not model.random and not coupling(model, training=False)
         varying = _varying(first) if alike else torch.ones(first[0].num_nodes, dtype=torch.bool)
@@ -145,9 +148,11 @@ class Sharing:
 
     def batch(self, drawn: Sequence[Block], training: bool) -> SharedBatch:
         """Return the blocks, which must share topology and read-outs, as one batch."""
-        x, y, counts = [block.x for block in drawn], [block.y for block in drawn], None
+        x: Sequence[Tensor] = [block.x for block in drawn]
+        y: Sequence[Tensor] = [block.y for block in drawn]
+        counts = None
         if self.equal_inputs:
-            x, y, counts = _once(torch.stack(x), torch.stack(y))
+            x, y, counts = _once(torch.stack(list(x)), torch.stack(list(y)))
         num_nodes = drawn[0].num_nodes
         varying = self._varying if num_nodes == self._varying.numel() else torch.ones(num_nodes, dtype=torch.bool)
         if not bool(varying.all()):
@@ -159,16 +164,24 @@ class Sharing:
     def num_rows(self, block: Block) -> int:
         """Return the largest number of rows that a layer has for a training block such as `block`."""
         batch = self.batch([block], training=True)
-        graphs = batch.y.size(1) // batch.prepared.num_readouts
+        graphs = batch.y.size(1) // len(batch.prepared.readouts)
         return max(len(rows.alike) + graphs * len(rows.varying) for rows in batch.prepared.op.rows)
 
     def _prepared(self, block: Block, training: bool, varying: Tensor) -> Prepared:
         """Look topologies up by their content: tasks may draw the same edges again as a new tensor."""
-        mode = training and "norm(train)" in self.model.global_channel
-        key = (*(t.numpy().tobytes() for t in (block.edge_index, block.readout_index, varying)), mode)
-        if key not in self._known:
-            self._known[key] = prepare(block, self.model, self.num_layers, self.shortcuts, training, varying)
-        return self._known[key]
+        training = training and "norm(train)" in self.model.global_channel
+        edges = (block.edge_index.numpy().tobytes(), block.num_nodes)
+        asked = (*edges, block.readout_index.numpy().tobytes(), varying.numpy().tobytes(), training)
+        if asked not in self._known:
+            if edges not in self._needs:
+                self._needs[edges] = encodings(block, self.model)
+            order, sizes = sizes_of(block, self.model, self.num_layers, self.shortcuts, training)
+            ordered = (*edges, order.numpy().tobytes(), tuple(sizes), varying.numpy().tobytes(), block.x.dtype)
+            if ordered not in self._ops:
+                self._ops[ordered] = SharedOperators(block.edge_index, order, sizes, block.x.dtype, varying)
+            readouts = order.argsort()[block.readout_index].tolist()
+            self._known[asked] = Prepared(self._ops[ordered], self._needs[edges], readouts)
+        return self._known[asked]
 
 
 def _varying(drawn: Sequence[Block]) -> Tensor:
@@ -189,7 +202,7 @@ def _repeats(drawn: Sequence[Block]) -> bool:
     return all(torch.unique(_numbers(b.x[None], b.y[None])).numel() <= b.num_graphs // 2 for b in drawn)
 
 
-def _once(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+def _once(x: Tensor, y: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor | None]:
     """Return each distinct graph of every replica once, and how often it occurs; equal shapes come from graphs of count 0."""
     numbers = _numbers(x, y)
     place, counts = distinct(numbers, max(torch.unique(row).numel() for row in numbers))
@@ -197,8 +210,8 @@ def _once(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     once_x, once_y = x[replica, place], y[replica, place]
     slot = (numbers.unsqueeze(2) == numbers.gather(1, place).unsqueeze(1)).int().argmax(2)
     if not (torch.equal(once_x[replica, slot], x) and torch.equal(once_y[replica, slot], y)):
-        return x, y, None  # two different graphs met in one number
-    return once_x, once_y, counts.to(x.dtype)
+        return list(x), list(y), None  # two different graphs met in one number
+    return list(once_x), list(once_y), counts.to(x.dtype)
 
 
 def same_topology(drawn: Sequence[Drawn]) -> bool:

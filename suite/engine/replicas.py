@@ -13,7 +13,8 @@ from torch import Tensor, nn
 class Replicas:
     """Models stacked along a new first axis of every weight, with one Adam over a flat buffer [replicas, weights].
 
-    Replicas of one learning rate must stand together. With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
+    Replicas of one learning rate must stand together.
+    With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
     """
 
     def __init__(self, models: list[nn.Module], lr: Sequence[float], weight_decay: float, stacked: bool) -> None:
@@ -80,8 +81,8 @@ class Replicas:
             parameter.data = self.flat[:, start:stop].view(shape)
             start = stop
         sizes = [len(list(same)) for _, same in groupby(self._lr)]
-        self._parts = [nn.Parameter(part) for part in self.flat.split(sizes)]
-        for part, gradient in zip(self._parts, self.gradient.split(sizes), strict=True):
+        self._parts = [nn.Parameter(part) for part in torch.split(self.flat, sizes)]
+        for part, gradient in zip(self._parts, torch.split(self.gradient, sizes), strict=True):
             part.grad = gradient
         rates = [next(same) for _, same in groupby(self._lr)]
         groups = [{"params": [part], "lr": lr} for part, lr in zip(self._parts, rates, strict=True)]

@@ -19,11 +19,11 @@ from suite.task import Block
 
 @dataclass(frozen=True)
 class Prepared:
-    """Operators and encodings of one topology and its read-out nodes, for one model architecture."""
+    """Operators and encodings of one topology, for one model architecture, and where in the order its read-out nodes stand."""
 
     op: SharedOperators
     needs: dict[str, Tensor]
-    num_readouts: int
+    readouts: list[int]
 
 
 def steps_to_readout(edge_index: Tensor, readout_index: Tensor, num_nodes: int) -> Tensor:
@@ -39,21 +39,27 @@ def coupling(model: Model, training: bool) -> frozenset[str]:
     return model.global_channel - (frozenset() if training else {"norm(train)"})
 
 
-def prepare(block: Block, model: Model, num_layers: int, shortcuts: frozenset[str], training: bool, varying: Tensor) -> Prepared:
-    """Return the prepared topology of `block`; `varying` [num_nodes] tells which inputs may differ between its graphs.
+def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[str], training: bool) -> tuple[Tensor, list[int]]:
+    """Return the order of the nodes [num_nodes], and how many of the first of them are needed after each layer.
 
-    "cone": nodes that cannot reach a read-out in the layers left have no rows. Exact where edges alone carry information.
+    "cone": nodes that cannot reach a read-out in the layers left are not. Exact where edges alone carry information.
     "last_layer": where something else does, but no statistic of the batch, the last layer still writes read-outs alone.
+    Where all nodes are needed all the way, they keep the order of the task, whatever the read-outs.
     """
-    channel = coupling(model, training)
-    steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
-    steps[block.readout_index] = -torch.arange(block.readout_index.numel(), 0, -1, dtype=steps.dtype)  # first, in their order
-    order = steps.argsort(stable=True)
+    channel, num_readouts = coupling(model, training), block.readout_index.numel()
+    cone = "cone" in shortcuts and not channel
+    last = "last_layer" in shortcuts and bool(channel) and "norm(train)" not in channel
     sizes = [block.num_nodes] * (num_layers + 1)
-    if "cone" in shortcuts and not channel:
+    if not cone and not last:
+        return torch.arange(block.num_nodes), sizes
+    steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
+    steps[block.readout_index] = -torch.arange(num_readouts, 0, -1, dtype=steps.dtype)  # first, in their order
+    if cone:
         sizes = [int((steps <= num_layers - layer).sum()) for layer in range(num_layers + 1)]
-    elif "last_layer" in shortcuts and channel and "norm(train)" not in channel:
-        sizes[-1] = block.readout_index.numel()
-    op = SharedOperators(block.edge_index, order, sizes, block.x.dtype, varying)
+    return steps.argsort(stable=True), sizes if cone else [*sizes[:-1], num_readouts]
+
+
+def encodings(block: Block, model: Model) -> dict[str, Tensor]:
+    """Return the encodings of the graph that `model` needs."""
     graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes)
-    return Prepared(op, {name: ENCODINGS[name](graph) for name in model.needs}, block.readout_index.numel())
+    return {name: ENCODINGS[name](graph) for name in model.needs}

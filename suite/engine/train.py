@@ -20,7 +20,7 @@ from suite.models import build
 from suite.models.base import Model
 from suite.rng import digest
 from suite.samples import Drawn
-from suite.task import Block, Split, Task
+from suite.task import Block, Packed, Split, Task
 
 ALL_SHORTCUTS = frozenset(
     {"shared_topology", "cone", "last_layer", "alike_nodes", "equal_inputs", "stack", "fast_products", "kept_memory"}

@@ -14,7 +14,7 @@ from suite.operators import Operators
 
 
 class Conv(nn.Module):
-    """Base: `(in_channels, out_channels, index, bias)`: index is the number of the layer, from 0; bias is off before a BatchNorm."""
+    """Base: `(in_channels, out_channels, index, bias)`: index counts layers from 0; bias is off before a BatchNorm."""
 
     operator: ClassVar[str] = "none"  # whose fixed space the layer smooths towards
     hops: ClassVar[int] = 1
@@ -113,7 +113,7 @@ class GAT(Conv):
 
     @staticmethod
     def _score(att: Tensor) -> Tensor:
-        """Return the matrix [..., heads * channels, heads] that multiplies each head's channels with `att` [..., heads, channels]."""
+        """Return the matrix [..., heads * channels, heads] that sums each head's channels weighed by `att`."""
         eye = torch.eye(att.size(-2), dtype=att.dtype, device=att.device)
         return rearrange(att.unsqueeze(-1) * eye.unsqueeze(1), "... h c g -> ... (h c) g")
 

@@ -105,7 +105,8 @@ class BatchNorm(Norm):
         momentum = 1.0 if self.calibrating else self.momentum
         self.running_mean.lerp_(mean.view_as(self.running_mean), momentum)
         self.running_var.lerp_((var * total / (total - 1).clamp(min=1)).view_as(self.running_var), momentum)
-        return out.view_as(h)
+        shaped: Tensor = out.view_as(h)
+        return shaped
 
 
 class _Standardise(torch.autograd.Function):
@@ -130,7 +131,7 @@ class _Standardise(torch.autograd.Function):
         return out, mean, var
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         centred, precision, weight = ctx.saved_tensors
         gradient = gradients[0]

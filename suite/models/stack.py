@@ -27,7 +27,8 @@ class Stack(Model):
         norm: layer, data, none (all node-wise), or batch.
         skip: none: act(norm(conv(h))); residual: h + act(norm(conv(h))); post_norm: norm(h + act(conv(h))), as 2006.05205 has it.
         readout: last state, or the concatenation of all of them (jumping knowledge, 1806.03536).
-        encoder: mlp (two layers), linear (followed by ReLU), or none: the first convolution then reads x itself.
+        encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
+            then reads x itself.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
         dropout: probability of a zero at the input of every weight matrix, while training.
@@ -46,7 +47,7 @@ class Stack(Model):
         norm: str = "none",
         skip: Literal["none", "residual", "post_norm"] = "none",
         readout: Literal["last", "concat"] = "last",
-        encoder: Literal["mlp", "linear", "none"] = "mlp",
+        encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
         decoder: Literal["linear", "none"] = "linear",
         virtual_node: bool = False,
         dropout: float = 0.0,
@@ -124,8 +125,8 @@ class _LinearReLU(Linear):
 def _encoder(kind: str, in_channels: int, hidden_channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
-    if kind == "linear":
-        return _LinearReLU(in_channels, hidden_channels)
+    if kind in ("linear", "embedding"):
+        return (_LinearReLU if kind == "linear" else Linear)(in_channels, hidden_channels)
     return MLP(in_channels, hidden_channels, hidden_channels)
 
 

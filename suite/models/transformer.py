@@ -57,11 +57,11 @@ class Block(nn.Module):
         self.dropout = dropout
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor, hop_distance: Tensor | None) -> Tensor:
-        root = op.root(h)
-        out: Tensor = self.attention_norm(root + self._drop(self.attention(h, op, hop_distance)), op)
+        root = op.root(h)  # added in place: sums as large as h would wait for memory
+        out: Tensor = self.attention_norm(self._drop(self.attention(h, op, hop_distance)).add_(root), op)
         if self.conv is not None:
-            out = out + self.conv_norm(root + self._drop(self.conv(h, op, initial)), op)
-        result: Tensor = self.mlp_norm(out + self._drop(self.mlp(out)), op)
+            out = self.conv_norm(self._drop(self.conv(h, op, initial)).add_(root), op).add_(out)
+        result: Tensor = self.mlp_norm(self._drop(self.mlp(out)).add_(out), op)
         return result
 
     def _drop(self, h: Tensor) -> Tensor:
