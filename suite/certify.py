@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 
 from suite.controls import SOLVED, Outcome, edge_free, graph_blind, task_ref
 from suite.engine import blocks
-from suite.engine.batches import draw
+from suite.engine.batches import as_drawn
 from suite.samples import Drawn, Hashes, graph_faults, hashes, randomness_faults
 from suite.study import topology_label
 from suite.task import Block, Split, Task
@@ -252,6 +252,6 @@ def _structure(task: Task, survey: _Survey) -> Check:
 
 def _determinism(task: Task) -> Check:
     """K12. Another process is tried by the contract kit, `suite.testing.check_task`, only: it takes seconds to start."""
-    faults = randomness_faults(lambda: draw(task, 0, "train", 0, 1 if task.fixed else BLOCK))
+    faults = randomness_faults(lambda: as_drawn(task, 0, "train", 0, 1 if task.fixed else BLOCK))
     detail = "; ".join(faults) or "equal bytes again, with another number of threads, and under another global random state"
     return Check("K12", "determinism", "no" if faults else "yes", "equal bytes", not faults, detail, BROKEN if faults else None)

@@ -555,7 +555,8 @@ class _DenseAttention(torch.autograd.Function):
 def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Return softmax(q k^T / sqrt(c) + bias) v; q, k, v [..., heads, nodes, channels]."""
     if k.size(-2) > SOFTMAX_UP_TO:
-        out: Tensor = F.scaled_dot_product_attention(q, k, v, bias)
-        return out
+        fused: Tensor = F.scaled_dot_product_attention(q, k, v, bias)
+        return fused
     logits = (q * q.size(-1) ** -0.5) @ k.mT
-    return (logits if bias is None else logits + bias).softmax(-1) @ v
+    out: Tensor = (logits if bias is None else logits + bias).softmax(-1) @ v
+    return out

@@ -27,7 +27,7 @@ from torch_geometric.utils import to_undirected
 
 from suite.cell import ModelRef, TaskRef
 from suite.controls import task_ref
-from suite.engine.batches import draw, graph_batch
+from suite.engine.batches import as_drawn, graph_batch
 from suite.hops import hop_distance
 from suite.models import build, resolve
 from suite.models.encodings import ENCODINGS
@@ -116,7 +116,7 @@ def _caught(run: Callable[[Any], Iterator[str]], subject: Any) -> list[str]:
 
 
 def _draw(task: Task, split: Split, index: int = 0) -> Drawn:
-    return draw(task, 0, split, index, 1 if task.fixed else NUM_GRAPHS)
+    return as_drawn(task, 0, split, index, 1 if task.fixed else NUM_GRAPHS)
 
 
 # tasks
@@ -247,6 +247,17 @@ def _order(task: Task) -> Iterator[str]:
             yield f"two blocks hold one graph in different node orders: {advice}"
 
 
+def _varying(task: Task) -> Iterator[str]:
+    """A block that says which nodes vary tells the truth: the engine computes the others once."""
+    for split in SPLITS:
+        block = _draw(task, split)
+        if isinstance(block, Block) and block.varying is not None:
+            wrong = ((block.x != block.x[:1]).any(2).any(0) & ~block.varying).nonzero().flatten().tolist()
+            if wrong:
+                yield f"Block.varying says that x of node {wrong[0]} is the same in all graphs, and it is not: leave it out, or mend it"
+                return
+
+
 def _twins(task: Task) -> Iterator[str]:
     """Twins ask the same kind of question, and their draws keep the contract."""
     for name in ("answer_twin", "content_twin"):
@@ -267,6 +278,7 @@ TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
     "variety": _variety,
     "splits": _splits,
     "node order": _order,
+    "varying": _varying,
     "twins": _twins,
 }
 

@@ -10,7 +10,7 @@ from torch_geometric.utils import erdos_renyi_graph, to_undirected
 from suite.models import MODELS, build, find, resolve
 from suite.models.convs import CONVS
 from suite.models.encodings import ENCODINGS
-from suite.models.layers import BatchNorm, DataNorm, LayerNorm
+from suite.models.layers import BatchNorm, DataNorm, LayerNorm, dropout
 from suite.models.transformer import Attention, Block
 from suite.operators import GraphOperators
 
@@ -134,6 +134,20 @@ def test_data_norm_standardises_its_first_batch_and_is_fixed_and_node_wise_after
     torch.testing.assert_close(first.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(first.var(0, correction=0), torch.ones(3), atol=1e-2, rtol=0)
     torch.testing.assert_close(norm(h[:1], LONE), first[:1])
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.6])
+def test_dropout_drops_as_often_as_it_says_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(6)
+    h = torch.full((1000, 301), 2.0, requires_grad=True)
+    out = dropout(h, p)
+    share, error = float((out == 0).double().mean()), (p * (1 - p) / h.numel()) ** 0.5
+    assert share == pytest.approx(p, abs=4 * error + 2**-16)
+    torch.testing.assert_close(out[out != 0], torch.full_like(out[out != 0], 2 / (1 - p)), rtol=1e-4, atol=0)
+    neighbours = ((out[:, 1:] == 0) & (out[:, :-1] == 0)).double().mean()  # independent: no pattern among those of one draw
+    assert float(neighbours) == pytest.approx(p * p, abs=6 * error)
+    (gradient,) = torch.autograd.grad(out.sum(), h)
+    torch.testing.assert_close(gradient * 2, out.detach())
 
 
 def test_gcn_has_as_many_parameters_as_its_formula_says() -> None:

@@ -107,6 +107,14 @@ class FiveInputs(Good):
         return graph
 
 
+class SaysTooLittleVaries(Good):
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+        block = super().draw(num_graphs, rng)
+        assert isinstance(block, Block)
+        block.varying = torch.zeros(block.num_nodes, dtype=torch.bool)
+        return block
+
+
 class OneAnswer(Good):
     def sample(self, rng: torch.Generator) -> Data:
         graph = super().sample(rng)
@@ -212,6 +220,7 @@ FAULTS: list[tuple[Task, str, str]] = [
     (ManyHot(), "tokens", "one-hot"),
     (TwoSplitsOfOneSeed(), "splits", "validation and test draw the same samples"),
     (FiveInputs(), "variety", "5 distinct inputs among 512"),
+    (SaysTooLittleVaries(), "varying", "says that x of node 1 is the same in all graphs, and it is not"),
     (OneAnswer(), "variety", "all 512 answers are the same"),
     (AnotherOrder(), "node order", "one graph, in different node orders"),
     (Forgetful(hops=5), "fields", "another task"),

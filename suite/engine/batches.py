@@ -36,9 +36,14 @@ def blocks(task: Task, seed: int, split: Split, num_graphs: int, batch_size: int
         yield draw(task, seed, split, index, min(batch_size, num_graphs - start))
 
 
+def as_drawn(task: Task, seed: int, split: Split, index: int, num_graphs: int) -> Drawn:
+    """Return block number `index` of `split`, as the task gives it."""
+    return task.at(split, index).draw(num_graphs, stream(task.config(), seed, split, index))
+
+
 def draw(task: Task, seed: int, split: Split, index: int, num_graphs: int) -> Block | Packed:
-    """Return block number `index` of `split`."""
-    return packed(task.at(split, index).draw(num_graphs, stream(task.config(), seed, split, index)))
+    """Return block number `index` of `split` in the form the engine computes with."""
+    return packed(as_drawn(task, seed, split, index, num_graphs))
 
 
 def packed(drawn: Drawn) -> Block | Packed:

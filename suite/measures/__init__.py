@@ -39,7 +39,7 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "smoothing": Measure(1, smoothing.run),
+    "smoothing": Measure(2, smoothing.run),
     "recoverability": Measure(1, recoverability.run),
     "influence": Measure(2, squashing.run),
     "operator_share": Measure(1, structure.run),

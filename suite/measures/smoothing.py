@@ -27,6 +27,7 @@ RAYLEIGH: tuple[Operator, ...] = ("gcn", "mean", "complete")
 EDGE_CHUNK = 1 << 22  # differences over edges held at once, in numbers
 STACK = 1 << 18  # layers measured together, in numbers: what a processor's cache holds
 COLLAPSED = 1e-24  # share of what tells nodes apart in |h|^2, below which float64 rounding makes it up
+GRAM_FROM = 512  # channels and nodes from which a singular value decomposition takes seconds
 DENSE_UP_TO = 256  # nodes of a component up to which its Perron vector is found densely
 
 
@@ -101,17 +102,27 @@ def fixed_space_distance(h: Tensor, edge_index: Tensor, operator: Operator) -> T
 def effective_rank(h: Tensor) -> Tensor:
     """Return exp(entropy of the normalised singular values) of h [..., num_nodes, channels]: [...] float64.
 
-    Singular values below 1e-12 of the largest are dropped. At least 1, reached at rank one (not 0); at most
+    Singular values below 1e-12 of the largest are dropped; of states wider than `GRAM_FROM` channels and nodes, whose singular
+    values come from products of their columns or rows, those below 1e-7. At least 1, reached at rank one (not 0); at most
     min(num_nodes, channels), so compare at equal sizes. Scale-free. NaN where h is 0, or not finite. An offset common to
     all nodes inflates the first singular value: look at `h - h.mean(0)` too. Rank one is not loss of information: one
     direction can still carry the answer. (Roy and Vetterli, 2007; rank as smoothing measure: 2502.04591)
     """
     h = _unit(h)
     finite = h.isfinite().all(-1).all(-1)
-    values = torch.linalg.svdvals(h.nan_to_num())
-    values = torch.where(values > 1e-12 * values[..., :1], values, 0)
+    values = _singular_values(h.nan_to_num())
     p = values / values.sum(-1, keepdim=True)
     return torch.where(finite, (-torch.special.xlogy(p, p).sum(-1)).exp(), torch.nan)
+
+
+def _singular_values(h: Tensor) -> Tensor:
+    """Return the singular values of h [..., num_nodes, channels], 0 for those that rounding decides."""
+    if min(h.shape[-2:]) <= GRAM_FROM:
+        values = torch.linalg.svdvals(h)
+        return torch.where(values > 1e-12 * values[..., :1], values, 0)
+    gram = h.mT @ h if h.size(-2) > h.size(-1) else h @ h.mT
+    squares = torch.linalg.eigvalsh(gram).flip(-1)
+    return torch.where(squares > 1e-14 * squares[..., :1], squares, 0).sqrt()
 
 
 def feature_norm(h: Tensor) -> Tensor:

@@ -36,8 +36,7 @@ class GCN(Conv):
         self.lin = Linear(in_channels, out_channels, bias)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
-        out: Tensor = self.lin(op.gcn(h))  # propagation first: the cone then transforms fewer rows
-        return out
+        return self.lin.around(op.gcn, h)
 
 
 class GCNII(Conv):
@@ -72,8 +71,8 @@ class SAGE(Conv):
         self.lin_neighbour, self.lin_self = Linear(in_channels, out_channels, bias), Linear(in_channels, out_channels, bias=False)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
-        out: Tensor = self.lin_neighbour(op.mean(h)) + self.lin_self(op.root(h))
-        return out
+        neighbours: Tensor = self.lin_neighbour.around(op.mean, h)
+        return neighbours + self.lin_self(op.root(h))
 
 
 class GIN(Conv):

@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.convs import CONVS
-from suite.models.layers import MLP, Linear, make_norm
+from suite.models.layers import MLP, Linear, dropout, make_norm
 from suite.operators import Operators
 
 
@@ -114,7 +113,7 @@ class Stack(Model):
         return out
 
     def _drop(self, h: Tensor) -> Tensor:
-        return F.dropout(h, self.dropout, self.training) if self.dropout else h
+        return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
 class _LinearReLU(Linear):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.convs import CONVS
-from suite.models.layers import MLP, Linear, make_norm
+from suite.models.layers import MLP, Linear, dropout, make_norm
 from suite.operators import Operators
 
 
@@ -65,7 +64,7 @@ class Block(nn.Module):
         return result
 
     def _drop(self, h: Tensor) -> Tensor:
-        return F.dropout(h, self.dropout, self.training) if self.dropout else h
+        return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
 class Transformer(Model):
