@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from benchmarks.harness import Line, Say, Spread, at_most, in_child, peak_gib, spread
 from benchmarks.training import bare, task_ref
 from datasets.published import PublishedNeighborsMatch
 from datasets.transfer import Transfer
 from suite.cell import Cell, Protocol
+from suite.costs import Costs
 from suite.engine import train
 from suite.models import resolve
+from suite.progress import Lines
 from suite.runner import Planner, Runner
 from suite.store import Store
+from suite.survey import survey
 from suite.worker import Parts
 
 MEASURES: Mapping[str, Any] = {}  # this module stands for `suite.measures` in a worker that has nothing to measure
-SEEDS = 20  # of a condition: cells that a worker process takes together
+SEEDS = 5  # of a condition, as in the studies
 
 
 def memory_of_tree(batch_size: int, steps: int) -> float:
@@ -44,41 +51,54 @@ class TreeMemory:
         return [at_most(self.title, 4, spread([in_child(memory_of_tree, self.batch_size, 2, worker=True)]), "GiB")]
 
 
-def trivial_cells(count: int) -> list[tuple[Cell, ...]]:
-    """Return `count` cells that one step trains, in batches of `SEEDS`."""
+def trivial_cells(count: int, size: int = SEEDS) -> list[tuple[Cell, ...]]:
+    """Return `count` cells that one step trains, in batches of `size`."""
     task, model = task_ref(Transfer(hops=2, num_classes=2)), resolve("mlp")
     batches = []
-    for number in range(count // SEEDS):
-        protocol = bare(Protocol(batch_size=1, lr=1e-3 / (number + 1)), 1)  # a condition of its own
+    for number in range(count // size):
+        protocol = bare(Protocol(batch_size=1, weight_decay=1 / (number + 1)), 1)  # a condition of its own
         common = {"task": task, "model": model, "num_layers": 1, "hidden_channels": 1, "protocol": protocol}
-        batches.append(tuple(Cell.model_validate(common | {"seed": seed}) for seed in range(SEEDS)))
+        batches.append(tuple(Cell.model_validate(common | {"seed": seed}) for seed in range(size)))
     return batches
 
 
-class Silent:
-    """A watcher of the runner that has nothing to say."""
+def runner_seconds(batches: Sequence[tuple[Cell, ...]], parts: Parts, workers: int = 2) -> tuple[float, float]:
+    """Return the seconds per cell, on all workers together, of a first run of `batches` and of a second with nothing to do.
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
-
-
-def runner_seconds(count: int) -> tuple[float, float]:
-    """Return the seconds per cell that planning and running `count` trivial cells take, and then planning them again.
-
-    One worker, the real runner, store and engine, no measures and no certificates.
+    What `run_all.py run` does between the study and the report, into a store of its own. The fork server, which takes a few
+    seconds to start, whatever the number of cells, is warm before the clock starts.
     """
-    batches = trivial_cells(count)
+    times = []
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
-        store.prepare()
-        planner = Planner(store, parts=Parts(measures=__name__))
-        start = time.perf_counter()
-        plan = planner.plan(batches, [])
-        Runner(store, 1, Silent()).run(plan.jobs)
-        middle = time.perf_counter()
-        if planner.plan(batches, []).jobs:
-            raise RuntimeError("the runner left cells undone")
-        return (middle - start) / count, (time.perf_counter() - middle) / count
+        _run(Store(Path(folder) / "warm"), batches[:1], parts, workers)
+        for _ in range(2):
+            start = time.perf_counter()
+            _run(Store(Path(folder) / "store"), batches, parts, workers)
+            times.append(time.perf_counter() - start)
+    count = sum(map(len, batches))
+    return times[0] / count, times[1] / count
+
+
+def _run(store: Store, batches: Sequence[tuple[Cell, ...]], parts: Parts, workers: int) -> None:
+    store.prepare()
+    cells = [cell for batch in batches for cell in batch]
+    listing: dict[str, Any] = {"cells": [_line(cell) for cell in cells], "tasks": []}
+    jobs = Planner(store, parts=parts).plan(batches, []).jobs
+    costs = Costs(store, cells, {}, set())
+    with open(os.devnull, "w") as nowhere, Lines(Console(file=nowhere), store, listing, jobs, costs.seconds, workers) as shown:
+        Runner(store, workers, shown).run(sorted(jobs, key=costs.seconds, reverse=True))
+    if survey(listing, store).counts != {"done": len(cells)}:
+        raise RuntimeError("the runner left cells undone")
+
+
+def _line(cell: Cell) -> dict[str, Any]:
+    looks = {"task": "trivial", "topology": None, "hops": None, "title": "model"}
+    return looks | {"key": cell.key, "num_layers": cell.num_layers, "seed": cell.seed}
+
+
+def real_seconds(count: int) -> tuple[float, float]:
+    """Return `runner_seconds` of `count` trivial cells that the real engine trains, without measures and certificates."""
+    return runner_seconds(trivial_cells(count), Parts(measures=__name__))
 
 
 @dataclass(frozen=True)
@@ -92,7 +112,7 @@ class Overhead:
         lines = []
         for count in self.counts:
             say(f"{count:,} cells")
-            new, again = in_child(runner_seconds, count)
+            new, again = real_seconds(count)  # in this process: the workers are processes of their own
             lines.append(at_most(f"{count:,} trivial cells, a cell", 20, _once(new), "ms"))
             lines.append(Line(f"{count:,} finished cells, a cell", "-", _once(again), "ms"))
         return lines

@@ -254,7 +254,7 @@ def _varying(task: Task) -> Iterator[str]:
         if isinstance(block, Block) and block.varying is not None:
             wrong = ((block.x != block.x[:1]).any(2).any(0) & ~block.varying).nonzero().flatten().tolist()
             if wrong:
-                yield f"Block.varying says that x of node {wrong[0]} is the same in all graphs, and it is not: leave it out, or mend it"
+                yield f"Block.varying says that x of node {wrong[0]} is the same in all graphs, and it is not"
                 return
 
 
