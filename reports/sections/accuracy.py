@@ -12,7 +12,7 @@ from reports.sections.context import Context
 from reports.sentences import depth_rules, task_words
 from suite.analysis.results import CONTROL
 
-COLUMNS, TASKS = 7, 6  # distances and tasks side by side
+COLUMNS, TASKS = 7, 4  # distances and tasks side by side, for which their names leave room
 WEIGHT = {"success": "bold", "failure": "muted", "mixed": "italic", "too few": "regular"}
 
 
