@@ -341,6 +341,13 @@ def test_a_signal_below_the_noise_is_lost_at_that_precision_only() -> None:
     assert abs(bfloat16) < 0.15
 
 
+def test_nothing_is_recovered_from_states_that_are_all_equal() -> None:
+    rng = torch.Generator().manual_seed(0)
+    tokens = [torch.randint(4, (rows,), generator=rng) for rows in (200, 100, 400)]
+    states = [torch.full((len(part), 6), 3.0) for part in tokens]
+    assert recoverability(states, tokens, 4, 0.0, rng) == pytest.approx(0, abs=4 * (3 / 16 / 400) ** 0.5 / 0.75)
+
+
 def test_recoverability_is_scale_free_and_undefined_for_what_is_not_finite() -> None:
     tokens = tokens_of(4)
     h = F.one_hot(tokens, 4) + normal(1792, 4)

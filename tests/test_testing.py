@@ -304,7 +304,7 @@ class SecretNorm(Plain):
         self.norm = GraphLayerNorm(sizes[1])
 
     def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
-        return super().block(layer, self.norm(h, op), op)
+        return super().block(layer, self.norm(h), op)
 
 
 class SecretBatchNorm(Plain):

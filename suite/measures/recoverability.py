@@ -173,7 +173,8 @@ def _minimise(basis: Tensor, target: Tensor, penalty: Tensor, max_steps: int, to
         excess = ((ahead.flatten(0, 1) @ basis).view(sizes).add_(ahead_bias)).softmax(0).sub_(target)
         slope = (excess.flatten(0, 1) @ transposed).view(sizes).add_(penalty * ahead)
         there, there_bias = ahead - step * slope, ahead_bias - 2 / rows * excess.sum(2, keepdim=True)
-        if count % 5 == 4 and float((there - ahead).abs().max()) < tolerance:
+        moved = there - ahead  # of no size where all rows are equal: there are only biases to find
+        if count % 5 == 4 and moved.numel() and float(moved.abs().max()) < tolerance:
             return there, there_bias
         grown = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         reach, momentum = 1 + (momentum - 1) / grown, grown
