@@ -71,8 +71,8 @@ class SAGE(Conv):
         self.lin_neighbour, self.lin_self = Linear(in_channels, out_channels, bias), Linear(in_channels, out_channels, bias=False)
 
     def forward(self, h: Tensor, op: Operators, initial: Tensor) -> Tensor:
-        neighbours: Tensor = self.lin_neighbour.around(op.mean, h)
-        return neighbours + self.lin_self(op.root(h))
+        out: Tensor = self.lin_neighbour.around(op.mean, h) + self.lin_self(op.root(h))
+        return out
 
 
 class GIN(Conv):

@@ -55,7 +55,7 @@ class Linear(nn.Module):
     def around(self, propagate: Callable[[Tensor], Tensor], h: Tensor) -> Tensor:
         """Return `propagate(h) @ weight.T + bias` for a linear map between nodes, in whichever order is cheaper."""
         if not self.narrows:  # the cone then transforms fewer rows
-            return self(propagate(h))
+            return self._product(propagate(h), self.bias)
         out = propagate(self._product(h, None))
         return out if self.bias is None else out + per_replica(self.bias, 1, out)
 
