@@ -76,7 +76,7 @@ def shortened(protocol: Protocol, share: int) -> Protocol:
 def scaled(protocol: Protocol, share: int) -> Protocol:
     """Return `protocol` with one of `share` steps between looks and in all, its evaluation sets and no early end."""
     steps, every = max(2, protocol.max_steps // share), max(1, protocol.eval_every // share)
-    return protocol.model_copy(update={"max_steps": steps, "eval_every": every, "solved_at": None, "chance_stop": None})
+    return protocol.model_copy(update={"max_steps": steps, "eval_every": every, "solved_at": None})
 
 
 def _with(cells: Sequence[Cell], change: Callable[[Protocol, int], Protocol], share: int) -> list[Cell]:

@@ -31,7 +31,7 @@ def task_ref(task: Task) -> TaskRef:
 def bare(protocol: Protocol, steps: int) -> Protocol:
     """Return `protocol` with `steps` steps, no early end and next to no evaluation: what is left is training."""
     changes = {"max_steps": steps, "eval_every": steps, "num_validation": 1, "num_test": 1}
-    return protocol.model_copy(update=changes | {"solved_at": None, "chance_stop": None})
+    return protocol.model_copy(update=changes | {"solved_at": None})
 
 
 def with_steps(cells: Sequence[Cell], steps: int) -> list[Cell]:

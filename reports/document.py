@@ -12,7 +12,6 @@ from reports.sections import Context, all_blocks
 from reports.sentences import summary
 from reports.style import looks
 from suite.analysis import Analysis
-from suite.analysis.early_stop import false_stops
 from suite.analysis.provenance import newest, provenance_table, unfinished
 
 SCHEMA = 1
@@ -59,7 +58,6 @@ def _data(analysis: Analysis, drawings: list[Drawing]) -> dict[str, Any]:
         "separations": [_plain(row) for row in analysis.separations],
         "certificates": results.certificates,
         "provenance": provenance_table(results),
-        "false_stops": [_plain(row) for row in false_stops(results.full_runs)],
         "unfinished": [_plain(row) for row in unfinished(results)],
         "figures": {drawing.name: drawing.data for drawing in drawings},
     }

@@ -30,7 +30,6 @@ class Protocol(Frozen):
     num_validation: int = Field(512, ge=1, description="validation graphs, drawn once")
     num_test: int = Field(1024, ge=1, description="test graphs, drawn once")
     solved_at: float | None = Field(0.998, description="validation skill at which training ends; none: never")
-    chance_stop: int | None = Field(None, ge=1, description="steps after which a cell still at chance ends; none: never")
     select: Literal["best", "last"] = Field("best", description="weights kept: best on validation, or after the last step")
 
 

@@ -119,10 +119,8 @@ class MadeUpStudy:
         test: float | None,
         train: float | None = None,
         status: str = "ok",
-        chance_stop: int | None = 600,
-        curve: dict[int, float] | None = None,
     ) -> None:
-        """Record an outcome; `test` and `train` are accuracies, `curve` validation accuracies by step."""
+        """Record an outcome; `test` and `train` are accuracies."""
         chance = cell["chance"]
 
         def scores(value: float | None) -> dict[str, Any]:
@@ -131,7 +129,6 @@ class MadeUpStudy:
         train = test if train is None else train
         solved = test is not None and (test - chance) / (1 - chance) >= 0.9
         split = {"train": scores(train), "validation": scores(test), "test": scores(test)}
-        seen = curve or {50: 0.2, 500: test}
         number = len(self.store.records)
         self.store.records[cell["key"]] = {
             "schema": 1,
@@ -159,7 +156,6 @@ class MadeUpStudy:
                     "num_validation": 512,
                     "num_test": 1024,
                     "solved_at": 0.998,
-                    "chance_stop": chance_stop,
                     "select": "best",
                 },
             },
@@ -169,9 +165,9 @@ class MadeUpStudy:
                 "best_step": 500,
                 "steps": 500,
                 "solved_step": 500 if solved else None,
-                "stopped": "diverged" if status == "diverged" else "solved" if solved else "chance",
+                "stopped": "diverged" if status == "diverged" else "solved" if solved else "budget",
             },
-            "curve": {"step": list(seen), "train_loss": [1.0] * len(seen), "validation_score": list(seen.values())},
+            "curve": {"step": [50, 500], "train_loss": [1.0, 1.0], "validation_score": [0.2, test]},
             "cost": {
                 "num_parameters": 12345,
                 "steps": 500,

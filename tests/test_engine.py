@@ -256,13 +256,6 @@ def test_solved_cells_leave_early_and_the_others_go_on() -> None:
     assert all(t.curve["step"][-1] == t.metrics["steps"] for t in done)
 
 
-def test_a_cell_that_never_leaves_chance_ends_by_the_rule_and_only_then() -> None:
-    below_reach = make_cells(
-        Transfer(topology=Ring(), hops=5), "gcn", 2, range(2), chance_stop=20, max_steps=60, num_validation=512
-    )
-    assert {(t.metrics["stopped"], t.metrics["steps"]) for t in trained(below_reach)} == {("chance", 20)}
-
-
 def test_cells_of_several_learning_rates_train_in_one_step_each_as_if_alone() -> None:
     task = Transfer(topology=Ring(), hops=2)
     cells = [c for lr in (1e-3, 1e-2) for c in make_cells(task, "gps", 2, range(2), lr=lr, max_steps=30)]
@@ -332,7 +325,7 @@ class Strange(nn.Module):
 
 
 def test_a_strangers_module_trains_untouched_on_the_general_path() -> None:
-    cells = make_cells(Transfer(topology=Ring(), hops=2), f"{__name__}:Strange", 3, range(2), 32, max_steps=300, batch_size=32)
+    cells = make_cells(Transfer(topology=Ring(), hops=2), f"{__name__}:Strange", 3, range(2), 32, max_steps=600, batch_size=32)
     done = trained(cells)
     assert all(t.cost["stacked"] == 1 for t in done)
     assert all(t.metrics["test"]["score"] > 0.5 for t in done)

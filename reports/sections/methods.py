@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
-from reports.sections import early_stop
 from reports.sections.context import Context
 from suite.analysis.results import PARTS
 from suite.analysis.statistics import LEVEL, SOLVED_SKILL
@@ -21,15 +20,13 @@ SETTINGS = {
     "num_validation": "Validation graphs",
     "num_test": "Test graphs",
     "solved_at": "Ends at validation skill",
-    "chance_stop": "Ends at chance after steps",
     "select": "Weights kept",
 }
 
 
 def blocks(context: Context) -> list[Block]:
     """Return the methods."""
-    protocol = [*_protocol(context), *early_stop.blocks(context)]
-    return [heading("Methods", flush=True), *protocol, *_models(context), *_measures(), *_statistics()]
+    return [heading("Methods", flush=True), *_protocol(context), *_models(context), *_measures(), *_statistics()]
 
 
 def _protocol(context: Context) -> list[Block]:
@@ -44,9 +41,8 @@ def _protocol(context: Context) -> list[Block]:
         """A cell is one training run: task, distance, model, depth, width, protocol and seed. The seed fixes
         initialisation, data and data order together; all models of a seed see the same data in the same order. Training
         draws fresh samples where the task has no finite set; validation and test are fixed sets. Budgets are optimiser
-        steps, never seconds. Weights are selected on validation, never on test. A cell ends early when its validation
-        skill shows the task solved, and, where the protocol says so, when its best validation skill is still within
-        three standard errors of guessing after a set number of steps.""",
+        steps, never seconds. Weights are selected on validation, never on test. A cell ends early only when
+        its validation skill shows the task solved; one that stays at chance gets its whole budget.""",
         _ended(context),
     )
     if not parts:
@@ -65,7 +61,6 @@ def _ended(context: Context) -> str:
     names = {
         "solved": "solved",
         "budget": "at the end of the budget",
-        "chance": "at chance by that rule",
         "diverged": "diverged",
     }
     said = [f"{int(counts[key])} {name}" for key, name in names.items() if key in counts]

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from suite.analysis.early_stop import FullRun, full_runs
 from suite.analysis.statistics import SOLVED_SKILL
 
 SCHEMA = 1
@@ -56,7 +55,6 @@ class Results:
     measures: dict[str, dict[str, dict[str, Any]]] = field(repr=False)
     failures: dict[str, list[dict[str, Any]]] = field(repr=False)
     certificates: dict[str, dict[str, Any]] = field(repr=False)
-    full_runs: list[FullRun] = field(repr=False)  # by which the rule that ends cells at chance is judged
 
     @property
     def unique(self) -> pd.DataFrame:
@@ -90,8 +88,7 @@ def load_results(study_dir: Path, store: Records) -> Results:
     rows = [cell | _outcome(records.get(cell["key"]), cell["key"] in failed) for cell in grid["cells"]]
     labels = _task_labels(grid["tasks"])
     cells = _labelled(pd.DataFrame(rows), labels) if rows else pd.DataFrame(columns=["key", "part", "status"])
-    judged = full_runs(study_dir, store)
-    return Results(grid["study"], grid["tasks"], labels, cells, records, measures, failures, certificates, judged)
+    return Results(grid["study"], grid["tasks"], labels, cells, records, measures, failures, certificates)
 
 
 def _outcome(record: dict[str, Any] | None, failed: bool) -> dict[str, Any]:

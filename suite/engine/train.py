@@ -220,18 +220,7 @@ class _Loop:
         if protocol.solved_at is not None and skill >= protocol.solved_at:
             run.solved_step = step
             return "solved"
-        if step >= protocol.max_steps:
-            return "budget"
-        if protocol.chance_stop is not None and step >= protocol.chance_stop and run.best_skill < self._noise:
-            return "chance"
-        return None
-
-    @property
-    def _noise(self) -> float:
-        """Three standard errors of a guesser's validation score, as skill: below it a cell has not left chance."""
-        chance, answers = self.task.chance, sum(b.num_answers for b in self.sets["validation"])
-        error: float = (chance * (1 - chance) / answers) ** 0.5 if self.task.loss == "cross_entropy" else (2 / answers) ** 0.5
-        return 3 * error / abs(self.task.ceiling - self.task.chance)
+        return "budget" if step >= protocol.max_steps else None
 
     def _end(self, ended: dict[int, str], step: int, on_done: Callable[[Trained], None]) -> int:
         """Hand over the replicas that end; return how many go on."""

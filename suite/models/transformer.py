@@ -24,7 +24,8 @@ class Attention(nn.Module):
         if channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {channels}")
         self.heads, self.buckets = heads, buckets
-        self.query, self.key, self.value, self.out = (Linear(channels, channels) for _ in range(4))
+        self.query, self.value, self.out = (Linear(channels, channels) for _ in range(3))
+        self.key = Linear(channels, channels, bias=False)  # one would add the same to all logits of a node: no effect
         if buckets:
             self.bias = nn.Parameter(torch.zeros(buckets, heads))
 
@@ -78,6 +79,8 @@ class Transformer(Model):
         norm: as in `Stack`.
         dropout: after attention, convolution and MLP, while training.
     """
+
+    version = 2
 
     def __init__(
         self,
