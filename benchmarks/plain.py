@@ -1,11 +1,12 @@
 """The plain side: hopscope's models as a PyG user writes them, and the loop such a user trains them in.
 
 Each class takes the settings of its twin in `suite.models` and computes the same function with PyG's own layers; the tests
-copy weights over and compare losses and gradients in float64. `init` decides starting weights only, and is not looked at.
+copy weights over and compare losses and gradients in float64.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +33,7 @@ from torch_geometric.utils import dropout_edge, to_dense_batch
 from suite.cell import Cell, ModelRef, Protocol
 from suite.engine import blocks
 from suite.hops import hop_distance
+from suite.refs import load
 from suite.task import Block, Loss, Task
 
 GPS_NORMS: dict[str, dict[str, Any]] = {
@@ -89,9 +91,10 @@ class PlainStack(nn.Module):
         virtual_node: bool,
         dropout: float,
         drop_edge: float,
-        init: str = "glorot",
     ) -> None:
         super().__init__()
+        if skip not in ("none", "residual"):
+            raise ValueError(f"skip: a plain stack has none and residual; got '{skip}'")
         widths = [in_channels if encoder == "none" else hidden_channels] + [hidden_channels] * num_layers
         if decoder == "none":
             widths[-1] = out_channels
@@ -223,8 +226,17 @@ TWINS: dict[str, type[nn.Module]] = {
 
 
 def twin(model: ModelRef, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Module:
-    """Return the plain twin of the model that `model` refers to, freshly initialised by PyG."""
-    return TWINS[model.ref](in_channels, hidden_channels, num_layers, out_channels, **model.settings)
+    """Return the plain twin of the model that `model` refers to, freshly initialised by PyG.
+
+    Raises ValueError for a setting that the twin lacks, unless it is at its default.
+    """
+    cls, defaults = TWINS[model.ref], inspect.signature(load(model.ref).__init__).parameters
+    known = inspect.signature(cls.__init__).parameters
+    lacking = sorted(name for name, value in model.settings.items() if name not in known and value != defaults[name].default)
+    if lacking:
+        raise ValueError(f"{cls.__name__} has no '{lacking[0]}'; it has: {', '.join(list(known)[5:])}")
+    settings = {name: value for name, value in model.settings.items() if name in known}
+    return cls(in_channels, hidden_channels, num_layers, out_channels, **settings)
 
 
 # the data and the loop

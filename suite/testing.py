@@ -38,7 +38,7 @@ NUM_GRAPHS = 64
 SPLITS: tuple[Split, ...] = get_args(Split)
 FIELDS = {"x", "edge_index", "y", "readout_index", "source_index"}
 FEW_INPUTS = 10  # distinct inputs per class below which a task can be known by heart
-CHANNELS = {"norm", "norm(train)", "virtual_node", "attention", "pooling"}
+CHANNELS = {"norm", "norm(train)", "virtual_node", "rewiring", "attention", "pooling"}
 OPERATORS = {"gcn", "mean", "sum", "complete", "none"}
 IN_CHANNELS, HIDDEN_CHANNELS, NUM_LAYERS, OUT_CHANNELS = 5, 16, 3, 4
 

@@ -1,6 +1,7 @@
 """The benchmarks compare equal functions, and reckon rightly."""
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from suite.engine.batches import graph_batch
 from suite.engine.score import losses
 from suite.hops import hop_distance
 from suite.measures.squashing import influence as our_influence
-from suite.models import MODELS, build
+from suite.models import build
+from suite.study import load_study
 from suite.task import Block, Task
 
 # What a part of ours is called in a plain twin, with any settings and with some.
@@ -114,7 +116,12 @@ def test_both_sides_of_a_row_have_the_same_loss_and_gradients(name: str) -> None
     check_equal(Training(**{field: getattr(row, field) for field in row.__dataclass_fields__} | small))
 
 
-@pytest.mark.parametrize("model", MODELS)
+def models_of_standard() -> list[str]:
+    study = load_study(Path(__file__).parent.parent / "studies" / "standard.toml")
+    return sorted({spec.name for grid in study.grid for spec in grid.models})
+
+
+@pytest.mark.parametrize("model", models_of_standard())
 def test_every_model_of_the_standard_study_has_an_equal_twin(model: str) -> None:
     check_equal(Training("", None, Transfer(hops=3), model, 3, 8, 4, 1, 1))
 

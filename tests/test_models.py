@@ -8,7 +8,7 @@ from torch_geometric.nn import GATConv, GCN2Conv, GCNConv, GINConv, GPSConv, SAG
 from torch_geometric.utils import erdos_renyi_graph, to_undirected
 
 from suite.models import MODELS, build, find, resolve
-from suite.models.convs import CONVS
+from suite.models.convs import CONVS, Memory
 from suite.models.encodings import ENCODINGS
 from suite.models.layers import BatchNorm, DataNorm, LayerNorm, dropout
 from suite.models.transformer import Attention, Block
@@ -59,7 +59,7 @@ def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple
     ours = CONVS[name](6, width, 2).double()
     twin = pyg_twin(name, ours).double()
     x, initial = torch.randn(num_nodes, 6).double().requires_grad_(), torch.randn(num_nodes, 6).double()
-    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), initial)
+    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), Memory(initial))
     expected = twin(x, initial, edge_index) if name == "gcnii" else twin(x, edge_index)
     weight = torch.randn_like(out)
     torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
@@ -89,7 +89,7 @@ def test_block_with_a_local_channel_equals_pyg_gps() -> None:
     theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
     theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
     edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
-    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), h, None)
+    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), None)
     torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
 
 

@@ -183,7 +183,9 @@ class Sharing:
             order, sizes = sizes_of(block, self.model, self.num_layers, self.shortcuts, training)
             ordered = (*edges, order.numpy().tobytes(), tuple(sizes), varying.numpy().tobytes(), block.x.dtype)
             if ordered not in self._ops:
-                self._ops[ordered] = SharedOperators(block.edge_index, order, sizes, block.x.dtype, varying)
+                self._ops[ordered] = SharedOperators(
+                    block.edge_index, order, sizes, block.x.dtype, varying, self.model.layer_hops
+                )
             readouts = order.argsort()[block.readout_index].tolist()
             self._known[asked] = Prepared(self._ops[ordered], self._needs[edges], readouts)
         return self._known[asked]

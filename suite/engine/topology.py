@@ -43,19 +43,20 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
     """Return the order of the nodes [num_nodes], and how many of the first of them are needed after each layer.
 
     "cone": nodes that cannot reach a read-out in the layers left are not. Exact where edges alone carry information.
-    "last_layer": where something else does, but no statistic of the batch, the last layer still writes read-outs alone.
+    "last_layer": where something else does, but no statistic over nodes, the last layer still writes read-outs alone.
     Where all nodes are needed all the way, they keep the order of the task, whatever the read-outs.
     """
     channel, num_readouts = coupling(model, training), block.readout_index.numel()
     cone = "cone" in shortcuts and not channel
-    last = "last_layer" in shortcuts and bool(channel) and "norm(train)" not in channel
+    last = "last_layer" in shortcuts and bool(channel) and not channel & {"norm", "norm(train)"}
     sizes = [block.num_nodes] * (num_layers + 1)
     if not cone and not last:
         return torch.arange(block.num_nodes), sizes
     steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
     steps[block.readout_index] = -torch.arange(num_readouts, 0, -1, dtype=steps.dtype)  # first, in their order
     if cone:
-        sizes = [int((steps <= num_layers - layer).sum()) for layer in range(num_layers + 1)]
+        hops = model.layer_hops or (1,) * num_layers
+        sizes = [int((steps <= sum(hops[layer:])).sum()) for layer in range(num_layers + 1)]
     return steps.argsort(stable=True), sizes if cone else [*sizes[:-1], num_readouts]
 
 

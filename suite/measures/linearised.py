@@ -28,7 +28,7 @@ from torch import Tensor
 from torch_geometric.utils import add_remaining_self_loops
 
 from suite.models.base import Model
-from suite.operators import Operators
+from suite.operators import EdgeList, Operators
 
 CACHED = 1 << 18  # float64 values in one derivative G: 2 MiB, which stays in a core's own cache
 DENSE_UP_TO = 64  # nodes of a ball; below, cutting a sparse matrix costs more than a dense product
@@ -54,10 +54,18 @@ class Window(Operators):
     def _num_rows(self) -> int:
         return self.nodes.numel()
 
+    def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
+        inside = self._loops if loops else self._inside(self.edge_index)
+        number = torch.arange(inside.size(1))
+        return EdgeList(inside[0], inside[1], self._num_rows, number, torch.zeros_like(number))
+
     @cached_property
     def _loops(self) -> Tensor:
-        inside = self._place[add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]]
-        return inside[:, (inside >= 0).all(0)]
+        return self._inside(add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0])
+
+    def _inside(self, edge_index: Tensor) -> Tensor:
+        placed = self._place[edge_index]
+        return placed[:, (placed >= 0).all(0)]
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
         inside = self._place[index]
@@ -96,11 +104,20 @@ class Linearising(Window):
             self._roots[id(h)] = self._cut(None, h, h.detach().clone())
         return self._roots[id(h)]
 
+    def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
+        raise NotNodeWiseError("messages along single edges depend on the features")
+
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         raise NotNodeWiseError("attention weights depend on the features")
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
         raise NotNodeWiseError("attention weights depend on the features")
+
+    def dense(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise NotNodeWiseError("attention weights depend on the features")
+
+    def fully_adjacent(self) -> Operators:
+        raise NotNodeWiseError("a layer on the complete graph reaches every node")
 
     def global_mean(self, h: Tensor) -> Tensor:
         raise NotNodeWiseError("a mean over the graph reaches every node")

@@ -15,9 +15,11 @@ class Model(nn.Module):
 
     Attributes:
         needs: names of the graph transforms (`suite.models.encodings`) passed by keyword.
-        global_channel: what carries information past the edges, out of norm, norm(train), virtual_node, attention, pooling.
+        global_channel: what carries information past the edges, out of norm, norm(train), virtual_node,
+            rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
+        layer_hops: how many edges far each layer reads; None: one.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
     """
 
@@ -26,6 +28,7 @@ class Model(nn.Module):
     global_channel: frozenset[str] = frozenset()
     operator: str = "none"
     reach: int | None = 0
+    layer_hops: tuple[int, ...] | None = None
     random: bool = False
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.models.base import Model
-from suite.models.convs import CONVS
+from suite.models.convs import CONVS, Memory
 from suite.models.layers import MLP, Linear, dropout, make_norm
 from suite.operators import Operators
 
@@ -29,6 +29,7 @@ class Stack(Model):
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
             then reads x itself.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
+        fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
         dropout: probability of a zero at the input of every weight matrix, while training.
         drop_edge: probability of leaving out an edge, drawn anew at each training step for all layers (1907.10903).
@@ -48,6 +49,7 @@ class Stack(Model):
         readout: Literal["last", "concat"] = "last",
         encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
         decoder: Literal["linear", "none"] = "linear",
+        fully_adjacent_last: bool = False,
         virtual_node: bool = False,
         dropout: float = 0.0,
         drop_edge: float = 0.0,
@@ -62,6 +64,7 @@ class Stack(Model):
         widths[0] = in_channels if encoder == "none" else hidden_channels
         widths[-1] = out_channels if decoder == "none" else widths[-1]
         self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
+        self.fully_adjacent_last = fully_adjacent_last
         self.plain_last = decoder == "none"
         self.encoder = _encoder(encoder, in_channels, hidden_channels)
         normed = widths[1:-1] if self.plain_last else widths[1:]
@@ -73,24 +76,30 @@ class Stack(Model):
         self.decoder = nn.Identity() if decoder == "none" else Linear(read, out_channels)
         if init == "orthogonal":
             _make_orthogonal(self.convs)
-        self.operator = CONVS[conv].operator
-        self.global_channel = frozenset(["virtual_node"] * virtual_node + ["norm(train)"] * (norm == "batch"))
-        self.reach = None if virtual_node else num_layers * CONVS[conv].hops
+        self.conv = CONVS[conv]
+        self.operator = self.conv.operator
+        self.layer_hops = tuple(map(self.conv.hops, range(num_layers)))
+        channels = {"virtual_node": virtual_node, "rewiring": fully_adjacent_last, "norm(train)": norm == "batch"}
+        self.global_channel = frozenset(channel for channel, is_open in channels.items() if is_open)
+        self.reach = None if virtual_node or fully_adjacent_last else self.conv.reach(num_layers)
         self.random = dropout > 0 or drop_edge > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         if self.training and self.drop_edge:
             op = op.drop_edges(self.drop_edge)
         h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self._drop(x))
-        hidden, initial = [h], h
+        hidden, memory = [h], Memory(h, [h])
         for index, conv in enumerate(self.convs):
-            layer = op.layer(index)
-            initial = layer.root(initial)
+            adjacent = self.fully_adjacent_last and index == len(self.convs) - 1
+            layer = (op.fully_adjacent() if adjacent else op).layer(index)
+            memory.initial = layer.root(memory.initial)
             if len(self.virtual):
                 h = h + layer.to_nodes(self.virtual[index](layer.global_mean(h)), h)
-            out, last = conv(self._drop(h), layer, initial), index >= len(self.norms)
+            out, last = conv(self._drop(h), layer, memory), index >= len(self.norms)
             root = layer.root(h) if self.skip != "none" and out.size(-1) == h.size(-1) else None
             h = self._finish(out, root, None if last else self.norms[index], layer)
+            if self.conv.reads_past:
+                memory.written(layer, h)
             if self.readout == "concat":  # earlier states are read too, at the nodes that the last one has
                 hidden = [layer.root(earlier) for earlier in hidden]
             hidden.append(h)

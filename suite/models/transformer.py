@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from suite.models.base import Model
-from suite.models.convs import CONVS
+from suite.models.convs import CONVS, Memory
 from suite.models.layers import MLP, Linear, dropout, make_norm
 from suite.operators import Operators
 
@@ -56,11 +56,11 @@ class Block(nn.Module):
         self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
         self.dropout = dropout
 
-    def forward(self, h: Tensor, op: Operators, initial: Tensor, hop_distance: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, op: Operators, memory: Memory, hop_distance: Tensor | None) -> Tensor:
         root = op.root(h)  # added in place: sums as large as h would wait for memory
         out: Tensor = self.attention_norm(self._drop(self.attention(h, op, hop_distance)).add_(root), op)
         if self.conv is not None:
-            out = self.conv_norm(self._drop(self.conv(h, op, initial)).add_(root), op).add_(out)
+            out = self.conv_norm(self._drop(self.conv(h, op, memory)).add_(root), op).add_(out)
         result: Tensor = self.mlp_norm(self._drop(self.mlp(out)).add_(out), op)
         return result
 
@@ -109,11 +109,11 @@ class Transformer(Model):
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = self.encoder(x)
-        hidden, initial = [h], h
+        hidden, memory = [h], Memory(h, [h])
         for index, block in enumerate(self.blocks):
             layer = op.layer(index)
-            initial = layer.root(initial)
-            h = block(h, layer, initial, needs.get("hop_distance"))
+            memory.initial = layer.root(memory.initial)
+            h = block(h, layer, memory, needs.get("hop_distance"))
             hidden.append(h)
         return hidden
 

@@ -1,0 +1,57 @@
+"""What a message-passing layer is: it maps h to the rows that `op` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from suite.operators import EdgeList, Operators
+
+
+@dataclass
+class Memory:
+    """What layers may read besides h, kept by the model from layer to layer.
+
+    Attributes:
+        initial: H0, the state before the first layer, at the rows that this layer writes.
+        hidden: the states before each layer so far, h last, at the rows that this layer reads; for layers that `read_past`.
+        on_edges: the states that the layer before gave its edges, and those edges; for layers that have them.
+    """
+
+    initial: Tensor
+    hidden: list[Tensor] = field(default_factory=list)
+    on_edges: tuple[Tensor, EdgeList] | None = None
+
+    def written(self, op: Operators, h: Tensor) -> None:
+        """Add `h` to the states to be read, and bring the others to the rows that the layer of `op` wrote."""
+        self.hidden = [*map(op.root, self.hidden), h]
+
+
+class Conv(nn.Module):
+    """Base: `(in_channels, out_channels, index, bias)`: index counts layers from 0; bias is off before a BatchNorm.
+
+    Attributes:
+        operator: whose fixed space the layer smooths towards.
+        reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
+    """
+
+    operator: ClassVar[str] = "none"
+    reads_past: ClassVar[bool] = False
+
+    def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
+        super().__init__()
+
+    @classmethod
+    def hops(cls, _index: int) -> int:
+        """Return how many edges far a layer, numbered from 0, reads."""
+        return 1
+
+    @classmethod
+    def reach(cls, num_layers: int) -> int:
+        """Return how far the output of `num_layers` layers can depend on an input, in hops."""
+        return sum(map(cls.hops, range(num_layers)))
+
+    def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
+        raise NotImplementedError

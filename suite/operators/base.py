@@ -1,0 +1,174 @@
+"""What a layer may ask of the graph, and the matrices behind it: PyG's own."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from scipy.sparse import csr_array, eye_array
+from torch import Tensor
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import add_remaining_self_loops, degree
+
+from suite.operators.attention import Neighbours, attend
+from suite.operators.edges import EdgeList
+
+
+class Operators:
+    """What a layer may ask for. `edge_index` [2, num_edges] runs from row 0 (source) to row 1 (target)."""
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype) -> None:
+        self.edge_index, self.num_nodes, self.dtype = edge_index, num_nodes, dtype
+        self._shells: dict[int, Any] = {}
+
+    def layer(self, index: int) -> Operators:
+        """Return the operators of layer number `index` (from 0), which may write fewer rows than they read."""
+        return self
+
+    def root(self, h: Tensor) -> Tensor:
+        """Return the rows of `h` that this layer writes to."""
+        return h
+
+    def gcn(self, h: Tensor) -> Tensor:
+        """Return D^-1/2 (A + I) D^-1/2 h, as `GCNConv` propagates."""
+        return self._apply(self._gcn, h)
+
+    def mean(self, h: Tensor) -> Tensor:
+        """Return the mean over incoming edges, 0 where there are none, as `SAGEConv` aggregates."""
+        return self._apply(self._mean, h)
+
+    def sum(self, h: Tensor) -> Tensor:
+        """Return the sum over incoming edges, as `GINConv` aggregates."""
+        return self._apply(self._sum, h)
+
+    def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
+        """Return GAT's weighted sum over in-neighbours and the node itself: value [..., heads * channels] -> the same.
+
+        The weight of edge (j, i) is the softmax over j of `leaky_relu(source_j + target_i)`; both scores are [..., heads].
+        """
+        value, source, target = value[None, :, None], source[None, :, None], target[None, :, None]
+        return attend(self._attention, value, source, target, negative_slope)[0, :, 0]
+
+    def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
+        """Return the edges into the rows that this layer writes, from rows of `h`; with `loops`, one from each node to itself."""
+        edge_index = self._loops if loops else self.edge_index
+        number = torch.arange(edge_index.size(1), device=edge_index.device)
+        return EdgeList(edge_index[0], edge_index[1], self._num_rows, number, torch.zeros_like(number))
+
+    def shell(self, h: Tensor, hops: int) -> Tensor:
+        """Return the sum over nodes exactly `hops` >= 1 edges away, weighed as GCN's: 1 / sqrt(product of how many each has)."""
+        if hops not in self._shells:
+            self._shells[hops] = self._shell(hops)
+        return self._apply(self._shells[hops], h)
+
+    def dense(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the rows that the layer reads graph by graph, padded by 0, and which are real.
+
+        [..., graphs, nodes, channels] and [graphs, nodes] bool, or None where all are.
+        """
+        raise NotImplementedError
+
+    def dense_root(self, h: Tensor) -> Tensor:
+        """Return what `dense` does, at the rows that the layer writes."""
+        return self.dense(h)[0]
+
+    def flat(self, dense: Tensor) -> Tensor:
+        """Return what `dense_root` brought graph by graph as rows again."""
+        raise NotImplementedError
+
+    def attend_linearly(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+        """Return attention of every node to every node of its graph, weighed by products of `query` and `key`, both >= 0.
+
+        All are shaped as `h`. The cost is linear in the nodes: keys meet values first (2006.16236).
+        """
+        read = self.dense_root(query), self.dense(key)[0], self.dense(value)[0]
+        q, k, v = (rearrange(t, "... n (h c) -> ... h n c", h=heads) for t in read)
+        total = (q @ k.sum(-2, keepdim=True).mT).clamp(min=torch.finfo(q.dtype).tiny)
+        return self.flat(rearrange(q @ (k.mT @ v) / total, "... h n c -> ... n (h c)"))
+
+    def fully_adjacent(self) -> Operators:
+        """Return the operators of the same graphs with an edge between any two nodes of each."""
+        raise NotImplementedError
+
+    def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
+        """Return softmax attention of every node to every node of its own graph, before the output projection.
+
+        `query`, `key`, `value` are shaped as `h`; `bias` [replicas, graphs or 1, n_out, n, heads] is added to the logits.
+        """
+        raise NotImplementedError
+
+    def arrange_pairs(self, pairs: Tensor) -> Tensor:
+        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the order of the rows: [graphs or 1, n_out, n]."""
+        raise NotImplementedError
+
+    def global_mean(self, h: Tensor) -> Tensor:
+        """Return the mean over the nodes of each graph: one row per graph."""
+        raise NotImplementedError
+
+    def to_nodes(self, graph: Tensor, h: Tensor) -> Tensor:
+        """Return the row of its graph for every row of `h`, out of one row per graph."""
+        raise NotImplementedError
+
+    def multiplicity(self, h: Tensor) -> Tensor | None:
+        """Return how many nodes of the batch each row of `h`, as the layer writes it, stands for: [replicas, rows], None: one."""
+        return None
+
+    def drop_edges(self, p: float) -> Operators:
+        """Return the operators of the graph with each undirected edge left out with probability `p` (DropEdge, 1907.10903)."""
+        raise NotImplementedError
+
+    @property
+    def _num_rows(self) -> int:
+        return self.num_nodes
+
+    @cached_property
+    def _attention(self) -> Any:
+        return Neighbours.of(self._loops[0], self._loops[1], self._num_rows)
+
+    @cached_property
+    def _loops(self) -> Tensor:
+        edge_index: Tensor = add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0]
+        return edge_index
+
+    @cached_property
+    def _gcn(self) -> Any:
+        index, weight = gcn_norm(self.edge_index, None, self.num_nodes, add_self_loops=True, dtype=self.dtype)
+        return self._matrix(index, weight)
+
+    @cached_property
+    def _mean(self) -> Any:
+        count = degree(self.edge_index[1], self.num_nodes, dtype=self.dtype)
+        return self._matrix(self.edge_index, 1 / count[self.edge_index[1]])
+
+    @cached_property
+    def _sum(self) -> Any:
+        return self._matrix(self.edge_index, torch.ones(self.edge_index.size(1), dtype=self.dtype, device=self.edge_index.device))
+
+    def _shell(self, hops: int) -> Any:
+        index = shell_edges(self.edge_index, self.num_nodes, hops)
+        into, out = (degree(end, self.num_nodes, dtype=self.dtype) for end in (index[1], index[0]))
+        return self._matrix(index, (into[index[1]] * out[index[0]]).rsqrt())
+
+    def _matrix(self, index: Tensor, weight: Tensor) -> Any:
+        """Return the matrix [target, source]; duplicate edges add up, as they do in PyG."""
+        shape = (self.num_nodes, self.num_nodes)
+        return csr_array((weight.cpu().numpy(), (index[1].cpu().numpy(), index[0].cpu().numpy())), shape=shape)
+
+    def _apply(self, matrix: Any, h: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def shell_edges(edge_index: Tensor, num_nodes: int, hops: int) -> Tensor:
+    """Return the pairs of nodes whose shortest path has `hops` >= 1 edges: [2, num_pairs], (source, target)."""
+    source, target = (end.cpu().numpy() for end in edge_index)
+    step = csr_array((np.ones(len(source)), (source, target)), shape=(num_nodes, num_nodes))
+    seen = shell = csr_array(eye_array(num_nodes))
+    for _ in range(hops):
+        reached = (shell @ step).sign()
+        shell = reached - reached.multiply(seen)
+        shell.eliminate_zeros()
+        seen = seen + shell
+    return torch.from_numpy(np.stack(shell.nonzero())).long().to(edge_index.device)

@@ -1,0 +1,65 @@
+"""Edges one by one, for layers whose messages are more than a fixed matrix: gates, edge states, attention of their own."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter, softmax
+
+
+class EdgeList:
+    """The edges into the rows that a layer writes; features are [..., num_edges, channels], in the order of the edges.
+
+    Args:
+        row: [num_edges] rows read, the sources.
+        col: [num_edges] rows written, the targets.
+        num_targets: rows written.
+        number: [num_edges] which edge of the topology each is.
+        graph: [num_edges] in which graph of the block; 0 for edges among nodes that are alike in all.
+        num_graphs: graphs of the block.
+    """
+
+    def __init__(self, row: Tensor, col: Tensor, num_targets: int, number: Tensor, graph: Tensor, num_graphs: int = 1) -> None:
+        self.row, self.col, self.num_targets = row, col, num_targets
+        self.number, self.graph, self.num_graphs = number, graph, num_graphs
+
+    def source(self, h: Tensor) -> Tensor:
+        """Return the row of `h`, as the layer reads it, at the source of each edge."""
+        return h.index_select(-2, self.row)
+
+    def target(self, h: Tensor) -> Tensor:
+        """Return the row of `h`, as the layer writes it (`op.root`), at the target of each edge."""
+        return h.index_select(-2, self.col)
+
+    def reduce(self, message: Tensor, how: str = "sum") -> Tensor:
+        """Return the sum, mean, min or max of the messages into each row written; 0 where there are none."""
+        out: Tensor = scatter(message, self.col, dim=message.dim() - 2, dim_size=self.num_targets, reduce=how)
+        return out
+
+    def softmax(self, score: Tensor) -> Tensor:
+        """Return scores [..., num_edges, heads] as shares of one among the edges into each row."""
+        out: Tensor = softmax(score, self.col, num_nodes=self.num_targets, dim=score.dim() - 2)
+        return out
+
+    @cached_property
+    def count(self) -> Tensor:
+        """How many edges lead into each row written: [num_targets, 1]."""
+        return torch.bincount(self.col, minlength=self.num_targets).unsqueeze(1)
+
+    def carry(self, state: Tensor, before: EdgeList) -> Tensor:
+        """Bring the state of each edge, as the list `before` of an earlier layer has it, to the edges of this one."""
+        if before is self:
+            return state
+        return state.index_select(-2, before._slots[self.number, self.graph * (before.num_graphs > 1)])
+
+    @cached_property
+    def _slots(self) -> Tensor:
+        """Where each edge of the topology stands in this list, by graph; an edge among alike nodes at every graph."""
+        slots = torch.full((int(self.number.max()) + 1 if len(self.number) else 0, self.num_graphs), -1, device=self.row.device)
+        every = torch.arange(len(self.row), device=self.row.device)
+        common = torch.bincount(self.number, minlength=len(slots))[self.number] == 1
+        slots[self.number[common]] = every[common].unsqueeze(1)
+        slots[self.number[~common], self.graph[~common]] = every[~common]
+        return slots
