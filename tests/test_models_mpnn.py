@@ -131,7 +131,7 @@ def test_gated_gcn_equals_a_loop_over_nodes() -> None:
     op, memory = GraphOperators(DIRECTED, 6, torch.float64), Memory(h)
     found = layers[1](layers[0](h, op, memory), op, memory)
     edges = [(int(u), int(v)) for u, v in DIRECTED.T]
-    state = {edge: layers[0].first for edge in edges}
+    state = dict.fromkeys(edges, layers[0].first)
     for index, layer in enumerate(layers):
         asked = {
             (u, v): (state[u, v] if index == 0 else layer.gate_edge(state[u, v][None])[0])

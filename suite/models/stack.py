@@ -74,6 +74,14 @@ class Stack(Model):
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
         _check(skip, readout, encoder, decoder, num_layers)
+        if CONVS[conv].on_edges and fully_adjacent_last:
+            raise ValueError(
+                f"fully_adjacent_last: must be false with conv = {conv}, whose states on edges new edges do not have"
+            )
+        if skip == "gated" and fully_adjacent_last:
+            raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
+        if CONVS[conv].reads_past and skip == "gated":
+            raise ValueError(f"skip: must not be gated with conv = {conv}, which reads states from before the last")
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
         self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
@@ -98,8 +106,6 @@ class Stack(Model):
 
     def _declare(self, num_layers: int, channel: frozenset[str], virtual_node: bool) -> None:
         """Say what the model is to the engine and to measures; `channel` is the norms'."""
-        if self.skip == "gated" and self.conv.reads_past:
-            raise ValueError("skip: gated goes with convolutions that read the last state; this one reads earlier ones too")
         gated = self.skip == "gated"
         hops = [self.conv.hops(index) for index in range(num_layers)]
         self.operator = self.conv.operator

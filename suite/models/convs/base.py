@@ -37,11 +37,13 @@ class Conv(nn.Module):
     Attributes:
         operator: whose fixed space the layer smooths towards.
         reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
+        on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
         activated: whether its output has been through an activation: the model then adds none.
     """
 
     operator: ClassVar[str] = "none"
     reads_past: ClassVar[bool] = False
+    on_edges: ClassVar[bool] = False
     activated: ClassVar[bool] = False
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
