@@ -110,6 +110,7 @@ def run(
         warm_up()
     with console.status("Reading the study ..."):
         expansion = expand(grid if seeds is None else grid.with_seeds(seeds), _task_refs(), task)
+    _say_budgets(expansion)
     listing = expansion.listing(os.path.relpath(store.root, folder))
     about = {"study": grid.name, "study_sha256": grid.file_sha256, "argv": arguments(sys.argv[1:])}
     again = ("error", "oom", "timeout") if retry == "all" else (retry,) if retry else ()
@@ -264,6 +265,23 @@ def _train(listing: dict[str, Any], jobs: list[Job], costs: Costs, store: Store,
     show = Screen if console.is_terminal else Lines
     with show(console, store, listing, jobs, costs.seconds, workers) as progress:
         return Runner(store, workers, progress).run(jobs)
+
+
+def _say_budgets(expansion: Expansion) -> None:
+    """Say how near the models come to the parameters that were asked of them, and which have no width to change."""
+    budgets: dict[int, dict[str, float | None]] = {}
+    for entry in expansion.entries:
+        if (budget := entry.budget) is not None:
+            place = f"{entry.title} (L = {entry.cell.num_layers})"
+            budgets.setdefault(budget.asked, {})[place] = None if budget.exempt else budget.got / budget.asked - 1
+    for parameters, gaps in budgets.items():
+        known = {place: gap for place, gap in gaps.items() if gap is not None}
+        print(f"{parameters:,} parameters were asked of every model.", end="")
+        if known:
+            farthest = max(known, key=lambda place: abs(known[place] or 0))
+            print(f" Farthest off: {farthest}, {known[farthest]:+.1%}.", end="")
+        exempt = sorted({place.rpartition(" (L")[0] for place in gaps.keys() - known.keys()})
+        print(f" Without a width, and so exempt: {', '.join(exempt)}." if exempt else "")
 
 
 def _write_listing(folder: Path, listing: dict[str, Any]) -> None:

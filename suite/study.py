@@ -9,6 +9,7 @@
     hops = [3, 5, 8]                                    # for every task of the block that has the field
     models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" }]
     num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
+    parameters = 20000                                  # of every model, by its width; or hidden_channels = 64
     num_seeds = 5                                       # or seeds = [0, 1, 2]
     protocol = { max_steps = 1000, clip = "none" }      # see suite.cell.Protocol; other fields keep their defaults
 
@@ -24,7 +25,7 @@ import re
 import tomllib
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,6 +135,7 @@ class Grid(Frozen):
     models: Annotated[tuple[ModelSpec, ...], BeforeValidator(_listed), Field(min_length=1)]
     num_layers: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
     hidden_channels: StrictInt = Field(64, ge=1)
+    parameters: StrictInt | None = Field(None, ge=1)
     num_seeds: StrictInt | None = Field(None, ge=1)
     seeds: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...] | None, BeforeValidator(_listed)] = None
     protocol: Annotated[Protocol, BeforeValidator(_with_none)] = Protocol()
@@ -142,6 +144,12 @@ class Grid(Frozen):
     def _seeds_are_given_once(self) -> Grid:
         if (self.num_seeds is None) == (self.seeds is None):
             raise ValueError("give one of num_seeds and seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _width_is_given_once(self) -> Grid:
+        if self.parameters is not None and "hidden_channels" in self.model_fields_set:
+            raise ValueError("give one of hidden_channels and parameters")
         return self
 
     @property
@@ -216,6 +224,18 @@ def _said(found: Any, prefix: str, known: set[str]) -> str:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The parameters that a block asks of its models, and what a model at the width found for it has.
+
+    `exempt` are models without a width, whose number of parameters is what it is.
+    """
+
+    asked: int
+    got: int
+    exempt: bool
+
+
+@dataclass(frozen=True)
 class Entry:
     """A cell as a block of the study shows it: one line of `cells.json`."""
 
@@ -227,6 +247,7 @@ class Entry:
     family: str
     global_channel: tuple[str, ...]
     depth: str
+    budget: Budget | None
 
     def line(self) -> dict[str, Any]:
         """Return what reports group and label by, as JSON values."""
@@ -245,6 +266,7 @@ class Entry:
             "num_layers": cell.num_layers,
             "depth": self.depth,
             "hidden_channels": cell.hidden_channels,
+            "budget": None if self.budget is None else asdict(self.budget),
             "seed": cell.seed,
             "task_key": cell.task.key,
             "chance": task.chance,
@@ -354,7 +376,8 @@ class _Block:
     def __init__(self, grid: Grid, path: str, tasks: Mapping[str, str], folder: Path) -> None:
         self.grid, self.path, self.known, self.folder = grid, path, tasks, folder
         self.problems: list[str] = []
-        self.channels: dict[tuple[str, int], tuple[str, ...] | None] = {}
+        self.channels: dict[tuple[str, int, int], tuple[str, ...] | None] = {}
+        self.widths: dict[str, int] = {}
 
     def expand(self, keep: Sequence[int]) -> tuple[list[Entry], list[str]]:
         """Return the entries of the tasks numbered `keep`, and what is wrong with them."""
@@ -401,7 +424,12 @@ class _Block:
     def _entries(self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, rule: str, num_layers: int) -> Iterable[Entry]:
         from suite.models import find
 
-        grid, entry, channel = self.grid, find(_placed(spec.name, self.folder)), self._channel(spec, model, num_layers)
+        grid, entry = self.grid, find(_placed(spec.name, self.folder))
+        resized = self._resized(ref, task, spec, model, num_layers)
+        if resized is None:
+            return
+        model, hidden_channels, budget = resized
+        channel = self._channel(spec, model, hidden_channels, num_layers)
         if channel is None:
             return
         title = spec.title or spec.label.replace(spec.name, entry.title, 1)
@@ -410,20 +438,47 @@ class _Block:
                 task=ref,
                 model=model,
                 num_layers=num_layers,
-                hidden_channels=grid.hidden_channels,
+                hidden_channels=hidden_channels,
                 seed=seed,
                 protocol=grid.protocol,
             )
-            yield Entry(grid.section, cell, task, spec.label, title, entry.family, channel, rule)
+            yield Entry(grid.section, cell, task, spec.label, title, entry.family, channel, rule, budget)
 
-    def _channel(self, spec: ModelSpec, model: ModelRef, num_layers: int) -> tuple[str, ...] | None:
+    def _resized(
+        self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, num_layers: int
+    ) -> tuple[ModelRef, int, Budget | None] | None:
+        """Return the model as it keeps to the budget of the block, and its width; None where it cannot."""
+        from suite.budget import Sizes, sized
+
+        asked = self.grid.parameters
+        if asked is None:
+            return model, self.grid.hidden_channels, None
+        sizes = Sizes(self._in_channels(ref), num_layers, task.out_channels)
+        try:
+            found = sized(model, asked, sizes)
+        except ValueError as error:
+            self.problems.append(f"{self.path}.models: {spec.label} with {num_layers} layers on {task.title}: {_reason(error)}")
+            return None
+        return found.model, found.hidden_channels, Budget(asked, found.num_parameters, not found.has_width)
+
+    def _in_channels(self, ref: TaskRef) -> int:
+        from suite.task import DataUnavailable
+
+        if ref.key not in self.widths:
+            try:
+                self.widths[ref.key] = in_channels_of(ref)
+            except DataUnavailable:  # told when the task is left out; until then its cells have some width
+                self.widths[ref.key] = 1
+        return self.widths[ref.key]
+
+    def _channel(self, spec: ModelSpec, model: ModelRef, hidden_channels: int, num_layers: int) -> tuple[str, ...] | None:
         """Build the model once, to learn its global channel and to find settings it refuses (None)."""
         from suite.models import build
 
-        asked = (spec.label, num_layers)
+        asked = (spec.label, hidden_channels, num_layers)
         if asked not in self.channels:
             try:
-                built = build(model, 4, self.grid.hidden_channels, num_layers, 3)
+                built = build(model, 4, hidden_channels, num_layers, 3)
                 self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
             except Exception as error:
                 self.problems.append(f"{self.path}.models: {spec.label} with {num_layers} layers: {_reason(error)}")
@@ -465,16 +520,27 @@ def make_task(cls: type[Task], settings: dict[str, Any], path: str = "") -> tupl
 
 
 def num_nodes_of(ref: TaskRef) -> int:
-    """Draw one graph as a worker would, and return its number of nodes.
+    """Draw one graph as a worker would, and return its number of nodes; raises as `_probe`."""
+    return _probe(ref)[0]
+
+
+def in_channels_of(ref: TaskRef) -> int:
+    """Draw one graph as a worker would, and return the width of its `x`: what models take in. Raises as `_probe`."""
+    return _probe(ref)[1]
+
+
+def _probe(ref: TaskRef) -> tuple[int, int]:
+    """Draw one graph as a worker would, and return its number of nodes and the width of `x`.
 
     Raises suite.task.DataUnavailable where the data cannot be had, StudyError where the task's own code fails.
     """
-    from suite.task import Block, DataUnavailable
+    from suite.samples import graphs_of
+    from suite.task import DataUnavailable
 
     try:
         task = ref.load()
-        drawn = task.at("train", 0).draw(1, stream(task.config(), "probe"))
-        return drawn.num_nodes if isinstance(drawn, Block) else int(drawn[0].num_nodes)
+        x = graphs_of(task.at("train", 0).draw(1, stream(task.config(), "probe")))[0].x
+        return int(x.size(0)), int(x.size(1))
     except DataUnavailable:
         raise
     except Exception as error:

@@ -80,7 +80,7 @@ def test_attention_equals_torch_multihead_attention() -> None:
 
 def test_block_with_a_local_channel_equals_pyg_gps() -> None:
     torch.manual_seed(3)
-    ours = Block(16, 4, "gcn", "none", 0, 0.0, 0).double()
+    ours = Block(16, 4, "gcn", "none", 0, 32, 0.0, 0).double()
     theirs = GPSConv(16, GCNConv(16, 16), heads=4, norm=None).double()
     theirs.conv.lin.weight, theirs.conv.bias = ours.conv.lin.weight, ours.conv.lin.bias
     attention = ours.attention

@@ -28,6 +28,7 @@ class Stack(Model):
         readout: last state, or the concatenation of all of them (jumping knowledge, 1806.03536).
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
             then reads x itself.
+        mlp_channels: inner width of the encoder `mlp`; None: hidden_channels.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
@@ -48,6 +49,7 @@ class Stack(Model):
         skip: Literal["none", "residual", "post_norm"] = "none",
         readout: Literal["last", "concat"] = "last",
         encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
+        mlp_channels: int | None = None,
         decoder: Literal["linear", "none"] = "linear",
         fully_adjacent_last: bool = False,
         virtual_node: bool = False,
@@ -66,7 +68,7 @@ class Stack(Model):
         self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
         self.fully_adjacent_last = fully_adjacent_last
         self.plain_last = decoder == "none"
-        self.encoder = _encoder(encoder, in_channels, hidden_channels)
+        self.encoder = _encoder(encoder, in_channels, hidden_channels, mlp_channels or hidden_channels)
         normed = widths[1:-1] if self.plain_last else widths[1:]
         centred = len(normed) if norm == "batch" and skip != "post_norm" else 0  # a bias there would have no effect
         self.convs = nn.ModuleList(CONVS[conv](a, b, i, i >= centred) for i, (a, b) in enumerate(pairwise(widths)))
@@ -77,6 +79,7 @@ class Stack(Model):
         if init == "orthogonal":
             _make_orthogonal(self.convs)
         self.conv = CONVS[conv]
+        self.width_multiple = getattr(self.conv, "heads", 1)
         self.operator = self.conv.operator
         self.layer_hops = tuple(map(self.conv.hops, range(num_layers)))
         channels = {"virtual_node": virtual_node, "rewiring": fully_adjacent_last, "norm(train)": norm == "batch"}
@@ -130,12 +133,12 @@ class _LinearReLU(Linear):
         return super().forward(h).relu()
 
 
-def _encoder(kind: str, in_channels: int, hidden_channels: int) -> nn.Module:
+def _encoder(kind: str, in_channels: int, hidden_channels: int, mlp_channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     if kind in ("linear", "embedding"):
         return (_LinearReLU if kind == "linear" else Linear)(in_channels, hidden_channels)
-    return MLP(in_channels, hidden_channels, hidden_channels)
+    return MLP(in_channels, mlp_channels, hidden_channels)
 
 
 def _make_orthogonal(convs: nn.Module) -> None:
