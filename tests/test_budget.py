@@ -66,11 +66,11 @@ def test_an_inner_width_that_was_asked_for_stays() -> None:
     assert found.model.settings["mlp_channels"] == 10
 
 
-@pytest.mark.parametrize("name", ["propagation"])
-def test_a_model_without_a_width_is_exempt(name: str) -> None:
+@pytest.mark.parametrize(("name", "parameters"), [("propagation", 7 * 5 + 5), ("constant", 5)])
+def test_a_model_without_a_width_is_exempt(name: str, parameters: int) -> None:
     found = sized(resolve(name), 20_000, SIZES)
     assert not found.has_width
-    assert found.num_parameters == 7 * 5 + 5
+    assert found.num_parameters == parameters
 
 
 def test_counting_draws_no_random_numbers() -> None:

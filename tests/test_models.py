@@ -186,6 +186,17 @@ def test_propagation_alone_forgets_the_length_of_a_row() -> None:
     torch.testing.assert_close(model(x, edge_index), model(5 * x, edge_index))
 
 
+def test_a_constant_learns_the_mean_answer_and_no_more() -> None:
+    model = build(resolve("constant"), 4, 8, 3, 1)
+    edge_index, y = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.tensor([1.0, 2.0, 6.0])
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(50):
+        optimiser.zero_grad()
+        (model(torch.rand(3, 4), edge_index).squeeze(1) - y).square().mean().backward()
+        optimiser.step()
+    torch.testing.assert_close(model(torch.rand(3, 4), edge_index), torch.full((3, 1), 3.0))
+
+
 def test_names_settings_and_mistakes_are_resolved() -> None:
     assert resolve("gcn_residual") == resolve("gcn", {"skip": "residual"})  # one thing, one key
     assert resolve("gcn").settings["dropout"] == 0.0

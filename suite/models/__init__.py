@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from suite.cell import ModelRef
+from suite.models.constant import Constant
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
 from suite.models.transformer import Transformer
@@ -46,6 +47,7 @@ MODELS: dict[str, ModelEntry] = {
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
+    "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
 }
 
