@@ -3,6 +3,7 @@
     python run_all.py                              the standard study
     python run_all.py --study quick                a first look in minutes
     python run_all.py --task path/to/file.py:Name  your own task
+    python run_all.py --model path/to/file.py:Name your own model, beside all others
     python run_all.py certify transfer hops=5      what a task needs
     python run_all.py run --help                   all options of a run
 
@@ -41,7 +42,7 @@ DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 StudyName = Annotated[str, arg(metavar="NAME|FILE")]
 TaskName = Annotated[str, arg(metavar="NAME|FILE:NAME")]
-TaskNames = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
+Names = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
 Fields = Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE", help_behavior_hint="")]
 Seeds = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the study's)")]
 Workers = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: number of cores)")]
@@ -78,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(
     *,
     study: StudyName = "standard",
-    task: TaskNames = (),
+    task: Names = (),
+    model: Names = (),
     seeds: Seeds = None,
     out: Folder = Path("results"),
     data_root: DataRoot = None,
@@ -90,6 +92,7 @@ def run(
     Args:
         study: quick, standard, full, cora_depth, reproduce_ring, reproduce_tree, or your own TOML file.
         task: Ask only this task, of the study or your own; may be repeated.
+        model: Put this model into every part of the study, yours or one of the list; may be repeated.
         seeds: Training runs per condition.
         out: Where records and reports go.
         data_root: Folder with copies of published data sets, for machines without network.
@@ -109,6 +112,7 @@ def run(
     if not (folder / "cells.json").exists():  # there is something to do: workers import while we do
         warm_up()
     with console.status("Reading the study ..."):
+        grid = grid.with_models(model) if model else grid
         expansion = expand(grid if seeds is None else grid.with_seeds(seeds), _task_refs(), task)
     _say_budgets(expansion)
     listing = expansion.listing(os.path.relpath(store.root, folder))

@@ -120,10 +120,15 @@ class ModelSpec(Open):
         return {"name": value} if isinstance(value, str) else value
 
     @property
+    def short(self) -> str:
+        """The name, of a stranger's file without its folder."""
+        return self.name.rpartition("/")[2]
+
+    @property
     def label(self) -> str:
         """The name, with the settings that make it another model: `gcn(norm=none)`."""
         settings = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
-        return f"{self.name}({settings})" if settings else self.name
+        return f"{self.short}({settings})" if settings else self.short
 
 
 class Grid(Frozen):
@@ -168,10 +173,32 @@ class Study(Frozen):
     question: StrictStr = ""
     grid: Annotated[tuple[Grid, ...], Field(min_length=1)]
 
+    def with_models(self, names: Sequence[str]) -> Study:
+        """Return the study with more models, references or names of the table, in every block.
+
+        Raises StudyError where one cannot be had; files are looked for from the current folder.
+        """
+        specs = []
+        for name in dict.fromkeys(names):
+            _find_model(name)
+            place, colon, cls = name.rpartition(":")
+            specs.append(ModelSpec(name=f"{Path(place).resolve()}{colon}{cls}" if place.endswith(".py") else name))
+        grids = tuple(grid.model_copy(update={"models": (*grid.models, *specs)}) for grid in self.grid)
+        return self.model_copy(update={"grid": grids})
+
     def with_seeds(self, num_seeds: int) -> Study:
         """Return the study with `num_seeds` training runs in every condition."""
         grids = tuple(grid.model_copy(update={"num_seeds": num_seeds, "seeds": None}) for grid in self.grid)
         return self.model_copy(update={"grid": grids})
+
+
+def _find_model(name: str) -> None:
+    from suite.models import resolve
+
+    try:
+        resolve(name)
+    except Exception as error:
+        raise StudyError(f"--model {name}", [_reason(error)]) from error
 
 
 def load_study(path: Path) -> Study:
@@ -432,7 +459,7 @@ class _Block:
         channel = self._channel(spec, model, hidden_channels, num_layers)
         if channel is None:
             return
-        title = spec.title or spec.label.replace(spec.name, entry.title, 1)
+        title = spec.title or spec.label.replace(spec.short, entry.title, 1)
         for seed in grid.all_seeds:
             cell = Cell(
                 task=ref,

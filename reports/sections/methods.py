@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
 from reports.sections.context import Context
+from suite.analysis.measured import is_opaque
 from suite.analysis.results import PARTS
 from suite.analysis.statistics import LEVEL, SOLVED_SKILL
 
@@ -95,6 +96,21 @@ def _models(context: Context) -> list[Block]:
             ["text", "text", "text", "text", "fill"],
             7,
         ),
+        *_opaque(context),
+    ]
+
+
+def _opaque(context: Context) -> list[Block]:
+    """Say of which models the measures by layer are not available, and why."""
+    results = context.analysis.results
+    names = results.unique.loc[[is_opaque(results, key) for key in results.unique["key"]], "model_label"]
+    if names.empty:
+        return []
+    return [
+        prose(
+            f"""Measures by layer are not available for {listing(list(dict.fromkeys(names)))}: a module whose hidden states
+            are to be seen has `encode` and `decode`, or PyG convolutions that can be listened to. Influence needs neither."""
+        )
     ]
 
 

@@ -10,12 +10,15 @@ from torch import nn
 
 from suite.cell import ModelRef
 from suite.models.constant import Constant
+from suite.models.encodings import ENCODINGS
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
+from suite.rng import canonical_json
 
 DEFAULT_NORM = "batch"
+SIZES = ("in_channels", "hidden_channels", "num_layers", "out_channels")  # how PyG's models are made
 
 
 @dataclass(frozen=True)
@@ -61,27 +64,65 @@ def find(name: str) -> ModelEntry:
         return MODELS[name]
     if ":" in name:
         cls = load(name)
+        _check_signature(name, cls)
         return ModelEntry(cls, "Own", cls.__name__)
     raise ValueError(f"{unknown('model', name, MODELS)}; or file.py:Name")
+
+
+def _check_signature(name: str, cls: Any) -> None:
+    """Raise ValueError where a stranger's class is not called as PyG's models are; what it does when called shows later."""
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(f"'{name.rpartition('/')[2]}' is no model: a model is a subclass of torch.nn.Module")
+    taken, more = _positional(cls.__init__)
+    apart = len(taken) < len(SIZES) and not more
+    if apart or any(known in SIZES and known != asked for known, asked in zip(taken, SIZES, strict=False)):
+        raise ValueError(f"{cls.__name__}: must be made as ({', '.join(SIZES)}), its __init__ takes ({', '.join(taken)})")
+    taken, more = _positional(cls.forward)
+    if len(taken) < 2 and not more:
+        raise ValueError(f"{cls.__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(taken)})")
+    needed = set(_needed(cls.forward)) - {*taken[:2], "batch", *ENCODINGS}
+    if needed:
+        raise ValueError(f"{cls.__name__}: forward needs '{min(needed)}' besides (x, edge_index), which no task has")
+
+
+def _positional(function: Any) -> tuple[list[str], bool]:
+    """Return the names of the parameters behind self that may be given by place, and whether there may be any number more."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _needed(function: Any) -> list[str]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     """Return the reference of model `name` with every setting written out, `overrides` taking precedence.
 
-    Raises ValueError for an unknown name or setting.
+    Defaults that JSON cannot say (a stranger's `act=torch.relu`) stay with the class. Raises ValueError for an unknown name or
+    setting, and for a class that is not called as PyG's models are.
     """
     entry = find(name)
     parameters = list(inspect.signature(entry.cls.__init__).parameters.values())[5:]  # behind self and the four sizes
     known = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    settings = known | entry.settings | (overrides or {})
+    settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}")
-    missing = sorted(key for key, value in settings.items() if value is inspect.Parameter.empty)
+    missing = sorted(key for key, value in known.items() if value is inspect.Parameter.empty and key not in settings)
     if missing:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
     ref = ref_of(entry.cls)
     return ModelRef(ref=ref, settings=settings, version=getattr(entry.cls, "version", 1), sha256=file_sha256(ref))
+
+
+def _can_be_said(value: Any) -> bool:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def build(ref: ModelRef, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Module:
