@@ -200,6 +200,7 @@ def test_the_listing_says_of_every_cell_what_reports_group_by(tmp_path: Path) ->
         "hidden_channels": 64,
         "budget": None,
         "seed": 1,
+        "purpose": "report",
         "chance": 0.2,
         "loss": "cross_entropy",
     }

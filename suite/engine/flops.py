@@ -46,14 +46,15 @@ def _of_graph(model: Any, graph: Data) -> int:
     with torch.enable_grad(), _Counter() as counter:
         out = model(given.graphs.x, given.graphs.edge_index, **named, **given.needs)
         torch.autograd.grad(out.sum(), list(model.parameters()), allow_unused=True)
-    return counter.total
+    total: int = counter.total
+    return total
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what every operation takes. (PyTorch's own counter takes sparse matrices for dense, and does not see sums.)"""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -73,5 +74,5 @@ def _flops(operation: Any, args: Any, kwargs: dict[str, Any], out: Any) -> int:
     if operation in FUSED:  # two products forward, four backward: what it computes again to save memory is not the model's
         backward = FUSED.index(operation)
         query, key = args[backward : backward + 2]
-        return 2 * (2 + 2 * backward) * query.numel() * key.size(-2)
+        return int(2 * (2 + 2 * backward) * query.numel() * key.size(-2))
     return int(flop_registry[operation](*args, **kwargs, out_val=out)) if operation in flop_registry else 0

@@ -103,9 +103,7 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     Defaults that JSON cannot say (a stranger's `act=torch.relu`) stay with the class. Raises ValueError for an unknown name or
     setting, and for a class that is not called as PyG's models are.
     """
-    entry = find(name)
-    parameters = list(inspect.signature(entry.cls.__init__).parameters.values())[5:]  # behind self and the four sizes
-    known = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    entry, known = find(name), _defaults(name)
     settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
     unknown = sorted(set(settings) - set(known))
     if unknown:
@@ -115,6 +113,16 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
     ref = ref_of(entry.cls)
     return ModelRef(ref=ref, settings=settings, version=getattr(entry.cls, "version", 1), sha256=file_sha256(ref))
+
+
+def settings_of(name: str) -> set[str]:
+    """Return the names of the settings that model `name` has beside the four sizes; raises as `find`."""
+    return set(_defaults(name))
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    parameters = list(inspect.signature(find(name).cls.__init__).parameters.values())[5:]  # behind self and the four sizes
+    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
 
 def _can_be_said(value: Any) -> bool:
