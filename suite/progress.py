@@ -176,7 +176,7 @@ class Lines(Progress):
         count, model, task = self._widths
         counted = f"{sum(self.done.values())}/{sum(self.total.values())}"
         size = f"{'-' if line['hops'] is None else line['hops']}/{line['num_layers']}"
-        split = "test" if line["purpose"] == "report" else "validation"  # nobody looks at a test while tuning
+        split = "validation" if line["purpose"] == "tune" else "test"  # nobody looks at a test while tuning
         score, stopped = record["metrics"][split]["score"], record["metrics"]["stopped"]
         return (
             f"{counted:>{count}} {shorten(line['title'], model):<{model}} {shorten(asked(line), task):<{task}} {size:<11} "

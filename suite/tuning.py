@@ -119,17 +119,12 @@ def ask(space: Space, condition: str, earlier: Sequence[tuple[dict[str, Any], fl
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(dimension) for name, dimension in sorted(space.items())}
     seed = int(digest("tune", condition, len(earlier), size=4), 16)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=AT_RANDOM, gamma=_num_good)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for settings, score in earlier:
         study.add_trial(optuna.trial.create_trial(params=settings, distributions=distributions, value=score))
     params: dict[str, Any] = study.ask(distributions).params
     return params
-
-
-def _num_good(num_trials: int) -> int:
-    """Return how many of the trials the search takes for good: a quarter. Led by the best one of eight it flees from it."""
-    return max(2, -(-num_trials // 4))
 
 
 def _distribution(dimension: Range | Choice) -> Any:

@@ -75,6 +75,14 @@ def test_the_models_page_shows_a_study_that_expands_at_equal_parameters(tmp_path
     assert all(abs(entry.budget.got - 20_000) <= 1_000 for entry in expansion.entries if entry.budget)
 
 
+def test_the_page_on_equal_terms_shows_a_study_that_begins_to_tune(tmp_path: Path) -> None:
+    (tmp_path / "tuned.toml").write_text(code("docs/equal-terms.md", "toml")[0])
+    expansion = expand(load_study(tmp_path / "tuned.toml"), {name: ref_of(task) for name, task in TASKS.items()})
+    assert [len(tuned.trials) for tuned in expansion.tuning] == [1] * 2 * 3
+    assert expansion.waiting == 2 * 3 * 5
+    assert len(expansion.batches) == 2 * 3
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["--help"], ["status"]])
 def test_readme_commands_that_train_nothing_run(arguments: list[str], tmp_path: Path) -> None:
     assert f"run_all.py {arguments[0]}" in (ROOT / "README.md").read_text()

@@ -177,17 +177,19 @@ def test_more_trials_begin_with_those_that_were_made(tmp_path: Path) -> None:
 
 
 def test_what_was_found_leads_the_search() -> None:
-    space = {"lr": Range(1e-6, 1.0)}
+    space = {"lr": Range(1e-6, 1.0), "weight_decay": Range(1e-6, 1.0)}
 
-    def spread(led: bool) -> float:
-        distances, earlier = [], [({"lr": 10**exponent}, -abs(exponent + 3)) for exponent in (-6, -5, -4, -3.2, -3, -2.8, -2, -1)]
-        assert len(earlier) > AT_RANDOM
-        for number in range(40):
-            found = ask(space, str(number), earlier if led else [])["lr"]
-            distances.append(abs(math.log10(found) + 3))
-        return sum(distances) / len(distances)
+    def missed(condition: str, led: bool) -> float:
+        """How far from the best place the nearest of 16 trials is."""
+        earlier: list[tuple[dict[str, Any], float]] = []
+        for number in range(16):
+            found = ask(space, condition if led else f"{condition} {number}", earlier if led else [])
+            earlier.append((found, -abs(math.log10(found["lr"]) + 3) - 0.3 * abs(math.log10(found["weight_decay"]) + 4)))
+        assert AT_RANDOM < 16
+        return -max(score for _, score in earlier)
 
-    assert spread(True) < 0.8 * spread(False)
+    led, blind = (sum(missed(str(number), led) for number in range(25)) for led in (True, False))
+    assert led < 0.85 * blind
 
 
 # the store
