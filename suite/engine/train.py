@@ -232,9 +232,12 @@ class _Loop:
         for index, reason in ended.items():
             final = self.replicas.snapshot(index)
             best = self.runs[index].best_step != step and self.protocol.select == "best"
-            last = self._table(index, final)
-            chosen = self.runs[index].best if best else final
-            on_done(self._result(index, reason, step, self._table(index, chosen) if best else last, last, chosen))
+            model = self.replicas.restore(final)
+            selected = last = self._table(index, model)
+            if best:
+                model = self.replicas.restore(self.runs[index].best)
+                selected = self._table(index, model)
+            on_done(self._result(index, reason, step, selected, last, model))
         on = [index for index in range(len(self.runs)) if index not in ended]
         self.runs = [self.runs[index] for index in on]
         if on:
@@ -243,14 +246,13 @@ class _Loop:
             self._fixed = self._fixed and self._fixed.keep(on)
         return len(on)
 
-    def _table(self, index: int, snapshot: list[Tensor]) -> dict[str, Any]:
-        """Return what the weights of `snapshot` reach on each split of run `index`."""
-        alone = Replicas([self.replicas.restore(snapshot)], [0.0], 0.0, self.replicas.stacked).module
-        found = {split: self._evaluate(alone, split, [index]) for split in SPLITS}
+    def _table(self, index: int, model: nn.Module) -> dict[str, Any]:
+        """Return what a plain model reaches on each split of run `index`."""
+        found = {split: self._evaluate(model, split, [index]) for split in SPLITS}
         return {split: self._numbers(loss[0], score[0]) for split, (loss, score) in found.items()}
 
     def _result(
-        self, index: int, reason: str, step: int, selected: dict[str, Any], last: dict[str, Any], chosen: list[Tensor]
+        self, index: int, reason: str, step: int, selected: dict[str, Any], last: dict[str, Any], model: nn.Module
     ) -> Trained:
         run = self.runs[index]
         metrics = selected | {
@@ -271,7 +273,7 @@ class _Loop:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         status: Literal["ok", "diverged"] = "diverged" if reason == "diverged" else "ok"
-        return Trained(run.cell, status, metrics, run.curve, cost, run.initial, self.replicas.restore(chosen))
+        return Trained(run.cell, status, metrics, run.curve, cost, run.initial, model)
 
     def _numbers(self, loss: float, score: float) -> dict[str, float | None]:
         """Return what a record says of a split; None for what is not a number."""

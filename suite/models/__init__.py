@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from suite.cell import ModelRef
+from suite.models.appnp import APPNP
 from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
 from suite.models.propagation import Propagation
@@ -44,6 +45,13 @@ MODELS: dict[str, ModelEntry] = {
     "gcn_residual": _stack("Deep MPNN", "GCN + residual", skip="residual"),
     "gcn_initial": _stack("Deep MPNN", "GCNII", conv="gcnii"),
     "gcn_jk": _stack("Deep MPNN", "GCN + JK", readout="concat"),
+    "gatv2": _stack("MPNN", "GATv2", conv="gatv2"),
+    "pna": _stack("MPNN", "PNA", conv="pna"),
+    "mixhop": _stack("MPNN", "MixHop", conv="mixhop"),
+    "ggnn": _stack("MPNN", "GGNN", conv="ggnn", norm="none"),
+    "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
+    "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
+    "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"distance_buckets": 40}),

@@ -19,7 +19,7 @@ class Model(nn.Module):
             rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
-        layer_hops: how many edges far each layer reads; None: one.
+        layer_hops: how many edges far each layer reads, as `op.layer` counts them; None: one edge each.
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
     """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.convs import CONVS, Memory
-from suite.models.layers import MLP, Linear, dropout, make_norm
+from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
 
@@ -109,15 +109,16 @@ class Transformer(Model):
         self.blocks = nn.ModuleList(
             Block(hidden_channels, heads, conv, norm, distance_buckets, inner, dropout, i) for i in range(num_layers)
         )
+        self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
         self.needs = frozenset({"hop_distance"} if distance_buckets else ())
-        self.global_channel = frozenset(["attention"] + ["norm(train)"] * (norm == "batch"))
+        self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
         self.operator, self.reach, self.random = "complete", None, dropout > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = self.encoder(x)
-        hidden, memory = [h], Memory(h, [h])
+        hidden, memory = [h], Memory(h, [h], shared=self.shared)
         for index, block in enumerate(self.blocks):
             layer = op.layer(index)
             memory.initial = layer.root(memory.initial)

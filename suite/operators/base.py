@@ -32,9 +32,11 @@ class Operators:
         """Return the rows of `h` that this layer writes to."""
         return h
 
-    def gcn(self, h: Tensor) -> Tensor:
-        """Return D^-1/2 (A + I) D^-1/2 h, as `GCNConv` propagates."""
-        return self._apply(self._gcn, h)
+    def gcn(self, h: Tensor, times: int = 1) -> Tensor:
+        """Return S h, S = D^-1/2 (A + I) D^-1/2, as `GCNConv` propagates; or S^times h, in a layer that reads so many hops."""
+        for _ in range(times):
+            h = self._apply(self._gcn, h)
+        return h
 
     def mean(self, h: Tensor) -> Tensor:
         """Return the mean over incoming edges, 0 where there are none, as `SAGEConv` aggregates."""
