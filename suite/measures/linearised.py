@@ -88,7 +88,7 @@ class Cut(NamedTuple):
 class Linearising(Window):
     """A window that cuts: every propagation returns a fresh leaf, and `cuts` lists them in the order of the calls.
 
-    Raises NotNodeWiseError where a model attends or averages over the graph.
+    Raises NotNodeWiseError where a model attends, averages over the graph, or reads several hops at once.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, nodes: Tensor) -> None:
@@ -106,6 +106,9 @@ class Linearising(Window):
 
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         raise NotNodeWiseError("messages along single edges depend on the features")
+
+    def shell(self, h: Tensor, hops: int) -> Tensor:
+        raise NotNodeWiseError("one step to nodes several hops away is not the step along edges that rows in reach grow by")
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         raise NotNodeWiseError("attention weights depend on the features")

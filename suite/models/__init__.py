@@ -52,6 +52,8 @@ MODELS: dict[str, ModelEntry] = {
     "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
     "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
     "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
+    "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
+    "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"distance_buckets": 40}),

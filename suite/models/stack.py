@@ -82,8 +82,10 @@ class Stack(Model):
             )
         if skip == "gated" and fully_adjacent_last:
             raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
-        if CONVS[conv].reads_past and skip == "gated":
-            raise ValueError(f"skip: must not be gated with conv = {conv}, which reads states from before the last")
+        if CONVS[conv].reads_past and skip in ("gated", "dense"):
+            raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
+        if CONVS[conv].reads_past and encoder == "none":
+            raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
         self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"

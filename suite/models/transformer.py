@@ -109,6 +109,7 @@ class Transformer(Model):
         self.blocks = nn.ModuleList(
             Block(hidden_channels, heads, conv, norm, distance_buckets, inner, dropout, i) for i in range(num_layers)
         )
+        self.reads_past = conv != "none" and CONVS[conv].reads_past
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
@@ -123,6 +124,8 @@ class Transformer(Model):
             layer = op.layer(index)
             memory.initial = layer.root(memory.initial)
             h = block(h, layer, memory, needs.get("hop_distance"))
+            if self.reads_past:
+                memory.written(layer, h)
             hidden.append(h)
         return hidden
 

@@ -275,7 +275,9 @@ class _Window(Operators):
         return Neighbours.of(row[kept], col[kept], len(targets))
 
     def _shell(self, hops: int) -> Any:
-        return self._blocks(self.whole._shell(hops))
+        for further in range(len(self._shells), hops):
+            self._shells.append(self._blocks(self.whole._shell(further + 1)))
+        return self._shells[hops - 1]
 
     def _blocks(self, matrix: csr_array) -> tuple[Any, Any, Any]:
         """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""

@@ -1,6 +1,7 @@
 """The message-passing layers, one a file, and the table of all of them."""
 
 from suite.models.convs.base import Conv, Memory
+from suite.models.convs.drew import DelayedDRew, DRew
 from suite.models.convs.gat import GAT
 from suite.models.convs.gated_gcn import GatedGCN
 from suite.models.convs.gatv2 import GATv2
@@ -16,6 +17,8 @@ from suite.models.convs.sage import SAGE
 __all__ = ["CONVS", "Conv", "Memory"]
 
 CONVS: dict[str, type[Conv]] = {
+    "drew": DRew,
+    "drew_delay": DelayedDRew,
     "gat": GAT,
     "gated_gcn": GatedGCN,
     "gatv2": GATv2,
