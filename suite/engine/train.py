@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from suite.cell import Cell
 from suite.engine.batches import GraphBatch, SharedBatch, Sharing, blocks, draw, graph_batch, packed, same_topology
+from suite.engine.flops import flops_per_step
 from suite.engine.machine import keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses, scores
@@ -76,13 +77,14 @@ def train(
     shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(model, Model)
     if shared and model.random and not task.fixed:  # whose edges are dropped anew in every graph
         shared = False
+    flops = flops_per_step(model, first[0])
     use_fast_products(shared and "fast_products" in shortcuts)
     stack = shared and "stack" in shortcuts and not model.random
     size = _stack_size(cells[0], Sharing(model, cells[0].num_layers, shortcuts, first[:1]), first[0]) if stack else 1  # type: ignore[arg-type]
     for start in range(0, len(cells), size):
         part = slice(start, start + size)
         sharing = Sharing(model, cells[0].num_layers, shortcuts, first[part]) if shared else None  # type: ignore[arg-type]
-        _Loop(task, list(cells[part]), initial[part], sharing).run(on_done, on_step)
+        _Loop(task, list(cells[part]), initial[part], sharing, flops).run(on_done, on_step)
 
 
 def _stack_size(cell: Cell, sharing: Sharing, block: Block) -> int:
@@ -130,7 +132,10 @@ class _Run:
 class _Loop:
     """Cells trained in one loop: replicas of one architecture, each with its own stream of data."""
 
-    def __init__(self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None) -> None:
+    def __init__(
+        self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None, flops_per_step: int
+    ) -> None:
+        self.flops_per_step = flops_per_step
         self.task, self.protocol, self.sharing = task, cells[0].protocol, sharing
         rates = [cell.protocol.lr for cell in cells]
         self.replicas = Replicas(initial, rates, self.protocol.weight_decay, stacked=sharing is not None)
@@ -260,6 +265,7 @@ class _Loop:
         share = len(self.cells)  # seconds are the whole stack's, divided among its cells
         cost = {
             "num_parameters": self.replicas.flat.size(1),
+            "flops_per_step": self.flops_per_step,
             "steps": step,
             "stacked": share,
             "seconds": (time.perf_counter() - self.start) / share,

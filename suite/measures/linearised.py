@@ -195,22 +195,14 @@ def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:
 def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
     """Return the Jacobian of each row of `output` [num_nodes, out] by the same row of each input it depends on.
 
-    One backward pass per output channel, for all nodes at once: rows do not mix.
+    One backward pass for all output channels, as a batch, and for all nodes at once: rows do not mix.
     """
-    found: dict[int, Tensor] = {}
-    live = list(range(len(inputs))) if output.requires_grad else []
-    for channel in range(output.size(1)):
-        cotangent = torch.zeros_like(output)
-        cotangent[:, channel] = 1
-        gradients = torch.autograd.grad(output, [inputs[i] for i in live], cotangent, retain_graph=True, allow_unused=True)
-        used = {i: g for i, g in zip(live, gradients, strict=True) if g is not None}
-        live = list(used)
-        for i, gradient in used.items():
-            block = found.setdefault(i, output.new_empty(output.size(0), output.size(1), gradient.size(1)))
-            block[:, channel] = gradient
-        if not live:
-            break
-    return {i: None if _is_identity(block) else block for i, block in found.items()}
+    if not output.requires_grad:
+        return {}
+    every = torch.eye(output.size(1), dtype=output.dtype).unsqueeze(1).expand(-1, output.size(0), -1)
+    gradients = torch.autograd.grad(output, inputs, every, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    blocks = {i: gradient.transpose(0, 1) for i, gradient in enumerate(gradients) if gradient is not None}
+    return {i: None if _is_identity(block) else block for i, block in blocks.items()}
 
 
 def _is_identity(blocks: Tensor) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -48,12 +50,14 @@ class Block(nn.Module):
     Without a local channel the first term is left out: a post-norm transformer block.
     """
 
-    def __init__(self, channels: int, heads: int, conv: str, norm: str, buckets: int, dropout: float, index: int) -> None:
+    def __init__(
+        self, channels: int, heads: int, conv: str, norm: str, buckets: int, mlp_channels: int, dropout: float, index: int
+    ) -> None:
         super().__init__()
         self.attention, self.attention_norm = Attention(channels, heads, buckets), make_norm(norm, channels)
         self.conv = CONVS[conv](channels, channels, index) if conv != "none" else None
         self.conv_norm = make_norm(norm if conv != "none" else "none", channels)
-        self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
+        self.mlp, self.mlp_norm = MLP(channels, mlp_channels, channels), make_norm(norm, channels)
         self.dropout = dropout
 
     def forward(self, h: Tensor, op: Operators, memory: Memory, hop_distance: Tensor | None) -> Tensor:
@@ -75,6 +79,7 @@ class Transformer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: attention heads; must divide hidden_channels.
         conv: local channel beside the attention, as in `Stack`, or none.
+        mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
         distance_buckets: 0, or the number of learned hop-distance biases per head (distances beyond are not told apart).
         norm: as in `Stack`.
         dropout: after attention, convolution and MLP, while training.
@@ -91,6 +96,7 @@ class Transformer(Model):
         *,
         heads: int = 4,
         conv: str = "none",
+        mlp_channels: int | None = None,
         distance_buckets: int = 0,
         norm: str = "layer",
         dropout: float = 0.0,
@@ -98,13 +104,15 @@ class Transformer(Model):
         super().__init__()
         if conv != "none" and conv not in CONVS:
             raise ValueError(f"conv: must be none or one of {', '.join(CONVS)}; got '{conv}'")
+        inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.blocks = nn.ModuleList(
-            Block(hidden_channels, heads, conv, norm, distance_buckets, dropout, i) for i in range(num_layers)
+            Block(hidden_channels, heads, conv, norm, distance_buckets, inner, dropout, i) for i in range(num_layers)
         )
         self.reads_past = conv != "none" and CONVS[conv].reads_past
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
+        self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
         self.needs = frozenset({"hop_distance"} if distance_buckets else ())
         self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
         self.operator, self.reach, self.random = "complete", None, dropout > 0
