@@ -112,7 +112,8 @@ def test_edges_alone_carry_nothing_beyond_the_reach_and_a_global_channel_does(na
         assert found.log10_norm[first:].isnan().all()
         assert found.share[first:].eq(0).all()
         assert model.reach is not None
-        assert found.zeros[: model.reach + 1].eq(0).all()
+        if name != "cognn":  # whose nodes may not listen: then nothing is felt
+            assert found.zeros[: model.reach + 1].eq(0).all()
 
 
 @pytest.mark.parametrize(("norm", "crosses"), [(LayerNorm(8, mode="node"), False), (LayerNorm(8), True), (GraphNorm(8), True)])

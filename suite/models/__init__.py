@@ -11,6 +11,7 @@ from torch import nn
 from suite.cell import ModelRef
 from suite.models.adgn import ADGN
 from suite.models.appnp import APPNP
+from suite.models.cognn import CoGNN
 from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
 from suite.models.graphcon import GraphCON
@@ -55,6 +56,7 @@ MODELS: dict[str, ModelEntry] = {
     "ggnn": _stack("MPNN", "GGNN", conv="ggnn", norm="none"),
     "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
     "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
+    "cognn": ModelEntry(CoGNN, "Rewired", "Co-GNN"),
     "adgn": ModelEntry(ADGN, "Deep MPNN", "A-DGN"),
     "graphcon": ModelEntry(GraphCON, "Deep MPNN", "GraphCON"),
     "swan": ModelEntry(SWAN, "Deep MPNN", "SWAN"),
