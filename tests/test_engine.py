@@ -90,7 +90,10 @@ def test_loss_and_gradients_on_every_path_equal_the_plain_models(
 ) -> None:
     torch.manual_seed(hops)
     asked = TASKS[task](hops)
-    in_channels, settings_ = asked.draw(2, torch.Generator()).x.size(-1), {} if model == "propagation" else {"norm": norm}
+    in_channels, settings_ = (
+        asked.draw(2, torch.Generator()).x.size(-1),
+        {"norm": norm} if "norm" in resolve(model).settings else {},
+    )
     sizes = (in_channels, 8, num_layers, asked.out_channels)
     plain = [build(resolve(model, settings_), *sizes).double() for _ in range(3)]
     found, stack, _ = shared_loss(plain, asked, num_layers, num_graphs, frozenset(shortcuts))

@@ -101,8 +101,15 @@ class Operators:
         raise NotImplementedError
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the order of the rows: [graphs or 1, n_out, n]."""
+        """Bring a matrix over pairs of nodes into the order of the rows: [graphs or 1, n_out, n, ...].
+
+        It is [n, n, ...] where graphs share a topology, else [graphs, n, n, ...]; [n, n] will do for one graph.
+        """
         raise NotImplementedError
+
+    def in_degree(self, h: Tensor) -> Tensor:
+        """Return how many edges lead into the node of each row of `h`, as the model enters it: [rows]."""
+        return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
 
     def global_mean(self, h: Tensor) -> Tensor:
         """Return the mean over the nodes of each graph: one row per graph."""

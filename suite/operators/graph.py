@@ -52,7 +52,7 @@ class GraphOperators(Operators):
         return rearrange(softmax_attention(q, k, v, shut), "g h n c -> g n (h c)")[mask]
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        return pairs if pairs.dim() == 3 else pairs.unsqueeze(0)
+        return pairs.unsqueeze(0) if pairs.dim() == 2 else pairs
 
     def global_mean(self, h: Tensor) -> Tensor:
         mean: Tensor = scatter(h, self.batch, dim=0, reduce="mean")

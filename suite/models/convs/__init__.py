@@ -6,6 +6,7 @@ from suite.models.convs.gated_gcn import GatedGCN
 from suite.models.convs.gcn import GCN
 from suite.models.convs.gcnii import GCNII
 from suite.models.convs.gin import GIN
+from suite.models.convs.graph_transformer import GraphTransformer
 from suite.models.convs.node_wise import NodeWise
 from suite.models.convs.sage import SAGE
 
@@ -19,4 +20,5 @@ CONVS: dict[str, type[Conv]] = {
     "gin": GIN,
     "node_wise": NodeWise,
     "sage": SAGE,
+    "transformer": GraphTransformer,
 }
