@@ -2,6 +2,7 @@
 
 import copy
 
+import networkx as nx
 import pytest
 import torch
 from test_engine import PATHS, TASKS, plain_loss, shared_loss
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv, GPSConv, TransformerConv
 from torch_geometric.nn.attention import PerformerAttention as PyGPerformer
-from torch_geometric.utils import erdos_renyi_graph, to_undirected
+from torch_geometric.utils import erdos_renyi_graph, to_networkx, to_undirected
 
 from suite.engine.batches import graph_batch
 from suite.measures.squashing import influence
@@ -65,6 +66,7 @@ VARIANTS = {
     "edges with degrees": ("graph_transformer", {"degree_buckets": 4}),
     "edges, norms first": ("graph_transformer", {"norm_first": True, "degree_buckets": 4}),
     "gcn blocks": ("graph_transformer", {"conv": "gcn", "norm": "batch"}),
+    "exphormer without convolution": ("exphormer", {"conv": "none", "norm": "batch"}),
     "attention in the stack": ("gcn", {"conv": "transformer", "skip": "residual"}),
 }
 
@@ -291,3 +293,84 @@ def test_random_features_are_unit_directions_orthogonal_in_blocks(width: int, ex
     assert projection.shape == (expected, width)  # width log width, rounded down
     for block in projection.split(width):
         torch.testing.assert_close(block @ block.T, torch.eye(len(block)).double(), rtol=0, atol=1e-5)
+
+
+# Exphormer
+
+
+def with_expander(graph: Data) -> Tensor:
+    return ENCODINGS["expander"](graph)
+
+
+def exphormer_reads(attention: nn.Module, h: Tensor, virtual: Tensor, pairs: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
+    """What each node, and the virtual node, reads: head by head and node by node, over lists of what is joined to it."""
+    d, heads = h.size(1) // attention.heads, attention.heads
+    every = torch.cat([h, virtual[None]])  # the virtual node is the last
+    q, k, v = (linear(every).view(-1, heads, d) for linear in (attention.query, attention.key, attention.value))
+    e, last = attention.kind(kinds).view(4, heads, d), len(h)
+    out = torch.zeros_like(v)
+    for head in range(heads):
+        for i in range(last + 1):
+            joined = (
+                [(u, pairs[i, u] - 1) for u in range(last) if pairs[i, u]] + [(last, 3)]
+                if i < last
+                else [(u, 2) for u in range(last)]
+            )
+            logits = torch.stack([q[i, head] @ (e[kind, head] * k[u, head]) / d**0.5 for u, kind in joined])
+            out[i, head] = sum(share * v[u, head] for share, (u, _) in zip(logits.softmax(0), joined, strict=True))
+    return attention.out(out[:last].flatten(1)), out[last].flatten()
+
+
+def test_exphormer_equals_a_loop_over_nodes_in_each_graph_of_a_batch() -> None:
+    torch.manual_seed(9)
+    model = randomised(build(resolve("exphormer", {"conv": "none", "norm": "none"}), 4, 8, 3, 2))
+    several = [path(5), ring(9), Data(x=torch.randn(1, 4), edge_index=torch.empty(2, 0).long())]
+    batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
+    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    expected = []
+    for graph in several:
+        h, virtual = model.encoder(graph.x.double()), model.shared_attention.virtual
+        for block in model.blocks:
+            read, virtual = exphormer_reads(block.attention, h, virtual, with_expander(graph), model.shared_attention.edges)
+            h = h + read
+            h = h + block.mlp(h)
+        expected.append(model.decoder(h))
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_expander_of_many_nodes_is_regular_connected_and_of_a_large_spectral_gap() -> None:
+    pairs = with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=400))
+    assert set(pairs.flatten().tolist()) == {0, 2}
+    adjacency = (pairs > 0).double()
+    torch.testing.assert_close(adjacency, adjacency.T)
+    degree = adjacency.sum(0)
+    assert degree.max() == 4
+    assert (degree == 4).double().mean() > 0.95  # two random cycles have about 2 edges in common
+    second = torch.linalg.eigvalsh(adjacency)[-2]
+    assert second < 2 * 3**0.5 + 0.2  # Friedman: 2 sqrt(d - 1) and a little; the ring of 400 has 1.9998 of 2
+    assert nx.diameter(nx.from_numpy_array(adjacency.numpy())) <= 10
+
+
+def test_expander_keeps_the_edges_as_such_and_their_direction() -> None:
+    edge_index = torch.tensor([[0, 1, 2, 2], [1, 2, 3, 2]])
+    pairs = with_expander(Data(edge_index=edge_index, num_nodes=40))
+    assert {(int(u), int(v)) for v, u in (pairs == 1).nonzero()} == {(0, 1), (1, 2), (2, 3), (2, 2)}
+
+
+def test_expander_follows_the_nodes_when_they_are_renumbered_and_their_colours_differ() -> None:
+    torch.manual_seed(10)
+    edge_index = to_undirected(torch.tensor([[0, 0, 1, 2, 3, 4, 5, 6, 1], [1, 2, 2, 3, 4, 5, 6, 7, 8]]))
+    assert len(list(nx.vf2pp_all_isomorphisms(*[to_networkx(Data(edge_index=edge_index, num_nodes=9))] * 2))) == 1
+    order = torch.randperm(9)
+    one = with_expander(Data(edge_index=edge_index, num_nodes=9))
+    other = with_expander(Data(edge_index=order.argsort()[edge_index].flip(1), num_nodes=9))
+    assert torch.equal(other, one[order][:, order])
+
+
+def test_expander_is_a_function_of_the_graph_that_leaves_random_states_alone() -> None:
+    rings = [ring(30), ring(30), ring(31)]
+    state = torch.get_rng_state()
+    one, again, other = map(with_expander, rings)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other[:30, :30])
+    assert torch.equal(torch.get_rng_state(), state)

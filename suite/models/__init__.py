@@ -51,6 +51,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
+    "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),

@@ -8,6 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_dense_adj, to_undirected
 
 from suite.hops import hop_distance
+from suite.models.expander import with_expander
 
 
 def all_hop_distances(graph: Data) -> Tensor:
@@ -40,6 +41,7 @@ def resistances(graph: Data) -> Tensor:
 
 
 ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
+    "expander": with_expander,
     "hop_distance": all_hop_distances,
     "resistance": resistances,
     "rrwp": random_walks,

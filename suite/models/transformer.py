@@ -56,7 +56,7 @@ class Transformer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: attention heads; must divide hidden_channels.
         conv: local channel beside the attention, as in `Stack`, or none.
-        attention: softmax over all nodes, performer (linear in the nodes), or none: edges alone.
+        attention: softmax over all nodes, performer (linear in the nodes), expander (along sparse edges: Exphormer), or none.
         pair_bias: added to the logits of softmax attention, per head and pair of nodes: none; spd: learned, of the hop distance;
             rrwp or resistance: an MLP of the pair's random-walk probabilities or effective resistance.
         distance_buckets: of spd: the number of learned biases (distances beyond are not told apart).
@@ -105,6 +105,7 @@ class Transformer(Model):
         self.blocks = nn.ModuleList(
             Block(hidden_channels, attend(i), convolve(i), norm, norm_first, dropout) for i in range(num_layers)
         )
+        self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels)
         self.norm = make_norm(norm, hidden_channels) if norm_first and num_layers else None
         self.decoder = Linear(hidden_channels, out_channels)
         self._declare(conv, attention, pair_bias, norm, num_layers)
@@ -127,7 +128,7 @@ class Transformer(Model):
         h = self.encoder(x)
         if self.degrees is not None:
             h = h + self.degrees.index_select(-2, op.in_degree(h).clamp(max=self.degrees.size(-2) - 1))
-        hidden, memory, around = [h], Memory(h, [h]), Surroundings(needs)
+        hidden, memory, around = [h], Memory(h, [h]), Surroundings(needs, self.shared_attention)
         for index, block in enumerate(self.blocks):
             layer = op.layer(index)
             memory.initial = layer.root(memory.initial)

@@ -58,6 +58,13 @@ class Operators:
         number = torch.arange(edge_index.size(1), device=edge_index.device)
         return EdgeList(edge_index[0], edge_index[1], self._num_rows, number, torch.zeros_like(number))
 
+    def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
+        """Return the edges from u to v where `pairs` holds at (v, u) instead, numbered as `pairs[pairs]` lists them.
+
+        `pairs`, bool, is shaped as `arrange_pairs` takes it. For models with a global channel: no rows are alike.
+        """
+        raise NotImplementedError
+
     def shell(self, h: Tensor, hops: int) -> Tensor:
         """Return the sum over nodes exactly `hops` >= 1 edges away, weighed as GCN's: 1 / sqrt(product of how many each has)."""
         if hops not in self._shells:

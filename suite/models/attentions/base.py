@@ -16,9 +16,13 @@ class Surroundings:
 
     Attributes:
         needs: the encodings that the model needs, by name.
+        shared: what all layers of the model have in common (`Attention.shared`).
+        virtual: the state of the virtual node of each graph, one row per graph; for attention that has one.
     """
 
     needs: dict[str, Tensor] = field(default_factory=dict)
+    shared: nn.Module | None = None
+    virtual: Tensor | None = None
 
 
 class Attention(nn.Module):
@@ -37,6 +41,11 @@ class Attention(nn.Module):
         if channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {channels}")
         self.heads = heads
+
+    @classmethod
+    def shared(cls, _channels: int) -> nn.Module | None:
+        """Return a module that all layers use together, for states of this width: the model owns it, once."""
+        return None
 
     def forward(self, h: Tensor, op: Operators, around: Surroundings) -> Tensor:
         raise NotImplementedError
