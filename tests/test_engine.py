@@ -21,6 +21,7 @@ from suite.engine.replicas import Replicas
 from suite.engine.score import losses
 from suite.engine.topology import steps_to_readout
 from suite.models import MODELS, build, resolve
+from suite.models.layers import NORMS
 from suite.refs import ref_of
 from suite.task import Task
 
@@ -35,7 +36,6 @@ TASKS = {
     "published tree": lambda hops: PublishedNeighborsMatch(hops=hops - 1),  # directed, inner nodes alike
 }
 PATHS = ("cone", "last_layer", "alike_nodes", "equal_inputs")
-NORMS = ("batch", "data", "layer", "none")
 
 
 def make_cells(task: Task, model: str, num_layers: int, seeds: range, width: int = 8, **protocol: object) -> list[Cell]:
@@ -78,7 +78,7 @@ def shared_loss(
 @settings(max_examples=120, deadline=None)
 @given(
     model=st.sampled_from(sorted(MODELS)),
-    norm=st.sampled_from(NORMS),
+    norm=st.sampled_from(sorted(NORMS)),
     task=st.sampled_from(sorted(TASKS)),
     hops=st.integers(3, 4),
     num_layers=st.integers(1, 6),
@@ -88,14 +88,16 @@ def shared_loss(
 def test_loss_and_gradients_on_every_path_equal_the_plain_models(
     model: str, norm: str, task: str, hops: int, num_layers: int, num_graphs: int, shortcuts: set[str]
 ) -> None:
-    torch.manual_seed(hops)
-    asked = TASKS[task](hops)
-    in_channels, settings_ = (
-        asked.draw(2, torch.Generator()).x.size(-1),
-        {"norm": norm} if "norm" in resolve(model).settings else {},
-    )
-    sizes = (in_channels, 8, num_layers, asked.out_channels)
-    plain = [build(resolve(model, settings_), *sizes).double() for _ in range(3)]
+    overrides = {"norm": norm} if "norm" in resolve(model).settings else {}
+    assert_equal_on_a_path(model, overrides, TASKS[task](hops), num_layers, num_graphs, shortcuts)
+
+
+def assert_equal_on_a_path(
+    model: str, overrides: dict[str, object], asked: Task, num_layers: int, num_graphs: int, shortcuts: set[str]
+) -> None:
+    torch.manual_seed(num_layers)
+    sizes = (asked.draw(2, torch.Generator()).x.size(-1), 8, num_layers, asked.out_channels)
+    plain = [build(resolve(model, overrides), *sizes).double() for _ in range(3)]
     found, stack, _ = shared_loss(plain, asked, num_layers, num_graphs, frozenset(shortcuts))
     expected = torch.stack([plain_loss(m.train(), asked, seed, num_graphs) for seed, m in enumerate(plain)])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

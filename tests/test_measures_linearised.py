@@ -108,7 +108,7 @@ cases = st.fixed_dictionaries(
 
 def drawn(name: str, case: dict[str, object]) -> tuple[nn.Module, Data]:
     shape = GRAPHS[case["topology"]]()
-    norm = {} if name == "propagation" else {"norm": case["norm"]}
+    norm = {"norm": case["norm"]} if "norm" in resolve(name).settings else {}
     readouts = sorted({pick % len(shape) for pick in case["picks"]})
     return built(name, case["num_layers"], seed=case["seed"], **norm), graph_of(shape, readouts)
 

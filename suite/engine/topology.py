@@ -47,16 +47,16 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
     Where all nodes are needed all the way, they keep the order of the task, whatever the read-outs.
     """
     channel, num_readouts = coupling(model, training), block.readout_index.numel()
+    hops = model.layer_hops or (1,) * num_layers
     cone = "cone" in shortcuts and not channel
     last = "last_layer" in shortcuts and bool(channel) and not channel & {"norm", "norm(train)"}
-    sizes = [block.num_nodes] * (num_layers + 1)
+    sizes = [block.num_nodes] * (len(hops) + 1)
     if not cone and not last:
         return torch.arange(block.num_nodes), sizes
     steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
     steps[block.readout_index] = -torch.arange(num_readouts, 0, -1, dtype=steps.dtype)  # first, in their order
     if cone:
-        hops = model.layer_hops or (1,) * num_layers
-        sizes = [int((steps <= sum(hops[layer:])).sum()) for layer in range(num_layers + 1)]
+        sizes = [int((steps <= sum(hops[layer:])).sum()) for layer in range(len(sizes))]
     return steps.argsort(stable=True), sizes if cone else [*sizes[:-1], num_readouts]
 
 

@@ -91,7 +91,7 @@ class Cut(NamedTuple):
 class Linearising(Window):
     """A window that cuts: every propagation returns a fresh leaf, and `cuts` lists them in the order of the calls.
 
-    Raises NotNodeWiseError where a model attends or averages over the graph.
+    Raises NotNodeWiseError where a model attends, averages over the graph, or reads several hops at once.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, nodes: Tensor) -> None:
@@ -109,6 +109,9 @@ class Linearising(Window):
 
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         raise NotNodeWiseError("messages along single edges depend on the features")
+
+    def shell(self, h: Tensor, hops: int) -> Tensor:
+        raise NotNodeWiseError("one step to nodes several hops away is not the step along edges that rows in reach grow by")
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         raise NotNodeWiseError("attention weights depend on the features")
@@ -195,22 +198,14 @@ def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:
 def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
     """Return the Jacobian of each row of `output` [num_nodes, out] by the same row of each input it depends on.
 
-    One backward pass per output channel, for all nodes at once: rows do not mix.
+    One backward pass for all output channels, as a batch, and for all nodes at once: rows do not mix.
     """
-    found: dict[int, Tensor] = {}
-    live = list(range(len(inputs))) if output.requires_grad else []
-    for channel in range(output.size(1)):
-        cotangent = torch.zeros_like(output)
-        cotangent[:, channel] = 1
-        gradients = torch.autograd.grad(output, [inputs[i] for i in live], cotangent, retain_graph=True, allow_unused=True)
-        used = {i: g for i, g in zip(live, gradients, strict=True) if g is not None}
-        live = list(used)
-        for i, gradient in used.items():
-            block = found.setdefault(i, output.new_empty(output.size(0), output.size(1), gradient.size(1)))
-            block[:, channel] = gradient
-        if not live:
-            break
-    return {i: None if _is_identity(block) else block for i, block in found.items()}
+    if not output.requires_grad:
+        return {}
+    every = torch.eye(output.size(1), dtype=output.dtype).unsqueeze(1).expand(-1, output.size(0), -1)
+    gradients = torch.autograd.grad(output, inputs, every, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    blocks = {i: gradient.transpose(0, 1) for i, gradient in enumerate(gradients) if gradient is not None}
+    return {i: None if _is_identity(block) else block for i, block in blocks.items()}
 
 
 def _is_identity(blocks: Tensor) -> bool:

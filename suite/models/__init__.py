@@ -9,12 +9,17 @@ from typing import Any
 from torch import nn
 
 from suite.cell import ModelRef
+from suite.models.appnp import APPNP
+from suite.models.constant import Constant
+from suite.models.encodings import ENCODINGS
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
+from suite.rng import canonical_json
 
 DEFAULT_NORM = "batch"
+SIZES = ("in_channels", "hidden_channels", "num_layers", "out_channels")  # how PyG's models are made
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ MODELS: dict[str, ModelEntry] = {
     "gcn_residual": _stack("Deep MPNN", "GCN + residual", skip="residual"),
     "gcn_initial": _stack("Deep MPNN", "GCNII", conv="gcnii"),
     "gcn_jk": _stack("Deep MPNN", "GCN + JK", readout="concat"),
+    "gatv2": _stack("MPNN", "GATv2", conv="gatv2"),
+    "pna": _stack("MPNN", "PNA", conv="pna"),
+    "mixhop": _stack("MPNN", "MixHop", conv="mixhop"),
+    "ggnn": _stack("MPNN", "GGNN", conv="ggnn", norm="none"),
+    "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
+    "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
+    "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
+    "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
+    "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"pair_bias": "spd"}),
@@ -54,6 +68,7 @@ MODELS: dict[str, ModelEntry] = {
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
+    "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
 }
 
@@ -67,27 +82,73 @@ def find(name: str) -> ModelEntry:
         return MODELS[name]
     if ":" in name:
         cls = load(name)
+        _check_signature(name, cls)
         return ModelEntry(cls, "Own", cls.__name__)
     raise ValueError(f"{unknown('model', name, MODELS)}; or file.py:Name")
+
+
+def _check_signature(name: str, cls: Any) -> None:
+    """Raise ValueError where a stranger's class is not called as PyG's models are; what it does when called shows later."""
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(f"'{name.rpartition('/')[2]}' is no model: a model is a subclass of torch.nn.Module")
+    taken, more = _positional(cls.__init__)
+    apart = len(taken) < len(SIZES) and not more
+    if apart or any(known in SIZES and known != asked for known, asked in zip(taken, SIZES, strict=False)):
+        raise ValueError(f"{cls.__name__}: must be made as ({', '.join(SIZES)}), its __init__ takes ({', '.join(taken)})")
+    taken, more = _positional(cls.forward)
+    if len(taken) < 2 and not more:
+        raise ValueError(f"{cls.__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(taken)})")
+    needed = set(_needed(cls.forward)) - {*taken[:2], "batch", *ENCODINGS}
+    if needed:
+        raise ValueError(f"{cls.__name__}: forward needs '{min(needed)}' besides (x, edge_index), which no task has")
+
+
+def _positional(function: Any) -> tuple[list[str], bool]:
+    """Return the names of the parameters behind self that may be given by place, and whether there may be any number more."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _needed(function: Any) -> list[str]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     """Return the reference of model `name` with every setting written out, `overrides` taking precedence.
 
-    Raises ValueError for an unknown name or setting.
+    Defaults that JSON cannot say (a stranger's `act=torch.relu`) stay with the class. Raises ValueError for an unknown name or
+    setting, and for a class that is not called as PyG's models are.
     """
-    entry = find(name)
-    parameters = list(inspect.signature(entry.cls.__init__).parameters.values())[5:]  # behind self and the four sizes
-    known = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    settings = known | entry.settings | (overrides or {})
+    entry, known = find(name), _defaults(name)
+    settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}")
-    missing = sorted(key for key, value in settings.items() if value is inspect.Parameter.empty)
+    missing = sorted(key for key, value in known.items() if value is inspect.Parameter.empty and key not in settings)
     if missing:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
     ref = ref_of(entry.cls)
     return ModelRef(ref=ref, settings=settings, version=getattr(entry.cls, "version", 1), sha256=file_sha256(ref))
+
+
+def settings_of(name: str) -> set[str]:
+    """Return the names of the settings that model `name` has beside the four sizes; raises as `find`."""
+    return set(_defaults(name))
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    parameters = list(inspect.signature(find(name).cls.__init__).parameters.values())[5:]  # behind self and the four sizes
+    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _can_be_said(value: Any) -> bool:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def build(ref: ModelRef, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Module:
