@@ -124,7 +124,7 @@ def graph_batch(drawn: Drawn, needs: frozenset[str]) -> GraphBatch:
 
 def _padded(pairs: list[Tensor]) -> Tensor:
     size = max(p.size(0) for p in pairs)
-    out = torch.full((len(pairs), size, size), -1, dtype=pairs[0].dtype)
+    out = torch.full((len(pairs), size, size, *pairs[0].shape[2:]), -1, dtype=pairs[0].dtype)
     for row, p in zip(out, pairs, strict=True):
         row[: p.size(0), : p.size(1)] = p
     return out

@@ -59,6 +59,9 @@ class Window(Operators):
         number = torch.arange(inside.size(1))
         return EdgeList(inside[0], inside[1], self._num_rows, number, torch.zeros_like(number))
 
+    def in_degree(self, h: Tensor) -> Tensor:
+        return super().in_degree(h)[self.nodes]
+
     @cached_property
     def _loops(self) -> Tensor:
         return self._inside(add_remaining_self_loops(self.edge_index, num_nodes=self.num_nodes)[0])

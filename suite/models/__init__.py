@@ -66,8 +66,16 @@ MODELS: dict[str, ModelEntry] = {
     "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
-    "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"distance_buckets": 40}),
+    "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"pair_bias": "spd"}),
+    "graph_transformer": ModelEntry(
+        Transformer, "Transformer", "Graph transformer (edges)", {"conv": "transformer", "attention": "none"}
+    ),
+    "graphormer": ModelEntry(
+        Transformer, "Transformer", "Graphormer", {"pair_bias": "spd", "degree_buckets": 16, "norm_first": True}
+    ),
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
+    "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
+    "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),

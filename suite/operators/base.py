@@ -66,6 +66,13 @@ class Operators:
         number = torch.arange(edge_index.size(1), device=edge_index.device)
         return EdgeList(edge_index[0], edge_index[1], self._num_rows, number, torch.zeros_like(number))
 
+    def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
+        """Return the edges from u to v where `pairs` holds at (v, u) instead, numbered as `pairs[pairs]` lists them.
+
+        `pairs`, bool, is shaped as `arrange_pairs` takes it. For models with a global channel: no rows are alike.
+        """
+        raise NotImplementedError
+
     def shell(self, h: Tensor, hops: int) -> Tensor:
         """Return the sum over nodes exactly `hops` >= 1 edges away, weighed as GCN's: 1 / sqrt(product of how many each has)."""
         return self._apply(self._shell(hops), h)
@@ -107,8 +114,15 @@ class Operators:
         raise NotImplementedError
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the order of the rows: [graphs or 1, n_out, n]."""
+        """Bring a matrix over pairs of nodes into the order of the rows: [graphs or 1, n_out, n, ...].
+
+        It is [n, n, ...] where graphs share a topology, else [graphs, n, n, ...]; [n, n] will do for one graph.
+        """
         raise NotImplementedError
+
+    def in_degree(self, h: Tensor) -> Tensor:
+        """Return how many edges lead into the node of each row of `h`, as the model enters it: [rows]."""
+        return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
 
     def global_mean(self, h: Tensor) -> Tensor:
         """Return the mean over the nodes of each graph: one row per graph."""

@@ -9,6 +9,7 @@ from suite.models.convs.gcn import GCN
 from suite.models.convs.gcnii import GCNII
 from suite.models.convs.ggnn import GGNN
 from suite.models.convs.gin import GIN
+from suite.models.convs.graph_transformer import GraphTransformer
 from suite.models.convs.mixhop import MixHop
 from suite.models.convs.node_wise import NodeWise
 from suite.models.convs.pna import PNA
@@ -30,4 +31,5 @@ CONVS: dict[str, type[Conv]] = {
     "node_wise": NodeWise,
     "pna": PNA,
     "sage": SAGE,
+    "transformer": GraphTransformer,
 }
