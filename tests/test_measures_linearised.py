@@ -37,6 +37,7 @@ GRAPHS: dict[str, Callable[[], nx.Graph]] = {
     "no_edges": lambda: nx.empty_graph(3),
 }
 HANDMADE = ("gcn", "sage", "gin", "gcn_residual", "gcn_initial", "gcn_jk", "mlp", "propagation")
+HANDMADE += ("mixhop", "ggnn", "dense_gcn", "sgc", "appnp")
 
 
 def graph_of(graph: nx.Graph, readouts: list[int], channels: int = IN) -> Data:
@@ -108,7 +109,7 @@ cases = st.fixed_dictionaries(
 
 def drawn(name: str, case: dict[str, object]) -> tuple[nn.Module, Data]:
     shape = GRAPHS[case["topology"]]()
-    norm = {} if name == "propagation" else {"norm": case["norm"]}
+    norm = {"norm": case["norm"]} if "norm" in resolve(name).settings else {}
     readouts = sorted({pick % len(shape) for pick in case["picks"]})
     return built(name, case["num_layers"], seed=case["seed"], **norm), graph_of(shape, readouts)
 
