@@ -150,18 +150,21 @@ class PlainTransformer(nn.Module):
         *,
         heads: int,
         conv: str,
+        pair_bias: str,
         distance_buckets: int,
         norm: str,
         dropout: float,
     ) -> None:
         super().__init__()
-        if distance_buckets and conv != "none":
-            raise ValueError("a plain transformer has a local channel or a distance bias, not both")
+        if pair_bias not in ("none", "spd") or (pair_bias == "spd" and conv != "none"):
+            raise ValueError(
+                f"a plain transformer has a local channel or the bias spd, got conv '{conv}', pair_bias '{pair_bias}'"
+            )
         self.buckets = distance_buckets
         self.encoder = mlp(in_channels, hidden_channels, hidden_channels)
         self.blocks = nn.ModuleList(
             BiasedBlock(hidden_channels, heads, distance_buckets, norm, dropout)
-            if distance_buckets
+            if pair_bias == "spd"
             else GPSConv(hidden_channels, _local(conv, hidden_channels, i), heads, dropout, **GPS_NORMS[norm])
             for i in range(num_layers)
         )
@@ -248,7 +251,7 @@ def graphs_of(task: Task, cell: Cell) -> list[Data]:
     graphs: list[Data] = []
     for block in blocks(task, cell.seed, "train", protocol.max_steps * protocol.batch_size, protocol.batch_size):
         graphs += block.to_data_list() if isinstance(block, Block) else block
-    if cell.model.settings.get("distance_buckets"):
+    if cell.model.settings.get("pair_bias") == "spd":
         known: dict[bytes, Tensor] = {}
         for graph in graphs:
             key = graph.edge_index.numpy().tobytes()

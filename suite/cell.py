@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from suite.refs import load
 from suite.rng import canonical_json
 
+Purpose = Literal["report", "tune"]
+
 
 class Frozen(BaseModel):
     """A frozen record of resolved settings; unknown fields are refused."""
@@ -86,7 +88,7 @@ class Cell(Frozen):
     hidden_channels: int = Field(ge=1)
     seed: int = Field(ge=0)
     protocol: Protocol = Protocol()
-    purpose: Literal["report", "tune"] = "report"
+    purpose: Purpose = "report"
     encoding: FactorRef | None = None
     rewiring: FactorRef | None = None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import coo_array, csr_array, kron
+from scipy.sparse import eye_array, kron, vstack
 
 FARTHEST = 3  # hops between a neighbour of one end and a neighbour of the other
 
@@ -61,10 +61,9 @@ def ollivier_ricci(adjacency: np.ndarray, i: int, j: int) -> Transport:
     sources, targets = np.flatnonzero(adjacency[i]), np.flatnonzero(adjacency[j])
     hops = _near_hops(adjacency, sources, targets)
     a, b = hops.shape
-    rows, columns = kron(csr_array(np.eye(a)), np.ones((1, b))), kron(np.ones((1, a)), csr_array(np.eye(b)))
     margins = np.concatenate([np.full(a, 1 / a), np.full(b, 1 / b)])
-    constraints = coo_array(np.concatenate([rows.toarray(), columns.toarray()])).tocsr()
-    plan = linprog(hops.ravel(), A_eq=constraints, b_eq=margins, bounds=(0, None), method="highs-ds").x
+    constraints: Any = vstack([kron(eye_array(a), np.ones((1, b))), kron(np.ones((1, a)), eye_array(b))])
+    plan: Any = linprog(hops.ravel(), A_eq=constraints, b_eq=margins, bounds=(0, None), method="highs-ds").x
     return Transport(sources, targets, plan.reshape(a, b) * hops)
 
 

@@ -111,7 +111,8 @@ class Planner:
     def _missing(self, cell: Cell) -> list[Piece]:
         record = self.store.record(cell.key)  # not just `has`: a record that cannot be read is made again
         there = self.store.measured(cell.key) if record else set()
-        measures = [Piece(cell.key, name, version) for name, version in self.measures if (name, version) not in there]
+        asked = self.measures if cell.purpose == "report" else []  # trials of tuning are scored and no more
+        measures = [Piece(cell.key, name, version) for name, version in asked if (name, version) not in there]
         if record is None:
             return [Piece(cell.key, "train"), *measures]
         return measures if record["status"] == "ok" else []

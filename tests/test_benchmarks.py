@@ -43,7 +43,7 @@ RENAMED = {
     "conv_norm": "norm1",
     "mlp_norm": "norm3",
     "attention.out": "attn.out_proj",
-    "attention.bias": "bias.weight",
+    "attention.bias.table": "bias.weight",
 }
 RENAMED_BY_CONV = {
     "gcn": {"lin.bias": "bias"},
@@ -56,7 +56,7 @@ RENAMED_BY_CONV = {
 def as_plain(named: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Tensor]:
     """Return weights or gradients of one of our models under the names, and in the shapes, of its plain twin."""
     renamed = RENAMED | RENAMED_BY_CONV.get(settings.get("conv", ""), {})
-    if settings.get("distance_buckets") == 0:  # GPSConv has a dropout between its linear layers
+    if settings.get("pair_bias") == "none":  # GPSConv has a dropout between its linear layers
         renamed = renamed | {"mlp.2": "mlp.3"}
     found: dict[str, Tensor] = {}
     for name, value in named.items():

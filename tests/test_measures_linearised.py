@@ -23,6 +23,7 @@ from suite.measures.squashing import influence
 from suite.measures.structure import sum_by_hop
 from suite.models import MODELS, build, resolve
 from suite.models.base import Model
+from suite.models.encodings import ENCODINGS
 from suite.models.layers import BatchNorm, Linear
 from suite.operators import Operators
 
@@ -59,8 +60,7 @@ def built(name: str, num_layers: int, out_channels: int = OUT, seed: int = 0, **
 def autograd_norms(model: nn.Module, graph: Data) -> Tensor:
     """Return |d out_v / d x_u| by PyTorch's Jacobian of the whole model: [num_readouts, num_nodes]."""
     module = Frozen(model)._module
-    needs = {"hop_distance": hop_distance(graph.edge_index, torch.arange(graph.num_nodes), graph.num_nodes)}
-    kept = {name: needs[name].unsqueeze(0) for name in module.needs}
+    kept = {name: ENCODINGS[name](graph).unsqueeze(0) for name in module.needs}
 
     def outputs(x: Tensor) -> Tensor:
         return module(x, graph.edge_index, batch=torch.zeros(graph.num_nodes, dtype=torch.long), **kept)[graph.readout_index]

@@ -97,7 +97,7 @@ def test_influence_agrees_with_pyg_where_the_ball_is_the_whole_graph(make: type[
     torch.testing.assert_close(ours.float(), theirs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"constant"}))  # which feels nothing: no share is defined
 def test_edges_alone_carry_nothing_beyond_the_reach_and_a_global_channel_does(name: str) -> None:
     model = built(name, 4, 3, width=16)  # wide enough that no ReLU shuts off the farthest nodes
     graph = graph_of(nx.cycle_graph(20), 4, [0])

@@ -8,10 +8,12 @@ from torch_geometric.nn import GATConv, GCN2Conv, GCNConv, GINConv, GPSConv, SAG
 from torch_geometric.utils import erdos_renyi_graph, to_undirected
 
 from suite.models import MODELS, build, find, resolve
+from suite.models.attentions import SoftmaxAttention, Surroundings
+from suite.models.attentions.softmax import DistanceBias
 from suite.models.convs import CONVS, Memory
 from suite.models.encodings import ENCODINGS
 from suite.models.layers import BatchNorm, DataNorm, LayerNorm, dropout
-from suite.models.transformer import Attention, Block
+from suite.models.transformer import Block
 from suite.operators import GraphOperators
 
 DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
@@ -69,18 +71,18 @@ def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple
 
 def test_attention_equals_torch_multihead_attention() -> None:
     torch.manual_seed(2)
-    ours, theirs = Attention(16, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True).double()
+    ours, theirs = SoftmaxAttention(16, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True).double()
     theirs.in_proj_weight = nn.Parameter(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
     theirs.out_proj.weight, theirs.out_proj.bias = ours.out.weight, ours.out.bias
     h, batch = torch.randn(9, 16).double(), torch.tensor([0] * 4 + [1] * 5)
-    out = ours(h, GraphOperators(torch.empty(2, 0).long(), 9, torch.float64, batch), None)
+    out = ours(h, GraphOperators(torch.empty(2, 0).long(), 9, torch.float64, batch), Surroundings())
     expected = torch.cat([theirs(g[None], g[None], g[None])[0][0] for g in (h[:4], h[4:])])
     torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_block_with_a_local_channel_equals_pyg_gps() -> None:
     torch.manual_seed(3)
-    ours = Block(16, 4, "gcn", "none", 0, 0.0, 0).double()
+    ours = Block(16, SoftmaxAttention(16, 4), CONVS["gcn"](16, 16), "none", False, 32, 0.0).double()
     theirs = GPSConv(16, GCNConv(16, 16), heads=4, norm=None).double()
     theirs.conv.lin.weight, theirs.conv.bias = ours.conv.lin.weight, ours.conv.lin.bias
     attention = ours.attention
@@ -89,14 +91,14 @@ def test_block_with_a_local_channel_equals_pyg_gps() -> None:
     theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
     theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
     edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
-    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), None)
+    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), Surroundings())
     torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
 
 
 def test_distance_bias_tells_hops_apart_up_to_its_last_bucket_and_unreachable_nodes_from_far_ones() -> None:
-    attention = Attention(4, 2, buckets=5)
-    attention.bias.data = torch.arange(10.0).view(5, 2)
-    bias = attention._bias(torch.tensor([[[0, 1, 2, 3, 9, -1]] * 6]))
+    distances = DistanceBias(5, heads=2)
+    distances.table.data = torch.arange(10.0).view(5, 2)
+    bias = distances(torch.tensor([[[0, 1, 2, 3, 9, -1]] * 6]))
     assert bias[0, 0, 0, :, 0].tolist() == [0, 2, 4, 6, 6, 8]
 
 
@@ -184,6 +186,17 @@ def test_propagation_alone_forgets_the_length_of_a_row() -> None:
     model = build(resolve("propagation"), 4, 1, 3, 2)
     edge_index, x = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.rand(3, 4)
     torch.testing.assert_close(model(x, edge_index), model(5 * x, edge_index))
+
+
+def test_a_constant_learns_the_mean_answer_and_no_more() -> None:
+    model = build(resolve("constant"), 4, 8, 3, 1)
+    edge_index, y = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.tensor([1.0, 2.0, 6.0])
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(50):
+        optimiser.zero_grad()
+        (model(torch.rand(3, 4), edge_index).squeeze(1) - y).square().mean().backward()
+        optimiser.step()
+    torch.testing.assert_close(model(torch.rand(3, 4), edge_index), torch.full((3, 1), 3.0))
 
 
 def test_names_settings_and_mistakes_are_resolved() -> None:

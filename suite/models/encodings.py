@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import remove_self_loops, to_dense_adj, to_undirected
 
 from suite.hops import hop_distance
+from suite.models.expander import with_expander
 
 
 def all_hop_distances(graph: Data) -> Tensor:
@@ -14,4 +16,42 @@ def all_hop_distances(graph: Data) -> Tensor:
     return hop_distance(graph.edge_index, torch.arange(graph.num_nodes), graph.num_nodes)
 
 
-ENCODINGS: dict[str, Callable[[Data], Tensor]] = {"hop_distance": all_hop_distances}
+def random_walks(graph: Data) -> Tensor:
+    """Return [P^0, ..., P^16]_vu, P = D^-1 A, of random walks from v to u against the edges: [n, n, 17] (2305.17589)."""
+    source, target = graph.edge_index
+    step = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
+    step.index_put_((target, source), torch.ones((), dtype=torch.float64), accumulate=True)
+    step /= step.sum(1, keepdim=True).clamp(min=1)
+    powers = [torch.eye(graph.num_nodes, dtype=torch.float64)]
+    for _ in range(PAIR_CHANNELS["rrwp"] - 1):
+        powers.append(powers[-1] @ step)
+    return torch.stack(powers, dim=-1)
+
+
+def resistances(graph: Data) -> Tensor:
+    """Return the effective resistance between any two nodes, edges read as undirected, -1 where no path leads: [n, n, 1].
+
+    R_vu = L+_vv + L+_uu - 2 L+_vu, by a dense pseudo-inverse.
+    """
+    simple = to_undirected(remove_self_loops(graph.edge_index)[0], num_nodes=graph.num_nodes)
+    adjacency = to_dense_adj(simple, max_num_nodes=graph.num_nodes)[0].double()
+    inverse = torch.linalg.pinv(torch.diag(adjacency.sum(1)) - adjacency, hermitian=True)
+    found = inverse.diagonal().unsqueeze(0) + inverse.diagonal().unsqueeze(1) - 2 * inverse
+    return torch.where(all_hop_distances(graph) < 0, -1, found).unsqueeze(-1)
+
+
+ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
+    "expander": with_expander,
+    "hop_distance": all_hop_distances,
+    "resistance": resistances,
+    "rrwp": random_walks,
+}
+ALONG = frozenset({"expander"})  # of these: where layers propagate, so of the edges that a rewiring leaves
+PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
+
+
+def encoded(name: str, graph: Data) -> Tensor:
+    """Return encoding `name` of a graph: of the edges that the task drew, where `original_index` keeps them from a rewiring."""
+    if name in ALONG or "original_index" not in graph:
+        return ENCODINGS[name](graph)
+    return ENCODINGS[name](Data(edge_index=graph.original_index, num_nodes=graph.num_nodes))

@@ -28,9 +28,8 @@ from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, 
 from suite.cell import FactorRef
 from suite.curvature import balanced_forman, ollivier_ricci
 from suite.hops import hop_distance
-from suite.refs import unknown
+from suite.models.factor import Factor, resolve_factor
 from suite.rng import stream
-from suite.task import Value
 
 DENSE = 4096  # nodes of a graph whose matrices are held in full
 MAX_PAIRS = 1 << 23  # of nodes that one rewiring may join
@@ -76,12 +75,10 @@ class Rewired(NamedTuple):
     seconds: float  # that rewiring took
 
 
-class Rewiring(Value):
+class Rewiring(Factor):
     """Base of the rewirings: fields are settings, `change` is the method.
 
     Attributes:
-        version: part of every key; raise it when the same settings would give other edges.
-        title: how figures call it, behind the model's name.
         channel: what it opens past the task's own edges, a tag of `Model.global_channel`; empty where it only takes away.
         family: of a model that runs on the rewired graph.
         max_nodes: the largest graph that the method can do.
@@ -89,8 +86,6 @@ class Rewiring(Value):
         one_readout: whether it starts from the read-out node, and needs exactly one.
     """
 
-    version: ClassVar[int] = 1
-    title: ClassVar[str]
     channel: ClassVar[frozenset[str]] = frozenset({"rewiring"})
     family: ClassVar[str] = "Rewired"
     max_nodes: ClassVar[int] = 1 << 20
@@ -160,15 +155,9 @@ def edge_types(edge_index: Tensor, original_index: Tensor) -> Tensor:
     return (~_among(edge_index, original_index.T.numpy(), size, both=False)).long()
 
 
-def resolve_rewiring(name: str, settings: dict[str, object] | None = None) -> FactorRef:
-    """Return the reference of rewiring `name` with every setting written out.
-
-    Raises ValueError, with the nearest known names, where there is none; pydantic's ValidationError for a setting it refuses.
-    """
-    if name not in REWIRINGS:
-        raise ValueError(unknown("rewiring", name, REWIRINGS))
-    made = REWIRINGS[name].model_validate(settings or {})
-    return FactorRef(name=name, settings=made.model_dump(mode="json"), version=made.version)
+def resolve_rewiring(name: str, settings: dict[str, Any] | None = None) -> FactorRef:
+    """Return the reference of rewiring `name` with every setting written out; raises as `resolve_factor`."""
+    return resolve_factor("rewiring", REWIRINGS, name, settings)
 
 
 def load_rewiring(ref: FactorRef) -> Rewiring:
@@ -582,7 +571,8 @@ def _among(edge_index: Tensor, pairs: np.ndarray, num_nodes: int, both: bool = T
 
 
 def _some(pairs: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
-    return pairs[torch.randperm(len(pairs), generator=rng)[:count].numpy()]
+    chosen: np.ndarray = pairs[torch.randperm(len(pairs), generator=rng)[:count].numpy()]
+    return chosen
 
 
 def _every_pair(some: np.ndarray, others: np.ndarray) -> np.ndarray:

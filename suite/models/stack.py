@@ -36,6 +36,7 @@ class Stack(Model):
         readout: last state; or all of them (jumping knowledge, 1806.03536): concat, max, or lstm (attention over layers).
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
             then reads x itself.
+        mlp_channels: inner width of the encoder `mlp`; None: hidden_channels.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
@@ -61,6 +62,7 @@ class Stack(Model):
         gate_power: float = 2.0,
         readout: Literal["last", "concat", "max", "lstm"] = "last",
         encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
+        mlp_channels: int | None = None,
         decoder: Literal["linear", "none"] = "linear",
         fully_adjacent_last: bool = False,
         virtual_node: bool = False,
@@ -80,15 +82,17 @@ class Stack(Model):
             )
         if skip == "gated" and fully_adjacent_last:
             raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
-        if CONVS[conv].reads_past and skip == "gated":
-            raise ValueError(f"skip: must not be gated with conv = {conv}, which reads states from before the last")
+        if CONVS[conv].reads_past and skip in ("gated", "dense"):
+            raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
+        if CONVS[conv].reads_past and encoder == "none":
+            raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
         self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
         widths = [hidden_channels] * (num_layers + 1)
         widths[0] = in_channels if encoder == "none" else hidden_channels
         widths[-1] = out_channels if self.plain_last else widths[-1]
-        self.encoder = _encoder(encoder, in_channels, hidden_channels)
+        self.encoder = _encoder(encoder, in_channels, hidden_channels, mlp_channels or hidden_channels)
         normed = widths[1:-1] if self.plain_last else widths[1:]
         centred = len(normed) if find_norm(norm).centres and skip != "post_norm" else 0  # a bias there would have no effect
         reads = list(accumulate(widths[:-1])) if skip == "dense" else widths[:-1]
@@ -107,6 +111,7 @@ class Stack(Model):
     def _declare(self, num_layers: int, channel: frozenset[str], virtual_node: bool) -> None:
         """Say what the model is to the engine and to measures; `channel` is the norms'."""
         gated = self.skip == "gated"
+        self.width_multiple = getattr(self.conv, "heads", 1)
         hops = [self.conv.hops(index) for index in range(num_layers)]
         self.operator = self.conv.operator
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
@@ -200,12 +205,12 @@ class _LinearReLU(Linear):
         return super().forward(h).relu()
 
 
-def _encoder(kind: str, in_channels: int, hidden_channels: int) -> nn.Module:
+def _encoder(kind: str, in_channels: int, hidden_channels: int, mlp_channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     if kind in ("linear", "embedding"):
         return (_LinearReLU if kind == "linear" else Linear)(in_channels, hidden_channels)
-    return MLP(in_channels, hidden_channels, hidden_channels)
+    return MLP(in_channels, mlp_channels, hidden_channels)
 
 
 def _initialise(blocks: list[nn.Module | None], init: str, scale: float) -> None:

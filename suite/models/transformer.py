@@ -1,66 +1,56 @@
-"""Graph transformers: every node attends to every node of its graph; a local channel and a distance bias are settings."""
+"""Graph transformers: how nodes attend, what they know of each pair, and a local channel beside it, are settings."""
 
 from __future__ import annotations
 
+import math
+
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
+from suite.models.attentions import ATTENTIONS, PAIR_BIASES, Attention, SoftmaxAttention, Surroundings
 from suite.models.base import Model
-from suite.models.convs import CONVS, Memory
+from suite.models.convs import CONVS, Conv, Memory
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
-
-
-class Attention(nn.Module):
-    """Multi-head attention among the nodes of a graph; with `buckets`, a learned bias per head and hop distance.
-
-    The bias is Graphormer's (2106.05234): distances 0 ... buckets - 3 have one each, farther nodes share one, and nodes
-    that no path joins share the last.
-    """
-
-    def __init__(self, channels: int, heads: int, buckets: int = 0) -> None:
-        super().__init__()
-        if channels % heads:
-            raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {channels}")
-        self.heads, self.buckets = heads, buckets
-        self.query, self.value, self.out = (Linear(channels, channels) for _ in range(3))
-        self.key = Linear(channels, channels, bias=False)  # one would add the same to all logits of a node: no effect
-        if buckets:
-            self.bias = nn.Parameter(torch.zeros(buckets, heads))
-
-    def forward(self, h: Tensor, op: Operators, hop_distance: Tensor | None) -> Tensor:
-        bias = None if hop_distance is None else self._bias(op.arrange_pairs(hop_distance))
-        read = op.attend_all(self.query(op.root(h)), self.key(h), self.value(h), self.heads, bias)
-        out: Tensor = self.out(read)
-        return out
-
-    def _bias(self, hops: Tensor) -> Tensor:
-        """Map hops [graphs or 1, n, m] to biases [replicas or 1, graphs or 1, n, m, heads]."""
-        bucket = torch.where(hops < 0, self.buckets - 1, hops.clamp(max=self.buckets - 2))
-        table = self.bias if self.bias.dim() == 3 else self.bias.unsqueeze(0)
-        return rearrange(table[:, bucket.flatten()], "r (g n m) h -> r g n m h", g=hops.size(0), n=hops.size(1), m=hops.size(2))
 
 
 class Block(nn.Module):
     """norm(h + conv(h)) + norm(h + attention(h)), then norm(h + MLP(h)), as in GPS (2205.12454; twin of `GPSConv`).
 
-    Without a local channel the first term is left out: a post-norm transformer block.
+    A channel that is None is left out, its norm included: attention alone makes a post-norm transformer block, a convolution
+    alone that of 2012.09699. With `norm_first`: h + conv(norm(h)) + attention(norm(h)), then h + MLP(norm(h)) (2002.04745).
     """
 
-    def __init__(self, channels: int, heads: int, conv: str, norm: str, buckets: int, dropout: float, index: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        attention: Attention | None,
+        conv: Conv | None,
+        norm: str,
+        norm_first: bool,
+        mlp_channels: int,
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.attention, self.attention_norm = Attention(channels, heads, buckets), make_norm(norm, channels)
-        self.conv = CONVS[conv](channels, channels, index) if conv != "none" else None
-        self.conv_norm = make_norm(norm if conv != "none" else "none", channels)
-        self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
-        self.dropout = dropout
+        self.attention, self.attention_norm = attention, make_norm("none" if attention is None else norm, channels)
+        self.conv, self.conv_norm = conv, make_norm("none" if conv is None else norm, channels)
+        self.mlp, self.mlp_norm = MLP(channels, mlp_channels, channels), make_norm(norm, channels)
+        self.norm_first, self.dropout = norm_first, dropout
 
-    def forward(self, h: Tensor, op: Operators, memory: Memory, hop_distance: Tensor | None) -> Tensor:
-        root = op.root(h)  # added in place: sums as large as h would wait for memory
-        out: Tensor = self.attention_norm(self._drop(self.attention(h, op, hop_distance)).add_(root), op)
+    def forward(self, h: Tensor, op: Operators, memory: Memory, around: Surroundings) -> Tensor:
+        if self.norm_first:
+            out = op.root(h)
+            if self.attention is not None:
+                out = out + self._drop(self.attention(self.attention_norm(h, op), op, around))
+            if self.conv is not None:
+                out = out + self._drop(self.conv(self.conv_norm(h, op), op, memory))
+            return out + self._drop(self.mlp(self.mlp_norm(out, op)))
+        root, parts = op.root(h), []  # added in place: sums as large as h would wait for memory
+        if self.attention is not None:
+            parts.append(self.attention_norm(self._drop(self.attention(h, op, around)).add_(root), op))
         if self.conv is not None:
-            out = self.conv_norm(self._drop(self.conv(h, op, memory)).add_(root), op).add_(out)
+            parts.append(self.conv_norm(self._drop(self.conv(h, op, memory)).add_(root), op))
+        out = parts[0] if len(parts) == 1 else parts[1].add_(parts[0])
         result: Tensor = self.mlp_norm(self._drop(self.mlp(out)).add_(out), op)
         return result
 
@@ -75,9 +65,19 @@ class Transformer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: attention heads; must divide hidden_channels.
         conv: local channel beside the attention, as in `Stack`, or none.
-        distance_buckets: 0, or the number of learned hop-distance biases per head (distances beyond are not told apart).
+        mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
+        attention: softmax over all nodes, performer (linear in the nodes), expander (along sparse edges: Exphormer), or none.
+        pair_bias: added to the logits of softmax attention, per head and pair of nodes: none; spd: learned, of the hop distance;
+            rrwp or resistance: an MLP of the pair's random-walk probabilities or effective resistance.
+        distance_buckets: of spd: the number of learned biases (distances beyond are not told apart).
+        degree_buckets: 0, or the number of learned vectors, by in-degree, added to the encoded input (larger degrees share one).
         norm: as in `Stack`.
+        norm_first: whether norms stand in front of attention, convolution and MLP, and one at the end, or behind each sum.
         dropout: after attention, convolution and MLP, while training.
+
+    Graphormer (2106.05234) is softmax attention with spd, degrees and norms first. Its term for the edges on a shortest path is
+    a function of the distance where edges have no features, and its graph token answers for whole graphs, where here nodes are
+    asked, and would be a virtual node: both are left out. As in its authors' code, a norm stands in front of the decoder.
     """
 
     version = 2
@@ -91,33 +91,87 @@ class Transformer(Model):
         *,
         heads: int = 4,
         conv: str = "none",
-        distance_buckets: int = 0,
+        mlp_channels: int | None = None,
+        attention: str = "softmax",
+        pair_bias: str = "none",
+        distance_buckets: int = 40,
+        degree_buckets: int = 0,
         norm: str = "layer",
+        norm_first: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if conv != "none" and conv not in CONVS:
-            raise ValueError(f"conv: must be none or one of {', '.join(CONVS)}; got '{conv}'")
+        _check(conv, attention, pair_bias, norm, norm_first)
+        inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
+        self.degrees = nn.Parameter(torch.zeros(degree_buckets, hidden_channels)) if degree_buckets else None
+
+        def attend(index: int) -> Attention | None:
+            if attention == "softmax":
+                return SoftmaxAttention(hidden_channels, heads, index, pair_bias, distance_buckets)
+            return None if attention == "none" else ATTENTIONS[attention](hidden_channels, heads, index)
+
+        def convolve(index: int) -> Conv | None:
+            return None if conv == "none" else CONVS[conv](hidden_channels, hidden_channels, index)
+
         self.blocks = nn.ModuleList(
-            Block(hidden_channels, heads, conv, norm, distance_buckets, dropout, i) for i in range(num_layers)
+            Block(hidden_channels, attend(i), convolve(i), norm, norm_first, inner, dropout) for i in range(num_layers)
         )
+        self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels)
+        self.norm = make_norm(norm, hidden_channels) if norm_first and num_layers else None
+        self.reads_past = conv != "none" and CONVS[conv].reads_past
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
-        self.needs = frozenset({"hop_distance"} if distance_buckets else ())
-        self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
-        self.operator, self.reach, self.random = "complete", None, dropout > 0
+        self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
+        self._declare(conv, attention, pair_bias, norm, num_layers)
+        self.random = dropout > 0
+
+    def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:
+        """Say what carries information, and how far."""
+        statistics = find_norm(norm).channel
+        if attention == "none":
+            alone, self.global_channel = CONVS[conv], statistics
+            self.operator, self.reach = alone.operator, alone.reach(num_layers)
+            self.layer_hops = tuple(map(alone.hops, range(num_layers)))
+        else:
+            attends = ATTENTIONS[attention]
+            self.needs = attends.needs | frozenset({PAIR_BIASES[pair_bias]} if pair_bias != "none" else ())
+            self.global_channel = attends.channel | statistics
+            self.operator, self.reach = "complete", None
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = self.encoder(x)
+        if self.degrees is not None:
+            h = h + self.degrees.index_select(-2, op.in_degree(h).clamp(max=self.degrees.size(-2) - 1))
         hidden, memory = [h], Memory(h, [h], shared=self.shared)
+        around = Surroundings(needs, self.shared_attention)
         for index, block in enumerate(self.blocks):
             layer = op.layer(index)
             memory.initial = layer.root(memory.initial)
-            h = block(h, layer, memory, needs.get("hop_distance"))
+            h = block(h, layer, memory, around)
+            if self.reads_past:
+                memory.written(layer, h)
             hidden.append(h)
+        if self.norm is not None:
+            hidden[-1] = self.norm(h, layer)
         return hidden
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = self.decoder(hidden[-1])
         return out
+
+
+def _check(conv: str, attention: str, pair_bias: str, norm: str, norm_first: bool) -> None:
+    """Raise ValueError where a name is unknown, or settings do not go together."""
+    if conv != "none" and conv not in CONVS:
+        raise ValueError(f"conv: must be none or one of {', '.join(CONVS)}; got '{conv}'")
+    if attention != "none" and attention not in ATTENTIONS:
+        raise ValueError(f"attention: must be none or one of {', '.join(ATTENTIONS)}; got '{attention}'")
+    if attention == conv == "none":
+        raise ValueError("attention: must be given where conv is none; a block needs one of them, got none twice")
+    if pair_bias != "none" and pair_bias not in PAIR_BIASES:
+        raise ValueError(f"pair_bias: must be none or one of {', '.join(PAIR_BIASES)}; got '{pair_bias}'")
+    if attention != "softmax" and pair_bias != "none":
+        raise ValueError(f"pair_bias: must be none unless attention is softmax, which alone has logits; got '{pair_bias}'")
+    if attention == "none" and norm_first and norm == "batch":
+        raise ValueError("norm_first: must be false without attention under batch norm, whose rows are those that a layer writes")

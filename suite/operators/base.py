@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,8 @@ class Operators:
 
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype) -> None:
         self.edge_index, self.num_nodes, self.dtype = edge_index, num_nodes, dtype
-        self._shells: dict[int, Any] = {}
+        self._shells: list[Any] = []
+        self._next_shells = shell_edges(edge_index, num_nodes)
 
     def layer(self, index: int) -> Operators:
         """Return the operators of layer number `index` (from 0), which may write fewer rows than they read."""
@@ -60,11 +62,16 @@ class Operators:
         number = torch.arange(edge_index.size(1), device=edge_index.device)
         return EdgeList(edge_index[0], edge_index[1], self._num_rows, number, torch.zeros_like(number))
 
+    def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
+        """Return the edges from u to v where `pairs` holds at (v, u) instead, numbered as `pairs[pairs]` lists them.
+
+        `pairs`, bool, is shaped as `arrange_pairs` takes it. For models with a global channel: no rows are alike.
+        """
+        raise NotImplementedError
+
     def shell(self, h: Tensor, hops: int) -> Tensor:
         """Return the sum over nodes exactly `hops` >= 1 edges away, weighed as GCN's: 1 / sqrt(product of how many each has)."""
-        if hops not in self._shells:
-            self._shells[hops] = self._shell(hops)
-        return self._apply(self._shells[hops], h)
+        return self._apply(self._shell(hops), h)
 
     def dense(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the rows that the layer reads graph by graph, padded by 0, and which are real.
@@ -103,8 +110,15 @@ class Operators:
         raise NotImplementedError
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        """Bring a matrix over pairs of nodes, [n, n] or [graphs, n, n], into the order of the rows: [graphs or 1, n_out, n]."""
+        """Bring a matrix over pairs of nodes into the order of the rows: [graphs or 1, n_out, n, ...].
+
+        It is [n, n, ...] where graphs share a topology, else [graphs, n, n, ...]; [n, n] will do for one graph.
+        """
         raise NotImplementedError
+
+    def in_degree(self, h: Tensor) -> Tensor:
+        """Return how many edges lead into the node of each row of `h`, as the model enters it: [rows]."""
+        return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
 
     def global_mean(self, h: Tensor) -> Tensor:
         """Return the mean over the nodes of each graph: one row per graph."""
@@ -150,9 +164,11 @@ class Operators:
         return self._matrix(self.edge_index, torch.ones(self.edge_index.size(1), dtype=self.dtype, device=self.edge_index.device))
 
     def _shell(self, hops: int) -> Any:
-        index = shell_edges(self.edge_index, self.num_nodes, hops)
-        into, out = (degree(end, self.num_nodes, dtype=self.dtype) for end in (index[1], index[0]))
-        return self._matrix(index, (into[index[1]] * out[index[0]]).rsqrt())
+        while len(self._shells) < hops:
+            index = next(self._next_shells)
+            into, out = (degree(end, self.num_nodes, dtype=self.dtype) for end in (index[1], index[0]))
+            self._shells.append(self._matrix(index, (into[index[1]] * out[index[0]]).rsqrt()))
+        return self._shells[hops - 1]
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
         """Return the matrix [target, source]; duplicate edges add up, as they do in PyG."""
@@ -163,14 +179,14 @@ class Operators:
         raise NotImplementedError
 
 
-def shell_edges(edge_index: Tensor, num_nodes: int, hops: int) -> Tensor:
-    """Return the pairs of nodes whose shortest path has `hops` >= 1 edges: [2, num_pairs], (source, target)."""
+def shell_edges(edge_index: Tensor, num_nodes: int) -> Iterator[Tensor]:
+    """Yield, for k = 1, 2, ..., the pairs of nodes whose shortest path has k edges: [2, num_pairs], (source, target)."""
     source, target = (end.cpu().numpy() for end in edge_index)
     step = csr_array((np.ones(len(source)), (source, target)), shape=(num_nodes, num_nodes))
     seen = shell = csr_array(eye_array(num_nodes))
-    for _ in range(hops):
+    while True:
         reached = (shell @ step).sign()
         shell = reached - reached.multiply(seen)
         shell.eliminate_zeros()
         seen = seen + shell
-    return torch.from_numpy(np.stack(shell.nonzero())).long().to(edge_index.device)
+        yield torch.from_numpy(np.stack(shell.nonzero())).long().to(edge_index.device)

@@ -12,6 +12,7 @@ from torch_geometric.utils import dropout_edge, scatter, to_dense_batch
 
 from suite.operators.attention import softmax_attention
 from suite.operators.base import Operators
+from suite.operators.edges import EdgeList
 from suite.operators.products import pair, product
 
 
@@ -28,6 +29,12 @@ class GraphOperators(Operators):
 
     def flat(self, dense: Tensor) -> Tensor:
         return dense[self._real]
+
+    def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
+        graph, target, source = self.arrange_pairs(pairs).nonzero().T
+        sizes = self._real.sum(1)
+        first, number = (sizes.cumsum(0) - sizes)[graph], torch.arange(len(graph), device=graph.device)
+        return EdgeList(first + source, first + target, self.num_nodes, number, torch.zeros_like(number))
 
     def fully_adjacent(self) -> Operators:
         return self._fully_adjacent
@@ -52,7 +59,7 @@ class GraphOperators(Operators):
         return rearrange(softmax_attention(q, k, v, shut), "g h n c -> g n (h c)")[mask]
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
-        return pairs if pairs.dim() == 3 else pairs.unsqueeze(0)
+        return pairs.unsqueeze(0) if pairs.dim() == 2 else pairs
 
     def global_mean(self, h: Tensor) -> Tensor:
         mean: Tensor = scatter(h, self.batch, dim=0, reduce="mean")

@@ -111,6 +111,14 @@ class SharedOperators(Operators):
         kept = dropout_edge(self.order[self.edge_index], p, True)[0]
         return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying, self.hops)
 
+    def in_degree(self, h: Tensor) -> Tensor:
+        return self._per_row(super().in_degree(h), h)
+
+    def _per_row(self, values: Tensor, h: Tensor) -> Tensor:
+        """Return a value of each node, in the order of the block, at the rows of `h` as it is entered: [rows, ...]."""
+        rows = self.rows[0]
+        return torch.cat([values[rows.alike], values[rows.varying].repeat_interleave(rows.num_graphs(h), dim=0)])
+
     def _gcn_power(self, times: int) -> csr_array:
         if times not in self._powers:
             self._powers[times] = self._gcn if times == 1 else self._gcn_power(times - 1) @ self._gcn
@@ -145,7 +153,7 @@ class _Window(Operators):
     def __init__(self, whole: SharedOperators, index: int) -> None:
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
         self.whole, self.before, self.after = whole, whole.rows[index], whole.rows[index + 1]
-        self._lists: dict[tuple[bool, int], EdgeList] = {}
+        self._lists: dict[tuple[bool | bytes, int], EdgeList] = {}
         self._powers: dict[int, Any] = {}
 
     def root(self, h: Tensor) -> Tensor:
@@ -178,12 +186,18 @@ class _Window(Operators):
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         asked = loops, self.before.num_graphs(h)
         if asked not in self._lists:
-            self._lists[asked] = self._edge_list(*asked)
+            self._lists[asked] = self._edge_list(self.whole._loops if loops else self.edge_index, asked[1])
         return self._lists[asked]
 
-    def _edge_list(self, loops: bool, num_graphs: int) -> EdgeList:
+    def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
+        asked = pairs.cpu().numpy().tobytes(), self.before.num_graphs(h)
+        if asked not in self._lists:
+            place = self.whole.order.argsort()
+            self._lists[asked] = self._edge_list(place[pairs.nonzero().T.flip(0)], asked[1])
+        return self._lists[asked]
+
+    def _edge_list(self, edge_index: Tensor, num_graphs: int) -> EdgeList:
         """Number rows as nodes of one graph: edges among alike nodes once, those into varying nodes once for each graph."""
-        edge_index = self.whole._loops if loops else self.edge_index
         read, written = self._first_rows(self.before, num_graphs), self._first_rows(self.after, num_graphs)
         kept = (written[edge_index[1]] >= 0).nonzero().flatten()
         source, target = edge_index[:, kept]
@@ -275,7 +289,9 @@ class _Window(Operators):
         return Neighbours.of(row[kept], col[kept], len(targets))
 
     def _shell(self, hops: int) -> Any:
-        return self._blocks(self.whole._shell(hops))
+        for further in range(len(self._shells), hops):
+            self._shells.append(self._blocks(self.whole._shell(further + 1)))
+        return self._shells[hops - 1]
 
     def _blocks(self, matrix: csr_array) -> tuple[Any, Any, Any]:
         """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""

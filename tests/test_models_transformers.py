@@ -1,0 +1,376 @@
+"""Graph transformers: PyG's twins, loops over nodes written from the papers, facts about what each can know."""
+
+import copy
+
+import networkx as nx
+import pytest
+import torch
+from test_engine import PATHS, TASKS, plain_loss, shared_loss
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv, GPSConv, TransformerConv
+from torch_geometric.nn.attention import PerformerAttention as PyGPerformer
+from torch_geometric.utils import erdos_renyi_graph, to_networkx, to_undirected
+
+from suite.engine.batches import graph_batch
+from suite.measures.squashing import influence
+from suite.models import build, resolve
+from suite.models.attentions import PAIR_BIASES, SoftmaxAttention, Surroundings
+from suite.models.attentions.performer import PerformerAttention
+from suite.models.convs import CONVS, Memory
+from suite.models.encodings import ENCODINGS
+from suite.models.transformer import Block
+from suite.operators import GraphOperators
+from suite.testing import check_model
+
+DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
+MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
+
+
+def graphs() -> list[tuple[Tensor, int]]:
+    torch.manual_seed(0)
+    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
+
+
+GRAPHS = pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Zero parameters would hide one that is missing, or in the wrong place."""
+    for parameter in module.double().parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter)
+    return module
+
+
+def path(num_nodes: int, channels: int = 4) -> Data:
+    edge_index = to_undirected(torch.stack([torch.arange(num_nodes - 1), torch.arange(1, num_nodes)]))
+    return Data(x=torch.randn(num_nodes, channels), edge_index=edge_index, readout_index=torch.tensor([0]))
+
+
+def ring(num_nodes: int, channels: int = 4) -> Data:
+    node = torch.arange(num_nodes)
+    edge_index = to_undirected(torch.stack([node, node.roll(-1)]))
+    return Data(x=torch.randn(num_nodes, channels), edge_index=edge_index, readout_index=torch.tensor([0]))
+
+
+# settings
+
+
+VARIANTS = {
+    "rrwp bias": ("spd_transformer", {"pair_bias": "rrwp"}),
+    "resistance bias": ("spd_transformer", {"pair_bias": "resistance"}),
+    "gps with rrwp": ("gps", {"pair_bias": "rrwp"}),
+    "graphormer under batch norm": ("graphormer", {"norm": "batch"}),
+    "graphormer with edges": ("graphormer", {"conv": "transformer"}),
+    "edges with degrees": ("graph_transformer", {"degree_buckets": 4}),
+    "edges, norms first": ("graph_transformer", {"norm_first": True, "degree_buckets": 4}),
+    "gcn blocks": ("graph_transformer", {"conv": "gcn", "norm": "batch"}),
+    "exphormer without convolution": ("exphormer", {"conv": "none", "norm": "batch"}),
+    "attention in the stack": ("gcn", {"conv": "transformer", "skip": "residual"}),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_settings_keep_the_contract(variant: str) -> None:
+    name, settings = VARIANTS[variant]
+    check_model(resolve(name, settings))
+
+
+@pytest.mark.parametrize("shortcuts", [set(), set(PATHS)], ids=["plain", "all shortcuts"])
+@pytest.mark.parametrize("task", ["barbell", "published ring", "published tree"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_settings_compute_the_same_on_every_path(variant: str, task: str, shortcuts: set[str]) -> None:
+    torch.manual_seed(0)
+    (name, settings), asked = VARIANTS[variant], TASKS[task](3)
+    in_channels = asked.draw(2, torch.Generator()).x.size(-1)
+    plain = [randomised(build(resolve(name, settings), in_channels, 8, 2, asked.out_channels)) for _ in range(2)]
+    found, stack, _ = shared_loss(plain, asked, 2, 7, frozenset(shortcuts))
+    expected = torch.stack([plain_loss(copy.deepcopy(m).train(), asked, seed, 7) for seed, m in enumerate(plain)])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    gradients = torch.autograd.grad(found.sum(), list(stack.module.parameters()), materialize_grads=True, allow_unused=True)
+    theirs = [_gradients(m.train(), plain_loss(m, asked, seed, 7)) for seed, m in enumerate(plain)]
+    for ours, *alone in zip(gradients, *theirs, strict=True):
+        torch.testing.assert_close(ours, torch.stack(alone), rtol=1e-7, atol=1e-9)
+
+
+def _gradients(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True, allow_unused=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attention": "sparse"}, r"attention: must be none or one of .*; got 'sparse'"),
+        ({"attention": "none"}, "attention: must be given where conv is none"),
+        ({"attention": "performer", "pair_bias": "spd"}, "pair_bias: must be none unless attention is softmax"),
+        ({"pair_bias": "hops"}, r"pair_bias: must be none or one of spd, rrwp, resistance; got 'hops'"),
+        ({"pair_bias": "spd", "distance_buckets": 2}, "distance_buckets: must be >= 3"),
+        ({"attention": "none", "conv": "gcn", "norm": "batch", "norm_first": True}, "norm_first: must be false"),
+        ({"attention": "performer", "heads": 16}, "performer needs 2 a head, got 16 for 16 heads"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(resolve("set_transformer", settings), 4, 16, 2, 3)
+
+
+# along edges
+
+
+@GRAPHS
+def test_attention_along_edges_equals_pygs_transformer_conv_and_a_projection(graph: tuple[Tensor, int]) -> None:
+    torch.manual_seed(1)
+    edge_index, num_nodes = graph
+    ours = randomised(CONVS["transformer"](6, 8))
+    twin = TransformerConv(6, 2, heads=4, bias=False, root_weight=False).double()
+    twin.lin_query.weight, twin.lin_key.weight, twin.lin_value.weight = ours.query.weight, ours.key.weight, ours.value.weight
+    x = torch.randn(num_nodes, 6).double().requires_grad_()
+    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), Memory(x))
+    expected = twin(x, edge_index) @ ours.out.weight.T + ours.out.bias
+    weight = torch.randn_like(out)
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), x) for o in (out, expected))
+    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+
+
+def test_block_along_edges_is_that_of_the_paper() -> None:
+    torch.manual_seed(2)
+    model = randomised(build(resolve("graph_transformer"), 4, 8, 1, 3))
+    (block,), edge_index, x = model.blocks, erdos_renyi_graph(10, 0.4), torch.randn(10, 4).double()
+    hidden = model.encode(x, edge_index)
+    attended = block.conv(hidden[0], GraphOperators(edge_index, 10, torch.float64), Memory(hidden[0]))
+    one = nn.functional.layer_norm(hidden[0] + attended, (8,), block.conv_norm.weight, block.conv_norm.bias)
+    mlp = block.mlp.second(block.mlp.first(one).relu())
+    two = nn.functional.layer_norm(one + mlp, (8,), block.mlp_norm.weight, block.mlp_norm.bias)
+    torch.testing.assert_close(hidden[1], two, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("num_nodes", [6, 13])  # all of it is seen, or a window of it
+@pytest.mark.parametrize("name", ["graph_transformer", "edges with degrees", "edges, norms first"])
+def test_attention_along_edges_feels_as_far_as_it_has_layers_and_as_much_as_autograd_says(name: str, num_nodes: int) -> None:
+    torch.manual_seed(3)
+    model = randomised(build(resolve(*VARIANTS.get(name, (name,))), 4, 8, 3, 2))
+    graph = path(num_nodes)
+    assert (model.reach, model.global_channel, model.operator) == (3, frozenset(), "mean")
+    felt = influence(model, [graph])[0].x[0]
+    assert (felt != 0).tolist() == [True] * 4 + [False] * (num_nodes - 4)
+    jacobian = torch.autograd.functional.jacobian(lambda x: model(x, graph.edge_index)[0], graph.x.double())
+    torch.testing.assert_close(felt, jacobian.square().sum((0, 2)).sqrt())
+
+
+# bias of pairs
+
+
+def reference_attention(attention: SoftmaxAttention, h: Tensor, bias: Tensor) -> Tensor:
+    """Softmax attention head by head and node by node; bias [n, n, heads]."""
+    q, k, v = (linear(h).view(len(h), attention.heads, -1) for linear in (attention.query, attention.key, attention.value))
+    out = torch.zeros_like(v)
+    for head in range(attention.heads):
+        for i in range(len(h)):
+            logits = torch.stack([q[i, head] @ k[j, head] / q.size(2) ** 0.5 + bias[i, j, head] for j in range(len(h))])
+            out[i, head] = sum(share * v[j, head] for j, share in enumerate(logits.softmax(0)))
+    return out.flatten(1) @ attention.out.weight.T + attention.out.bias
+
+
+@pytest.mark.parametrize("pair_bias", PAIR_BIASES)
+def test_biased_attention_equals_a_loop_in_each_graph_of_a_batch(pair_bias: str) -> None:
+    torch.manual_seed(4)
+    attention, several = randomised(SoftmaxAttention(8, 2, 0, pair_bias, 5)), [path(5, 8), ring(7, 8)]
+    batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], frozenset({PAIR_BIASES[pair_bias]}))
+    op = GraphOperators(batch.graphs.edge_index, 12, torch.float64, batch.graphs.batch)
+    found = attention(batch.graphs.x.double(), op, Surroundings(batch.needs))
+    expected = []
+    for graph in several:
+        pairs = ENCODINGS[PAIR_BIASES[pair_bias]](graph)
+        if pair_bias == "spd":
+            bias = attention.bias.table[pairs.clamp(max=3)]
+        else:
+            first, second = attention.bias.mlp.first, attention.bias.mlp.second
+            bias = torch.relu(pairs @ first.weight.T + first.bias) @ second.weight.T
+        expected.append(reference_attention(attention, graph.x.double(), bias))
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_random_walk_probabilities_are_those_of_a_ring_and_vanish_beyond_their_steps() -> None:
+    pairs = ENCODINGS["rrwp"](ring(40))
+    assert pairs.shape == (40, 40, 17)
+    torch.testing.assert_close(pairs.sum(1), torch.ones(40, 17).double())
+    assert pairs[0, 0, :3].tolist() == [1, 0, 0.5]
+    assert pairs[0, 3, :4].tolist() == [0, 0, 0, 0.125]
+    assert pairs[0, 16, 16] == 2.0**-16
+    assert not pairs[0, 17].any()
+
+
+def test_random_walks_follow_edges_backwards_as_messages_come() -> None:
+    pairs = ENCODINGS["rrwp"](Data(edge_index=torch.tensor([[1, 2, 2], [0, 0, 1]]), num_nodes=3))
+    assert pairs[..., 1].tolist() == [[0, 0.5, 0.5], [0, 0, 1], [0, 0, 0]]
+
+
+def test_resistance_is_the_distance_on_a_path_and_that_of_two_ways_on_a_ring() -> None:
+    node = torch.arange(6.0).double()
+    torch.testing.assert_close(ENCODINGS["resistance"](path(6))[0, :, 0], node)
+    torch.testing.assert_close(ENCODINGS["resistance"](ring(6))[0, :, 0], node * (6 - node) / 6)
+    apart = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=3)
+    torch.testing.assert_close(
+        ENCODINGS["resistance"](apart)[..., 0], torch.tensor([[0, 1, -1], [1, 0, -1], [-1, -1, 0]]).double()
+    )
+
+
+# Graphormer
+
+
+def test_graphormer_equals_its_equations() -> None:
+    torch.manual_seed(5)
+    model = randomised(build(resolve("graphormer"), 4, 8, 2, 3))
+    edge_index = erdos_renyi_graph(9, 0.3)
+    graph = Data(x=torch.randn(9, 4).double(), edge_index=edge_index, num_nodes=9)
+    hops = ENCODINGS["hop_distance"](graph)
+    degree = torch.tensor([int((edge_index[1] == node).sum()) for node in range(9)])
+    h = model.encoder(graph.x) + model.degrees[degree]
+    for block in model.blocks:
+        bias = block.attention.bias.table[torch.where(hops < 0, 39, hops)]
+        h = h + reference_attention(block.attention, _normed(block.attention_norm, h), bias)
+        h = h + block.mlp(_normed(block.mlp_norm, h))
+    expected = model.decoder(_normed(model.norm, h))
+    torch.testing.assert_close(model(graph.x, edge_index, hop_distance=hops), expected, rtol=1e-9, atol=1e-9)
+
+
+def _normed(norm: nn.Module, h: Tensor) -> Tensor:
+    return nn.functional.layer_norm(h, h.shape[1:], norm.weight, norm.bias)
+
+
+def test_degrees_tell_nodes_of_equal_input_apart_up_to_the_last_bucket() -> None:
+    star = to_undirected(torch.tensor([[0, 0, 0, 0, 1], [1, 2, 3, 4, 2]]))  # degrees 4, 2, 2, 1, 1
+    for buckets, expected in ((8, 3), (3, 2), (2, 1)):
+        torch.manual_seed(6)
+        model = randomised(build(resolve("graphormer", {"degree_buckets": buckets}), 4, 8, 1, 3))
+        first = model.encode(
+            torch.ones(5, 4).double(), star, hop_distance=ENCODINGS["hop_distance"](Data(edge_index=star, num_nodes=5))
+        )[0]
+        assert len(first.unique(dim=0)) == expected
+
+
+# Performer
+
+
+def performer_twin(ours: PerformerAttention) -> nn.Module:
+    twin = PyGPerformer(16, 2, head_channels=8).double()
+    twin.q.weight, twin.k.weight, twin.v.weight = ours.query.weight, ours.key.weight, ours.value.weight
+    twin.attn_out.weight, twin.attn_out.bias = ours.out.weight, ours.out.bias
+    twin.fast_attn.projection_matrix.copy_(ours.projection)
+    return twin
+
+
+def test_performer_equals_pygs_in_value_and_gradient() -> None:
+    torch.manual_seed(7)
+    ours = randomised(PerformerAttention(16, 2))
+    h = torch.randn(12, 16).double().requires_grad_()
+    op = GraphOperators(torch.empty(2, 0).long(), 12, torch.float64, torch.tensor([0] * 6 + [1] * 6))
+    out, expected = ours(h, op, Surroundings()), performer_twin(ours)(h.view(2, 6, 16)).flatten(0, 1)
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    weight = torch.randn_like(out)
+    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), h) for o in (out, expected))
+    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+
+
+def test_block_with_performer_attention_equals_pyg_gps() -> None:
+    torch.manual_seed(8)
+    attention = PerformerAttention(16, 2)
+    ours = randomised(Block(16, attention, CONVS["gcn"](16, 16), "none", False, 32, 0.0))
+    theirs = GPSConv(16, GCNConv(16, 16), heads=2, norm=None, attn_type="performer", attn_kwargs={"head_channels": 8}).double()
+    theirs.conv.lin.weight, theirs.conv.bias, theirs.attn = ours.conv.lin.weight, ours.conv.lin.bias, performer_twin(attention)
+    theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
+    theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
+    edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
+    out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), Surroundings())
+    torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("width", "expected"), [(2, 1), (8, 16), (16, 44)])
+def test_random_features_are_unit_directions_orthogonal_in_blocks(width: int, expected: int) -> None:
+    projection = PerformerAttention(4 * width, 4).projection.double()
+    assert projection.shape == (expected, width)  # width log width, rounded down
+    for block in projection.split(width):
+        torch.testing.assert_close(block @ block.T, torch.eye(len(block)).double(), rtol=0, atol=1e-5)
+
+
+# Exphormer
+
+
+def with_expander(graph: Data) -> Tensor:
+    return ENCODINGS["expander"](graph)
+
+
+def exphormer_reads(attention: nn.Module, h: Tensor, virtual: Tensor, pairs: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
+    """What each node, and the virtual node, reads: head by head and node by node, over lists of what is joined to it."""
+    d, heads = h.size(1) // attention.heads, attention.heads
+    every = torch.cat([h, virtual[None]])  # the virtual node is the last
+    q, k, v = (linear(every).view(-1, heads, d) for linear in (attention.query, attention.key, attention.value))
+    e, last = attention.kind(kinds).view(4, heads, d), len(h)
+    out = torch.zeros_like(v)
+    for head in range(heads):
+        for i in range(last + 1):
+            joined = (
+                [(u, pairs[i, u] - 1) for u in range(last) if pairs[i, u]] + [(last, 3)]
+                if i < last
+                else [(u, 2) for u in range(last)]
+            )
+            logits = torch.stack([q[i, head] @ (e[kind, head] * k[u, head]) / d**0.5 for u, kind in joined])
+            out[i, head] = sum(share * v[u, head] for share, (u, _) in zip(logits.softmax(0), joined, strict=True))
+    return attention.out(out[:last].flatten(1)), out[last].flatten()
+
+
+def test_exphormer_equals_a_loop_over_nodes_in_each_graph_of_a_batch() -> None:
+    torch.manual_seed(9)
+    model = randomised(build(resolve("exphormer", {"conv": "none", "norm": "none"}), 4, 8, 3, 2))
+    several = [path(5), ring(9), Data(x=torch.randn(1, 4), edge_index=torch.empty(2, 0).long())]
+    batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
+    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    expected = []
+    for graph in several:
+        h, virtual = model.encoder(graph.x.double()), model.shared_attention.virtual
+        for block in model.blocks:
+            read, virtual = exphormer_reads(block.attention, h, virtual, with_expander(graph), model.shared_attention.edges)
+            h = h + read
+            h = h + block.mlp(h)
+        expected.append(model.decoder(h))
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_expander_of_many_nodes_is_regular_connected_and_of_a_large_spectral_gap() -> None:
+    pairs = with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=400))
+    assert set(pairs.flatten().tolist()) == {0, 2}
+    adjacency = (pairs > 0).double()
+    torch.testing.assert_close(adjacency, adjacency.T)
+    degree = adjacency.sum(0)
+    assert degree.max() == 4
+    assert (degree == 4).double().mean() > 0.95  # two random cycles have about 2 edges in common
+    second = torch.linalg.eigvalsh(adjacency)[-2]
+    assert second < 2 * 3**0.5 + 0.2  # Friedman: 2 sqrt(d - 1) and a little; the ring of 400 has 1.9998 of 2
+    assert nx.diameter(nx.from_numpy_array(adjacency.numpy())) <= 10
+
+
+def test_expander_keeps_the_edges_as_such_and_their_direction() -> None:
+    edge_index = torch.tensor([[0, 1, 2, 2], [1, 2, 3, 2]])
+    pairs = with_expander(Data(edge_index=edge_index, num_nodes=40))
+    assert {(int(u), int(v)) for v, u in (pairs == 1).nonzero()} == {(0, 1), (1, 2), (2, 3), (2, 2)}
+
+
+def test_expander_follows_the_nodes_when_they_are_renumbered_and_their_colours_differ() -> None:
+    torch.manual_seed(10)
+    edge_index = to_undirected(torch.tensor([[0, 0, 1, 2, 3, 4, 5, 6, 1], [1, 2, 2, 3, 4, 5, 6, 7, 8]]))
+    assert len(list(nx.vf2pp_all_isomorphisms(*[to_networkx(Data(edge_index=edge_index, num_nodes=9))] * 2))) == 1
+    order = torch.randperm(9)
+    one = with_expander(Data(edge_index=edge_index, num_nodes=9))
+    other = with_expander(Data(edge_index=order.argsort()[edge_index].flip(1), num_nodes=9))
+    assert torch.equal(other, one[order][:, order])
+
+
+def test_expander_is_a_function_of_the_graph_that_leaves_random_states_alone() -> None:
+    rings = [ring(30), ring(30), ring(31)]
+    state = torch.get_rng_state()
+    one, again, other = map(with_expander, rings)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other[:30, :30])
+    assert torch.equal(torch.get_rng_state(), state)
