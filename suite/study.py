@@ -682,6 +682,8 @@ class _Block:
         from suite.task import DataUnavailable
 
         asked = place.ref.key, factors.encoding, factors.rewiring
+        if asked[1:] == (None, None):
+            return False
         if asked not in self.refused:
             try:
                 reason = refusal(place.task, stream(place.task.config(), "probe"), *asked[1:])

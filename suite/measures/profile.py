@@ -40,7 +40,8 @@ def influence_profile(model: nn.Module, graph: Data, num_probes: int = 16, rng: 
     only, with the whole graph's degrees.
 
     Derivatives and hops are those of `influence`: by the task's own features, in the task's own graph. Columns end at the
-    farthest node in declared reach. Zero: no dependence, exactly, in both estimators; but a norm below 1e-162 has no square. `rng` is where probes come from, or a fixed stream.
+    farthest node in declared reach. Zero: no dependence, exactly, in both estimators; but a norm below 1e-162 has no square.
+    `rng` is where probes come from, or a fixed stream.
 
     Raises ValueError for a graph without `readout_index`, and unless `num_probes` >= 2, below which there is no error bar.
     """
