@@ -44,6 +44,11 @@ def cells_of(num_seeds: int, does: dict[str, str] | None = None, *, condition: i
     )
 
 
+def task_of(cell: Cell) -> Quiet:
+    task: Quiet = cell.task.load()
+    return task
+
+
 def initial_model(cell: Cell) -> nn.Module:
     torch.manual_seed(cell.seed)
     return nn.Linear(3, 2).eval()
