@@ -167,13 +167,13 @@ def list_() -> int:
     """List studies, tasks, topologies, models, encodings, rewirings and measures."""
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
+        from suite.factors import PAIR_TITLES
         from suite.measures import MEASURES
         from suite.models import MODELS
-        from suite.models.attentions import PAIR_BIASES
         from suite.models.node_encodings import NODE_ENCODINGS
         from suite.models.rewirings import REWIRINGS
 
-    of_pairs = dict.fromkeys(sorted(PAIR_BIASES), "of pairs of nodes, for attention")
+    of_pairs = {name: f"{title}, of pairs of nodes: for attention among all nodes." for name, title in PAIR_TITLES.items()}
     kinds = {
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},

@@ -137,8 +137,12 @@ class Named(Open):
 
 
 def _with_settings(name: str, settings: dict[str, Any]) -> str:
-    said = {key: value["name"] if isinstance(value, dict) and "name" in value else value for key, value in settings.items()}
-    return f"{name}({', '.join(f'{key}={value}' for key, value in sorted(said.items()))})" if said else name
+    def said(value: Any) -> Any:
+        named = isinstance(value, dict) and "name" in value
+        return _with_settings(value["name"], {key: own for key, own in value.items() if key != "name"}) if named else value
+
+    written = ", ".join(f"{key}={said(value)}" for key, value in sorted(settings.items()))
+    return f"{name}({written})" if written else name
 
 
 class ModelSpec(Named):
