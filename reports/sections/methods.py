@@ -187,8 +187,8 @@ def _measures() -> list[Block]:
             """at ε = 10⁻³, about the precision of bfloat16. Noise is part of the definition: propagation is mostly
             invertible in exact arithmetic, so smoothing is loss at a precision. Influence: Jacobians of the read-out
             with respect to the input of every node, by reverse differentiation, encodings held fixed and distances those of
-            the task's own graph, whatever a rewiring made of it; share and total as in the section on over-squashing, averaged as logarithms over pairs. The operator share is that of the bare operator at the
-            model's depth,"""
+            the task's own graph, whatever a rewiring made of it; share and total as in the section on over-squashing,
+            averaged as logarithms over pairs. The operator share is that of the bare operator at the model's depth,"""
         ),
         equation("operator", "operator share equals entry v u of S to the power L over the sum of row v"),
         prose("which needs no weights. A share of exactly zero is shown apart, never as a small number."),

@@ -110,7 +110,8 @@ def _counts(graph: Data) -> dict[str, float]:
 def _undirected(edge_index: Tensor) -> Tensor:
     """Return each pair of different nodes that an edge joins, once: [2, num_pairs]."""
     ordered = torch.stack([edge_index.amin(0), edge_index.amax(0)]) if edge_index.numel() else edge_index
-    return coalesce(ordered[:, ordered[0] != ordered[1]])
+    pairs: Tensor = coalesce(ordered[:, ordered[0] != ordered[1]])
+    return pairs
 
 
 def _seconds(task: Task, graph: Data) -> float:
