@@ -51,11 +51,21 @@ def trained(cells: list[Cell], shortcuts: frozenset[str] = ALL_SHORTCUTS) -> lis
     return sorted(done, key=lambda t: t.cell.seed)
 
 
+def untied(x: Tensor) -> Tensor:
+    """Return x [..., nodes, channels] in float64, each node moved by an amount of its own, the same in all graphs.
+
+    What is alike stays alike, but no graph is symmetric: where all nodes are equal, a norm over the graph divides rounding by
+    nothing, and there is no gradient to compare.
+    """
+    rng = torch.Generator().manual_seed(0)
+    return x.double() + 0.1 * torch.randn(x.shape[-2:], generator=rng, dtype=torch.float64)
+
+
 def plain_loss(model: nn.Module, task: Task, seed: int, num_graphs: int) -> Tensor:
     """The loss as a plain PyG loop has it: a list of `Data`, batched, read out by hand."""
     graphs = draw(task, seed, "train", 0, num_graphs).to_data_list()
     for graph in graphs:
-        graph.x = graph.x.double()
+        graph.x = untied(graph.x)
     batch = Batch.from_data_list(graphs)
     needs = graph_batch(graphs, getattr(model, "needs", frozenset())).needs
     out = model(batch.x, batch.edge_index, batch=batch.batch, **needs)[batch.readout_index]
@@ -69,7 +79,7 @@ def shared_loss(
     stack = Replicas([copy.deepcopy(m) for m in plain], [1e-3] * len(plain), 0.0, stacked=True)
     drawn = [draw(task, seed, "train", 0, num_graphs) for seed in range(len(plain))]
     for block in drawn:
-        block.x = block.x.double()
+        block.x = untied(block.x)
     sharing = Sharing(plain[0], num_layers, shortcuts, drawn)
     batch = sharing.batch(drawn, training=True)
     return losses(batch.forward(training_mode(stack.module)), batch.y, task.loss, batch.weight), stack, sharing
