@@ -357,3 +357,7 @@ def test_a_strangers_module_trains_untouched_on_the_general_path() -> None:
     done = trained(cells)
     assert all(t.cost["stacked"] == 1 for t in done)
     assert all(t.metrics["test"]["score"] > 0.5 for t in done)
+
+
+def test_statistics_of_a_fully_adjacent_layer_count_equal_graphs_as_often_as_they_occur() -> None:
+    assert_equal_on_a_path("gcn_adjacent", {"norm": "batch"}, PublishedRingTransfer(hops=3), 1, 10, {"equal_inputs"})

@@ -125,10 +125,11 @@ class SharedOperators(Operators):
         return self._powers[times]
 
     def fully_adjacent(self) -> Operators:
+        self._fully_adjacent.counts = self.counts
         return self._fully_adjacent
 
     @cached_property
-    def _fully_adjacent(self) -> Operators:
+    def _fully_adjacent(self) -> SharedOperators:
         pairs = (~torch.eye(self.num_nodes, dtype=torch.bool, device=self.order.device)).nonzero().T
         return SharedOperators(pairs, self.order, self.sizes, self.dtype, self.varying, self.hops)
 
