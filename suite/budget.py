@@ -149,7 +149,5 @@ def _built(ref: ModelRef, hidden_channels: int, sizes: Sizes) -> nn.Module:
         try:
             with torch.device("meta"):
                 return build(*arguments)
-        except ValueError:
-            raise
-        except Exception:  # a stranger's class may look at numbers, which the meta device does not have
+        except (RuntimeError, TypeError):  # a stranger's class may look at numbers, which the meta device does not have
             return build(*arguments)

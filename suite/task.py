@@ -135,6 +135,12 @@ class Block:
         return cls(first.edge_index, x, y, first.readout_index, source, **origin)
 
 
+def own_edges(graph: Block | Data) -> Tensor:
+    """Return the edges that the task itself drew, before a rewiring: [2, num_edges]."""
+    original: Tensor | None = getattr(graph, "original_index", None)
+    return graph.edge_index if original is None else original
+
+
 def _same_origin(graph: Data, other: Data) -> bool:
     """Return whether two graphs of as many nodes have the same edges before a rewiring, or neither was rewired."""
     edges, others = graph.get("original_index"), other.get("original_index")

@@ -8,6 +8,8 @@ from reports.figures import Drawing
 from reports.style import Look
 from suite.analysis import Analysis
 
+PART_NAMES = {"hops": "Distance", "depth": "Depth", "reproduction": "Reproduction"}
+
 
 @dataclass(frozen=True)
 class Context:

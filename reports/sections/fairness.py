@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import NONE, Block, cell, fixed, heading, plural, prose, ref, short, table
-from reports.sections.context import Context
+from reports.sections.context import PART_NAMES, Context
 from suite.analysis.fairness import fairness_table
 
 LONG = 30  # rows above which a table goes to the appendix
-NAMES = {"hops": "Distance", "depth": "Depth", "reproduction": "Reproduction"}
 
 
 def blocks(context: Context) -> list[Block]:
@@ -48,7 +47,7 @@ def _fairness(context: Context) -> list[Block]:
     body: list[Any] = []
     for before, row in zip([None, *found], found, strict=False):
         if several and (before is None or before["part"] != row["part"]):
-            body.append(NAMES[row["part"]])
+            body.append(PART_NAMES[row["part"]])
         repeated = before is not None and (before["part"], before["model_label"]) == (row["part"], row["model_label"])
         body.append(_row(context, row, repeated))
     caption = (

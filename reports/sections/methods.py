@@ -6,13 +6,12 @@ from typing import Any
 
 from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
 from reports.sections import fairness
-from reports.sections.context import Context
+from reports.sections.context import PART_NAMES, Context
 from suite.analysis.fairness import tuned_names
 from suite.analysis.measured import is_opaque
 from suite.analysis.results import PARTS
 from suite.analysis.statistics import LEVEL, SOLVED_SKILL
 
-PART_NAMES = {"hops": "Distance", "depth": "Depth", "reproduction": "Reproduction"}
 SETTINGS = {
     "lr": "Learning rate (Adam)",
     "weight_decay": "Weight decay",

@@ -23,7 +23,7 @@ from suite.models.fronted import FrontedModule
 from suite.operators import SharedOperators
 from suite.rng import stream
 from suite.samples import Drawn, distinct, linear_hash
-from suite.task import Block, Packed, Split, Task
+from suite.task import Block, Packed, Split, Task, own_edges
 
 WORTHWHILE = 0.25  # of the nodes must be alike, that telling them apart pays
 
@@ -223,11 +223,6 @@ def _once(x: Tensor, y: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor], Ten
     if not (torch.equal(once_x[replica, slot], x) and torch.equal(once_y[replica, slot], y)):
         return list(x), list(y), None  # two different graphs met in one number
     return list(once_x), list(once_y), counts.to(x.dtype)
-
-
-def own_edges(block: Block) -> Tensor:
-    """Return the edges that the task itself drew, before a rewiring: [2, num_edges]."""
-    return block.edge_index if block.original_index is None else block.original_index
 
 
 def same_topology(drawn: Sequence[Drawn]) -> bool:

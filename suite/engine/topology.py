@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from suite.models.base import Model
 from suite.models.encodings import encoded
 from suite.operators import SharedOperators
-from suite.task import Block
+from suite.task import Block, own_edges
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,5 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
 
 def encodings(block: Block, model: Model) -> dict[str, Tensor]:
     """Return the encodings of the graph that `model` needs."""
-    graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes)
-    if block.original_index is not None:
-        graph.original_index = block.original_index
+    graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes, original_index=own_edges(block))
     return {name: encoded(name, graph) for name in model.needs}

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.samples import graphs_of
-from suite.task import Task
+from suite.task import Task, own_edges
 
 
 def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
@@ -62,8 +62,7 @@ def hops_of(graph: Data) -> Tensor:
 
     Where a rewiring put other edges in place of the task's, those count; nodes that it appended are on no path: -1.
     """
-    edges = graph.original_index if "original_index" in graph else graph.edge_index
-    return hop_distance(edges, readouts_of(graph), int(graph.num_nodes or 0))
+    return hop_distance(own_edges(graph), readouts_of(graph), int(graph.num_nodes or 0))
 
 
 def source_mask(graph: Data) -> Tensor | None:

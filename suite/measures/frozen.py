@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
-from suite.measures.linearised import Window
+from suite.measures.linearised import Window, by_own
 from suite.models.base import Model
 
 
@@ -74,7 +74,7 @@ class Frozen:
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
         with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            hidden, output = self._states(_own(x, given.graphs.own), given.graphs.edge_index, named | given.needs)
+            hidden, output = self._states(by_own(x, given.graphs.own), given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
         return Pass(x, hidden, output, given.graphs.ptr, read)
 
@@ -99,7 +99,7 @@ class Frozen:
         op = Window(given.graphs.edge_index, given.graphs.x.size(0), torch.float64, nodes)
         with torch.enable_grad():
             own = given.graphs.own
-            hidden = self.propagating.states(_own(x, None if own is None else own[nodes]), op)
+            hidden = self.propagating.states(by_own(x, None if own is None else own[nodes]), op)
             return x, hidden[0], self.propagating.decode(hidden)
 
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
@@ -110,11 +110,6 @@ class Frozen:
         with _recorded(module) as states:
             output = module(x, edge_index, **named)
         return [x, *states], output
-
-
-def _own(x: Tensor, own: Tensor | None) -> Tensor:
-    """Return x, of which only what the task gave, `own`, carries gradients."""
-    return x if own is None else torch.where(own, x, x.detach())
 
 
 def _unanswered(graph: Data) -> Data:

@@ -182,10 +182,15 @@ def _forward(model: Model, x: Tensor, op: Linearising, own: Tensor | None = None
     """Return what pieces begin with (x, H0, leaves) and what they end in (the different tensors that cuts read, output)."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        hidden = model.states(x if own is None else torch.where(own, x, x.detach()), op)
+        hidden = model.states(by_own(x, own), op)
         output = model.decode(hidden)
     reads = {id(cut.read): cut.read for cut in op.cuts}
     return [x, op.origin(hidden[0]), *(cut.leaf for cut in op.cuts)], [*reads.values(), output]
+
+
+def by_own(x: Tensor, own: Tensor | None) -> Tensor:
+    """Return x, of which only what the task gave, `own`, carries gradients; None: all of it."""
+    return x if own is None else torch.where(own, x, x.detach())
 
 
 def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:

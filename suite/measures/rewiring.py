@@ -18,7 +18,7 @@ from suite.measures.frozen import Frozen
 from suite.measures.structure import Operator, effective_resistance, log10_mean, operator_power
 from suite.models.rewirings import edge_types, load_rewiring, rewire
 from suite.rng import stream
-from suite.task import Task
+from suite.task import Task, own_edges
 
 MAX_NODES = 1 << 14  # of a graph whose cuts are counted, and of all graphs together
 MAX_PAIRS = 8  # read-out nodes of a graph
@@ -82,8 +82,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
 
 def _own(graph: Data) -> tuple[Tensor, int]:
     """Return the edges and the number of nodes of the task's own graph."""
-    edges = graph.original_index if "original_index" in graph else graph.edge_index
-    return edges, int(graph.own.any(1).sum()) if "own" in graph else int(graph.num_nodes or 0)
+    return own_edges(graph), int(graph.own.any(1).sum()) if "own" in graph else int(graph.num_nodes or 0)
 
 
 def _pairs(graph: Data) -> Tensor:

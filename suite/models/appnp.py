@@ -38,7 +38,7 @@ class APPNP(Model):
         self.reach, self.random = num_layers, dropout > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        first = self.predict(dropout(x, self.dropout) if self.dropout and self.training else x)
+        first = self.predict(dropout(x, self.dropout, self.training))
         hidden = [first]
         for index in range(self.num_layers):
             layer = op.layer(index)

@@ -9,6 +9,7 @@ from torch_geometric.utils import remove_self_loops, to_dense_adj, to_undirected
 
 from suite.hops import hop_distance
 from suite.models.expander import with_expander
+from suite.task import own_edges
 
 
 def all_hop_distances(graph: Data) -> Tensor:
@@ -51,7 +52,5 @@ PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a
 
 
 def encoded(name: str, graph: Data) -> Tensor:
-    """Return encoding `name` of a graph: of the edges that the task drew, where `original_index` keeps them from a rewiring."""
-    if name in ALONG or "original_index" not in graph:
-        return ENCODINGS[name](graph)
-    return ENCODINGS[name](Data(edge_index=graph.original_index, num_nodes=graph.num_nodes))
+    """Return encoding `name` of a graph: of the edges that the task drew, unless it belongs to those of a rewiring."""
+    return ENCODINGS[name](graph if name in ALONG else Data(edge_index=own_edges(graph), num_nodes=graph.num_nodes))

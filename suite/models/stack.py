@@ -184,7 +184,7 @@ class Stack(Model):
         return out
 
     def _drop(self, h: Tensor) -> Tensor:
-        return dropout(h, self.dropout) if self.dropout and self.training else h
+        return dropout(h, self.dropout, self.training)
 
 
 def _check(num_layers: int, **chosen: str) -> None:

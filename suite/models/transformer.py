@@ -55,7 +55,7 @@ class Block(nn.Module):
         return result
 
     def _drop(self, h: Tensor) -> Tensor:
-        return dropout(h, self.dropout) if self.dropout and self.training else h
+        return dropout(h, self.dropout, self.training)
 
 
 class Transformer(Model):

@@ -16,11 +16,13 @@ def per_replica(weight: Tensor, plain_dim: int, h: Tensor) -> Tensor:
     return weight.reshape(weight.size(0), *[1] * (h.dim() - weight.dim()), *weight.shape[1:])
 
 
-def dropout(h: Tensor, p: float) -> Tensor:
-    """Return h with each entry 0 with probability p, and 1 / (1 - p) times itself else (p in steps of 2^-16).
+def dropout(h: Tensor, p: float, training: bool = True) -> Tensor:
+    """Return h with each entry 0 with probability p, and 1 / (1 - p) times itself else (p in steps of 2^-16), while `training`.
 
     Four entries share one draw of 64 bits: PyTorch's own takes one for each, most of the time of a step on wide features.
     """
+    if not (p and training):
+        return h
     cut = round(p * 2**16)
     bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64, device=h.device).random_(-(2**63), None)
     kept = (bits.view(torch.int16)[: h.numel()] >= cut - 2**15).to(h.dtype).mul_(1 / (1 - cut / 2**16))
