@@ -54,10 +54,9 @@ class Window(Operators):
     def _num_rows(self) -> int:
         return self.nodes.numel()
 
-    def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
-        inside = self._loops if loops else self._inside(self.edge_index)
-        number = torch.arange(inside.size(1))
-        return EdgeList(inside[0], inside[1], self._num_rows, number, torch.zeros_like(number))
+    @property
+    def _links(self) -> Tensor:
+        return self._inside(self.edge_index)
 
     def in_degree(self, h: Tensor) -> Tensor:
         return super().in_degree(h)[self.nodes]

@@ -53,6 +53,10 @@ class Model(nn.Module):
         """Map x [num_nodes, in_channels] to [num_nodes, out_channels]."""
         return self.decode(self.encode(x, edge_index, batch, **needs))
 
+    def bounded(self, hops: int) -> int | None:
+        """Return `hops` as the reach, or None where a channel past the edges is open in eval mode too."""
+        return None if self.global_channel - {"norm(train)"} else hops
+
     @property
     def calibrated(self) -> list[nn.Module]:
         """The layers that take constants from the first training batch."""

@@ -87,7 +87,7 @@ class CoGNN(Model):
         self.norms = nn.ModuleList(make_norm(norm, hidden_channels) for _ in range(num_layers))
         self.global_channel = find_norm(norm).channel if num_layers else frozenset()
         self.layer_hops = (1,) * (num_layers * self.hops)
-        self.reach = None if self.global_channel - {"norm(train)"} else num_layers * self.hops
+        self.reach = self.bounded(num_layers * self.hops)
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         hidden = [self.encoder(x)]

@@ -115,8 +115,7 @@ class Stack(Model):
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
         opened = {"virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
         self.global_channel = channel | {name for name, is_open in opened.items() if is_open}
-        edges_only = not self.global_channel - {"norm(train)"}
-        self.reach = self.conv.reach(num_layers) + gated * num_layers if edges_only else None
+        self.reach = self.bounded(self.conv.reach(num_layers) + gated * num_layers)
         self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:

@@ -131,7 +131,7 @@ class Transformer(Model):
         statistics = find_norm(norm).channel
         if attention == "none":
             alone, self.global_channel = CONVS[conv], statistics
-            self.operator, self.reach = alone.operator, alone.reach(num_layers)
+            self.operator, self.reach = alone.operator, self.bounded(alone.reach(num_layers))
             self.layer_hops = tuple(map(alone.hops, range(num_layers)))
         else:
             attends = ATTENTIONS[attention]

@@ -62,9 +62,7 @@ class Operators:
 
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         """Return the edges into the rows that this layer writes, from rows of `h`; with `loops`, one from each node to itself."""
-        edge_index = self._loops if loops else self.edge_index
-        number = torch.arange(edge_index.size(1), device=edge_index.device)
-        return EdgeList(edge_index[0], edge_index[1], self._num_rows, number, torch.zeros_like(number))
+        return self._lists[1] if loops else self._lists[0]
 
     def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
         """Return the edges from u to v where `pairs` holds at (v, u) instead, numbered as `pairs[pairs]` lists them.
@@ -143,6 +141,15 @@ class Operators:
     @property
     def _num_rows(self) -> int:
         return self.num_nodes
+
+    @property
+    def _links(self) -> Tensor:
+        """The edges between the rows."""
+        return self.edge_index
+
+    @cached_property
+    def _lists(self) -> tuple[EdgeList, EdgeList]:
+        return EdgeList.of(self._links, self._num_rows), EdgeList.of(self._loops, self._num_rows)
 
     @cached_property
     def _attention(self) -> Any:

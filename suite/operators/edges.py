@@ -25,6 +25,12 @@ class EdgeList:
         self.row, self.col, self.num_targets = row, col, num_targets
         self.number, self.graph, self.num_graphs = number, graph, num_graphs
 
+    @classmethod
+    def of(cls, edge_index: Tensor, num_targets: int) -> EdgeList:
+        """Return the edges of one graph, each numbered as it stands."""
+        number = torch.arange(edge_index.size(1), device=edge_index.device)
+        return cls(edge_index[0], edge_index[1], num_targets, number, torch.zeros_like(number))
+
     def source(self, h: Tensor) -> Tensor:
         """Return the row of `h`, as the layer reads it, at the source of each edge."""
         return h.index_select(-2, self.row)

@@ -33,8 +33,8 @@ class GraphOperators(Operators):
     def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
         graph, target, source = self.arrange_pairs(pairs).nonzero().T
         sizes = self._real.sum(1)
-        first, number = (sizes.cumsum(0) - sizes)[graph], torch.arange(len(graph), device=graph.device)
-        return EdgeList(first + source, first + target, self.num_nodes, number, torch.zeros_like(number))
+        first = (sizes.cumsum(0) - sizes)[graph]
+        return EdgeList.of(torch.stack([first + source, first + target]), self.num_nodes)
 
     def fully_adjacent(self) -> Operators:
         return self._fully_adjacent
@@ -50,13 +50,11 @@ class GraphOperators(Operators):
         return mask
 
     def attend_all(self, query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None) -> Tensor:
-        dense = [to_dense_batch(t, self.batch) for t in (query, key, value)]
-        mask = dense[0][1]  # [g, n]
-        q, k, v = (rearrange(t, "g n (h c) -> g h n c", h=heads) for t, _ in dense)
-        shut = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -torch.inf)[:, None, None]
+        q, k, v = (rearrange(self.dense(t)[0], "g n (h c) -> g h n c", h=heads) for t in (query, key, value))
+        shut = torch.zeros_like(self._real, dtype=q.dtype).masked_fill(~self._real, -torch.inf)[:, None, None]
         if bias is not None:
             shut = shut + rearrange(bias, "1 g n m h -> g h n m")
-        return rearrange(softmax_attention(q, k, v, shut), "g h n c -> g n (h c)")[mask]
+        return self.flat(rearrange(softmax_attention(q, k, v, shut), "g h n c -> g n (h c)"))
 
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
         return pairs.unsqueeze(0) if pairs.dim() == 2 else pairs

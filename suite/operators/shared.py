@@ -154,7 +154,7 @@ class _Window(Operators):
     def __init__(self, whole: SharedOperators, index: int) -> None:
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
         self.whole, self.before, self.after = whole, whole.rows[index], whole.rows[index + 1]
-        self._lists: dict[tuple[bool | bytes, int], EdgeList] = {}
+        self._edge_lists: dict[tuple[bool | bytes, int], EdgeList] = {}
         self._powers: dict[int, Any] = {}
 
     def root(self, h: Tensor) -> Tensor:
@@ -186,16 +186,16 @@ class _Window(Operators):
 
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         asked = loops, self.before.num_graphs(h)
-        if asked not in self._lists:
-            self._lists[asked] = self._edge_list(self.whole._loops if loops else self.edge_index, asked[1])
-        return self._lists[asked]
+        if asked not in self._edge_lists:
+            self._edge_lists[asked] = self._edge_list(self.whole._loops if loops else self.edge_index, asked[1])
+        return self._edge_lists[asked]
 
     def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
         asked = pairs.cpu().numpy().tobytes(), self.before.num_graphs(h)
-        if asked not in self._lists:
+        if asked not in self._edge_lists:
             place = self.whole.order.argsort()
-            self._lists[asked] = self._edge_list(place[pairs.nonzero().T.flip(0)], asked[1])
-        return self._lists[asked]
+            self._edge_lists[asked] = self._edge_list(place[pairs.nonzero().T.flip(0)], asked[1])
+        return self._edge_lists[asked]
 
     def _edge_list(self, edge_index: Tensor, num_graphs: int) -> EdgeList:
         """Number rows as nodes of one graph: edges among alike nodes once, those into varying nodes once for each graph."""

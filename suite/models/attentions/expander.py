@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from suite.models.attentions.base import Attention, Surroundings
-from suite.models.layers import Linear, per_replica
+from suite.models.layers import Linear, head_products, per_replica, weigh_heads
 from suite.operators import Operators
 
 TO_VIRTUAL, FROM_VIRTUAL = 2, 3  # behind the two kinds of `suite.models.expander`
@@ -58,33 +57,23 @@ class ExpanderAttention(Attention):
         pairs, virtual = around.needs["expander"], around.virtual
         edges = op.edges_among(key, pairs > 0)
         kind = kinds.index_select(-2, pairs[pairs > 0][edges.number] - 1)
-        score = self._score(edges.target(query), edges.source(key) * kind)
-        last = self._score(query, op.to_nodes(self.key(virtual) * _of(kinds, FROM_VIRTUAL), query))
+        score = head_products(edges.target(query), edges.source(key) * kind, self.heads)
+        last = head_products(query, op.to_nodes(self.key(virtual) * _of(kinds, FROM_VIRTUAL), query), self.heads)
         top = torch.maximum(edges.reduce(score.detach(), "max"), last.detach())  # for the sake of exp alone
         weight, final = (score - edges.target(top)).exp(), (last - top).exp()
         total = edges.reduce(weight) + final
-        read = edges.reduce(self._weighed(weight, edges.source(value))) + self._weighed(
+        read = edges.reduce(weigh_heads(weight, edges.source(value))) + weigh_heads(
             final, op.to_nodes(self.value(virtual), query)
         )
-        return self._weighed(1 / total, read)
+        return weigh_heads(1 / total, read)
 
     def _virtual(self, query: Tensor, key: Tensor, value: Tensor, op: Operators) -> Tensor:
         """Return what the virtual node of each graph reads from its nodes: [..., graphs, channels]."""
         (keys, real), (values, _) = op.dense(key), op.dense(value)
-        score = self._score(query.unsqueeze(-2), keys)  # [..., graphs, nodes, heads]
+        score = head_products(query.unsqueeze(-2), keys, self.heads)  # [..., graphs, nodes, heads]
         if real is not None:
             score = score.masked_fill(~real.unsqueeze(-1), -torch.inf)
-        return self._weighed(score.softmax(-2), values).sum(-2)
-
-    def _score(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return <query, key> / sqrt(d) of each head: [..., heads]."""
-        product = rearrange(query * key, "... (h c) -> ... h c", h=self.heads)
-        score: Tensor = product.sum(-1) * product.size(-1) ** -0.5
-        return score
-
-    def _weighed(self, weight: Tensor, value: Tensor) -> Tensor:
-        """Return value [..., heads * channels] with each head times its weight [..., heads]."""
-        return (rearrange(value, "... (h c) -> ... h c", h=self.heads) * weight.unsqueeze(-1)).flatten(-2)
+        return weigh_heads(score.softmax(-2), values).sum(-2)
 
 
 def _of(kinds: Tensor, kind: int) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from suite.models.convs.base import Conv, Memory
 from suite.models.convs.gat import score_matrix
-from suite.models.layers import Linear, per_replica
+from suite.models.layers import Linear, per_replica, weigh_heads
 from suite.operators import Operators
 
 
@@ -32,10 +31,8 @@ class GATv2(Conv):
         nn.init.xavier_uniform_(self.att)
 
     def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
-        edges, heads = op.edges(h, loops=True), self.att.size(-2)
+        edges = op.edges(h, loops=True)
         value = edges.source(self.lin_source(h))  # [..., num_edges, heads * channels]
         asked = F.leaky_relu(value + edges.target(self.lin_target(op.root(h))), self.slope)
-        share = edges.softmax(asked @ score_matrix(self.att)).unsqueeze(-1)
-        message = rearrange(value, "... (h c) -> ... h c", h=heads) * share
-        out = edges.reduce(rearrange(message, "... h c -> ... (h c)"))
+        out = edges.reduce(weigh_heads(edges.softmax(asked @ score_matrix(self.att)), value))
         return out if self.bias is None else out + per_replica(self.bias, 1, out)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from einops import rearrange
 from torch import Tensor
 
 from suite.models.convs.base import Conv, Memory
-from suite.models.layers import Linear
+from suite.models.layers import Linear, head_products, weigh_heads
 from suite.operators import Operators
 
 
@@ -29,8 +28,6 @@ class GraphTransformer(Conv):
     def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
         edges = op.edges(h)
         query, key, value = edges.target(self.query(op.root(h))), edges.source(self.key(h)), edges.source(self.value(h))
-        by_head = rearrange(query * key, "... (h c) -> ... h c", h=self.num_heads)
-        share = edges.softmax(by_head.sum(-1) * by_head.size(-1) ** -0.5).unsqueeze(-1)
-        message = share * rearrange(value, "... (h c) -> ... h c", h=self.num_heads)
-        out: Tensor = self.out(edges.reduce(rearrange(message, "... h c -> ... (h c)")))
+        share = edges.softmax(head_products(query, key, self.num_heads))
+        out: Tensor = self.out(edges.reduce(weigh_heads(share, value)))
         return out

@@ -4,7 +4,7 @@ A plain module's weights look as PyG's do. The engine may stack the weights of s
 (`suite.engine.replicas`); features then carry the same axis first, and every block applies replica k's weights to replica k.
 """
 
-from suite.models.layers.blocks import MLP, Linear, dropout, per_replica
+from suite.models.layers.blocks import MLP, Linear, dropout, head_products, per_replica, weigh_heads
 from suite.models.layers.norms import (
     NORMS,
     BatchNorm,
@@ -35,6 +35,8 @@ __all__ = [
     "PairNorm",
     "dropout",
     "find_norm",
+    "head_products",
     "make_norm",
     "per_replica",
+    "weigh_heads",
 ]

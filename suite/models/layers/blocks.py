@@ -1,4 +1,4 @@
-"""Linear maps, two of them with a ReLU between, dropout."""
+"""Linear maps, two of them with a ReLU between, dropout, products and weights by head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -27,6 +28,18 @@ def dropout(h: Tensor, p: float, training: bool = True) -> Tensor:
     bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64, device=h.device).random_(-(2**63), None)
     kept = (bits.view(torch.int16)[: h.numel()] >= cut - 2**15).to(h.dtype).mul_(1 / (1 - cut / 2**16))
     return h * kept.view(h.shape)
+
+
+def head_products(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Return <query, key> / sqrt(d) of each head, d = channels / heads: [..., channels] twice -> [..., heads]."""
+    product = rearrange(query * key, "... (h c) -> ... h c", h=heads)
+    out: Tensor = product.sum(-1) * product.size(-1) ** -0.5
+    return out
+
+
+def weigh_heads(weight: Tensor, value: Tensor) -> Tensor:
+    """Return `value` [..., heads * channels] with each head times its `weight` [..., heads]."""
+    return (rearrange(value, "... (h c) -> ... h c", h=weight.size(-1)) * weight.unsqueeze(-1)).flatten(-2)
 
 
 class Linear(nn.Module):
