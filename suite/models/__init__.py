@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from suite.cell import ModelRef
+from suite.models.grit import GRIT
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
 from suite.models.transformer import Transformer
@@ -52,6 +53,7 @@ MODELS: dict[str, ModelEntry] = {
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
+    "grit": ModelEntry(GRIT, "Transformer", "GRIT"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),

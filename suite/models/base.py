@@ -20,6 +20,7 @@ class Model(nn.Module):
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
         layer_hops: how many edges far each layer reads; None: one.
+        pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
     """
 
@@ -29,6 +30,7 @@ class Model(nn.Module):
     operator: str = "none"
     reach: int | None = 0
     layer_hops: tuple[int, ...] | None = None
+    pairwise: bool = False
     random: bool = False
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
