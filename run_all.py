@@ -3,6 +3,7 @@
     python run_all.py                              the standard study
     python run_all.py --study quick                a first look in minutes
     python run_all.py --task path/to/file.py:Name  your own task
+    python run_all.py --model path/to/file.py:Name your own model, beside all others
     python run_all.py certify transfer hops=5      what a task needs
     python run_all.py run --help                   all options of a run
 
@@ -17,7 +18,7 @@ import os
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -32,8 +33,9 @@ from suite.provenance import arguments, public
 from suite.refs import unknown
 from suite.runner import Planner, Runner, give_up, warm_up
 from suite.store import Store, StoreError
-from suite.study import Expansion, StudyError, expand, find_task, load_study, make_task, num_nodes_of
-from suite.survey import State, survey
+from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of
+from suite.survey import State, all_lines, survey
+from suite.tuning import Outcomes
 from suite.worker import Job
 
 ROOT = Path(__file__).resolve().parent
@@ -41,7 +43,7 @@ DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 StudyName = Annotated[str, arg(metavar="NAME|FILE")]
 TaskName = Annotated[str, arg(metavar="NAME|FILE:NAME")]
-TaskNames = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
+Names = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
 Fields = Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE", help_behavior_hint="")]
 Seeds = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the study's)")]
 Workers = Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: number of cores)")]
@@ -78,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(
     *,
     study: StudyName = "standard",
-    task: TaskNames = (),
+    task: Names = (),
+    model: Names = (),
     seeds: Seeds = None,
     out: Folder = Path("results"),
     data_root: DataRoot = None,
@@ -90,6 +93,7 @@ def run(
     Args:
         study: quick, standard, full, cora_depth, reproduce_ring, reproduce_tree, or your own TOML file.
         task: Ask only this task, of the study or your own; may be repeated.
+        model: Put this model into every part of the study, yours or one of the list; may be repeated.
         seeds: Training runs per condition.
         out: Where records and reports go.
         data_root: Folder with copies of published data sets, for machines without network.
@@ -108,15 +112,12 @@ def run(
     store.prepare()
     if not (folder / "cells.json").exists():  # there is something to do: workers import while we do
         warm_up()
-    with console.status("Reading the study ..."):
-        expansion = expand(grid if seeds is None else grid.with_seeds(seeds), _task_refs(), task)
-    listing = expansion.listing(os.path.relpath(store.root, folder))
+    grid = grid.with_models(model) if model else grid
+    grid = grid if seeds is None else grid.with_seeds(seeds)
     about = {"study": grid.name, "study_sha256": grid.file_sha256, "argv": arguments(sys.argv[1:])}
     again = ("error", "oom", "timeout") if retry == "all" else (retry,) if retry else ()
-    jobs, costs = _prepare(expansion, Planner(store, retry=frozenset(again), run=about))
-    _write_listing(folder, listing)
-    if not _train(listing, jobs, costs, store, workers or _cores()):
-        raise KeyboardInterrupt
+    planner = Planner(store, retry=frozenset(again), run=about)
+    listing = _run_to_the_end(grid, task, planner, folder, workers or _cores())
     found = survey(listing, store)
     print(f"{grid.name}: " + ", ".join(f"{count} {state}" for state, count in found.counts.most_common()))
     _say_problems([problem for problem in found.problems if problem["status"] != "unavailable"], listing)  # those are told
@@ -134,7 +135,7 @@ def status(*, study: StudyName = "standard", out: Folder = Path("results")) -> i
     listing, _, store = _ran_before(study, out)
     found = survey(listing, store)
     groups: dict[tuple[str, str], set[str]] = {}
-    for line in listing["cells"]:
+    for line in all_lines(listing):
         groups.setdefault((asked(line), line["title"]), set()).add(line["key"])
     states = [state for state in get_args(State) if state == "done" or found.counts[state]]
     table = Table("task", "model", box=None, pad_edge=False)
@@ -144,7 +145,8 @@ def status(*, study: StudyName = "standard", out: Folder = Path("results")) -> i
         counts = Counter(found.states[key] for key in keys)
         table.add_row(task, model, *(str(counts[state] or "") for state in states))
     console.print(table)
-    print(f"{listing['study']['name']}: " + ", ".join(f"{found.counts[state]} {state}" for state in states))
+    more = [f"{listing['waiting']} more after tuning"] if listing.get("waiting") else []
+    print(f"{listing['study']['name']}: " + ", ".join([*(f"{found.counts[state]} {state}" for state in states), *more]))
     _say_problems(found.problems, listing)
     return FAILED if found.failed else DONE
 
@@ -162,17 +164,23 @@ def report(*, study: StudyName = "standard", out: Folder = Path("results")) -> i
 
 
 def list_() -> int:
-    """List studies, tasks, topologies, models and measures."""
+    """List studies, tasks, topologies, models, encodings, rewirings and measures."""
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
+        from suite.factors import PAIR_TITLES
         from suite.measures import MEASURES
         from suite.models import MODELS
+        from suite.models.node_encodings import NODE_ENCODINGS
+        from suite.models.rewirings import REWIRINGS
 
+    of_pairs = {name: f"{title}, of pairs of nodes: for attention among all nodes." for name, title in PAIR_TITLES.items()}
     kinds = {
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
         "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
         "models": {name: f"{entry.title} ({entry.family})" for name, entry in MODELS.items()},
+        "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
+        "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
     }
     for kind, entries in kinds.items():
@@ -217,10 +225,35 @@ def certify(task: Positional[TaskName], fields: Positional[Fields] = (), *, out:
 # steps of a run
 
 
-def _prepare(expansion: Expansion, planner: Planner) -> tuple[list[Job], Costs]:
-    """Return the jobs to run, the longest first. Every task they need draws a graph, so that a broken one stops us here."""
+def _run_to_the_end(grid: Study, only: Sequence[str], planner: Planner, folder: Path, workers: int) -> dict[str, Any]:
+    """Train a study, in rounds as long as a condition waits for its tuning, and return it as `cells.json` then lists it.
+
+    Raises KeyboardInterrupt where the user interrupted.
+    """
+    outcomes = Outcomes(planner.store)
+    while True:
+        with console.status("Reading the study ..."):
+            expansion = expand(grid, _task_refs(), only, outcomes)
+        if not outcomes.tried:
+            _say_budgets(expansion)
+        listing = expansion.listing(os.path.relpath(planner.store.root, folder))
+        jobs, costs = _prepare(expansion, planner, outcomes.tried)
+        _write_listing(folder, listing)
+        if not _train(listing, jobs, costs, planner.store, workers):
+            raise KeyboardInterrupt
+        if not expansion.waiting:
+            return listing
+        outcomes.tried |= expansion.first.keys()
+
+
+def _prepare(expansion: Expansion, planner: Planner, tried: Set[str]) -> tuple[list[Job], Costs]:
+    """Return the jobs to run, the longest first; of the cells in `tried`, and of certificates then, none a second time.
+
+    Every task they need draws a graph, so that a broken one stops us here.
+    """
     with console.status("Looking for what is missing ..."):
-        plan = planner.plan(expansion.batches, [ref for ref, _ in expansion.tasks.values()])
+        batches = [batch for batch in expansion.batches if not {cell.key for cell in batch} <= tried]
+        plan = planner.plan(batches, [] if tried else [ref for ref, _ in expansion.tasks.values()])
         num_nodes, unavailable = _probe(plan.jobs, expansion)
     jobs = [job for job in plan.jobs if job.task_key not in unavailable]
     for key, reason in unavailable.items():
@@ -251,12 +284,13 @@ def _probe(jobs: Iterable[Job], expansion: Expansion) -> tuple[dict[str, int], d
 
 def _train(listing: dict[str, Any], jobs: list[Job], costs: Costs, store: Store, workers: int) -> bool:
     """Run `jobs` under the eyes of the user; return False where they interrupted."""
-    cells = {line["key"] for line in listing["cells"]}
+    cells = {line["key"] for line in all_lines(listing)}
     training = {piece.key for job in jobs for piece in job.pieces if piece.stage == "train"}
     certificates = sum(job.task is not None for job in jobs)
     done = sum(map(store.has, cells))
     name = listing["study"]["name"]
-    print(f"{name}: {len(cells)} cells, {done} done, {len(training)} to train, {certificates} tasks to certify")
+    more = f", {listing['waiting']} more cells after tuning" if listing["waiting"] else ""
+    print(f"{name}: {len(cells)} cells, {done} done, {len(training)} to train, {certificates} tasks to certify{more}")
     if not jobs:
         return True
     seconds = sum(map(costs.seconds, jobs)) / workers
@@ -264,6 +298,23 @@ def _train(listing: dict[str, Any], jobs: list[Job], costs: Costs, store: Store,
     show = Screen if console.is_terminal else Lines
     with show(console, store, listing, jobs, costs.seconds, workers) as progress:
         return Runner(store, workers, progress).run(jobs)
+
+
+def _say_budgets(expansion: Expansion) -> None:
+    """Say how near the models come to the parameters that were asked of them, and which have no width to change."""
+    budgets: dict[int, dict[str, float | None]] = {}
+    for entry in expansion.every:
+        if (budget := entry.budget) is not None:
+            place = f"{entry.title} (L = {entry.cell.num_layers})"
+            budgets.setdefault(budget.asked, {})[place] = None if budget.exempt else budget.got / budget.asked - 1
+    for parameters, gaps in budgets.items():
+        known = {place: gap for place, gap in gaps.items() if gap is not None}
+        print(f"{parameters:,} parameters were asked of every model.", end="")
+        if known:
+            farthest = max(known, key=lambda place: abs(known[place] or 0))
+            print(f" Farthest off: {farthest}, {known[farthest]:+.1%}.", end="")
+        exempt = sorted({place.rpartition(" (L")[0] for place in gaps.keys() - known.keys()})
+        print(f" Without a width, and so exempt: {', '.join(exempt)}." if exempt else "")
 
 
 def _write_listing(folder: Path, listing: dict[str, Any]) -> None:
@@ -286,7 +337,7 @@ def _write_report(folder: Path, store: Store) -> Path:
 
 def _say_problems(problems: Sequence[dict[str, Any]], listing: dict[str, Any]) -> None:
     """Name what failed, failures of one cause together."""
-    lines = {line["key"]: f"{line['title']}, {asked(line)}, {place(line)}" for line in listing["cells"]}
+    lines = {line["key"]: f"{line['title']}, {asked(line)}, {place(line)}" for line in all_lines(listing)}
     lines |= {task["task_key"]: f"certificate of {at_hops(task)}" for task in listing["tasks"]}
     causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for problem in problems:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from benchmarks import plain
 from benchmarks.harness import Line, Say, at_least, at_most, in_child, in_turn, peak_gib, ratios, spread
 from datasets.ring import Ring
 from suite.measures import squashing
+from suite.measures.profile import influence_profile
 from suite.models import build, resolve
 
 CHANNELS, WIDTH, OUT = 16, 32, 16  # 16 outputs: `influence` is exact up to there
@@ -99,16 +99,6 @@ class AllNodes:
         return [at_least(f"{self.title}, over {name}", t, ratios(taken[name], taken["ours"])) for name, t in targets.items()]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The place of `influence_profile(model, graph, ...)`, a profile by hop on a graph too large for exact influence. Until
-# `suite.measures.squashing` has it the row says so; what is called is in `profile` alone.
-
-
-def profile() -> Any:
-    """Return `influence_profile`, or None while there is none."""
-    return getattr(squashing, "influence_profile", None)
-
-
 def profile_cost(rows: int, columns: int) -> tuple[float, float]:
     """Return the seconds of a profile of a GCN with 8 layers on a grid, and the peak memory of the process in GiB."""
     edge_index, _ = grid(rows, columns)
@@ -116,7 +106,7 @@ def profile_cost(rows: int, columns: int) -> tuple[float, float]:
     graph = Data(x=x, edge_index=edge_index, readout_index=torch.tensor([rows * columns // 2]))
     model = build(GCN, CHANNELS, WIDTH, 8, OUT).eval()
     start = time.perf_counter()
-    profile()(model, graph)
+    influence_profile(model, graph)
     return time.perf_counter() - start, peak_gib()
 
 
@@ -130,13 +120,10 @@ class LargeGraph:
 
     def run(self, rounds: int, say: Say) -> list[Line]:
         titles = self.title, "the same, peak memory"
-        if profile() is None:
-            return [Line(titles[0], "<= 60", None, "s"), Line(titles[1], "<= 6", None, "GiB")]
         say("a profile by hop")
         found = [in_child(profile_cost, self.rows, self.columns) for _ in range(rounds)]
         seconds, peaks = zip(*found, strict=True)
         return [at_most(titles[0], 60, spread(seconds), "s"), at_most(titles[1], 6, spread(peaks), "GiB")]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 INFLUENCE: dict[str, AllNodes | LargeGraph] = {"influence": AllNodes(), "influence-large": LargeGraph()}

@@ -93,7 +93,7 @@ def _run(store: Store, batches: Sequence[tuple[Cell, ...]], parts: Parts, worker
 
 def _line(cell: Cell) -> dict[str, Any]:
     looks = {"task": "trivial", "topology": None, "hops": None, "title": "model"}
-    return looks | {"key": cell.key, "num_layers": cell.num_layers, "seed": cell.seed}
+    return looks | {"key": cell.key, "num_layers": cell.num_layers, "seed": cell.seed, "purpose": cell.purpose}
 
 
 def real_seconds(count: int) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from reports.sections import Context, all_blocks
 from reports.sentences import summary
 from reports.style import looks
 from suite.analysis import Analysis
+from suite.analysis.fairness import fairness_table
 from suite.analysis.provenance import newest, provenance_table, unfinished
 
 SCHEMA = 1
@@ -57,6 +58,8 @@ def _data(analysis: Analysis, drawings: list[Drawing]) -> dict[str, Any]:
         "reach": [_plain(row) for row in analysis.reach.to_dict("records")],
         "separations": [_plain(row) for row in analysis.separations],
         "certificates": results.certificates,
+        "fairness": [_plain(row) for row in fairness_table(results)],
+        "tuning": [_plain(row) for row in results.tuning],
         "provenance": provenance_table(results),
         "unfinished": [_plain(row) for row in unfinished(results)],
         "figures": {drawing.name: drawing.data for drawing in drawings},

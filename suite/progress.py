@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.store import Store
+from suite.survey import all_lines
 from suite.worker import Job, Piece
 
 REDRAW = 0.1  # seconds between two pictures of the live table: short cells end faster than anyone reads
@@ -79,7 +80,7 @@ class Progress:
     ) -> None:
         self.console, self.store, self.seconds, self.workers = console, store, seconds, workers
         self.lines: dict[str, dict[str, Any]] = {}
-        for line in listing["cells"]:
+        for line in all_lines(listing):
             self.lines.setdefault(line["key"], line)  # a cell may stand in several sections
         self.tasks = {task["task_key"]: at_hops(task) for task in listing["tasks"]}
         self.estimates = {job.name: seconds(job) for job in jobs}
@@ -175,7 +176,8 @@ class Lines(Progress):
         count, model, task = self._widths
         counted = f"{sum(self.done.values())}/{sum(self.total.values())}"
         size = f"{'-' if line['hops'] is None else line['hops']}/{line['num_layers']}"
-        score, stopped = record["metrics"]["test"]["score"], record["metrics"]["stopped"]
+        split = "validation" if line["purpose"] == "tune" else "test"  # nobody looks at a test while tuning
+        score, stopped = record["metrics"][split]["score"], record["metrics"]["stopped"]
         return (
             f"{counted:>{count}} {shorten(line['title'], model):<{model}} {shorten(asked(line), task):<{task}} {size:<11} "
             f"{line['seed']:>4} {'-' if score is None else f'{score:.3f}':>5} {stopped:<8} {duration(record['cost']['seconds'])}"

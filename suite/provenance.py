@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]  # of the checkout, or of site-packages
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "scikit-learn", "networkx", "einops", "pydantic", "safetensors")
-TRAINING = ("engine", "models", "operators.py", "task.py", "hops.py", "rng.py")  # what of `suite` decides a cell's numbers
+TRAINING = ("engine", "models", "operators", "task.py", "hops.py", "rng.py")  # what of `suite` decides a cell's numbers
 
 
 def environment() -> dict[str, Any]:

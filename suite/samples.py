@@ -89,9 +89,10 @@ def _global_states() -> dict[str, str]:
 @contextmanager
 def _other_global_states() -> Iterator[None]:
     kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    torch.manual_seed(1)
-    np.random.seed(1)
-    random.seed(1)
+    seed = torch.initial_seed() % 2**31 + 1  # another one, whatever it was
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
     try:
         yield
     finally:

@@ -7,10 +7,13 @@
     section = "hops"                                    # where the report shows the block
     tasks = [{ kind = "transfer", topology = "ring" }]  # a name, module:Name or file.py:Name, and the task's own fields
     hops = [3, 5, 8]                                    # for every task of the block that has the field
-    models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" }]
+    models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" },
+              { name = "gcn", encoding = "laplacian", rewiring = { name = "expander", degree = 6 } }]  # suite.factors
     num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
+    parameters = 20000                                  # of every model, by its width; or hidden_channels = 64
     num_seeds = 5                                       # or seeds = [0, 1, 2]
     protocol = { max_steps = 1000, clip = "none" }      # see suite.cell.Protocol; other fields keep their defaults
+    tune = { trials = 8, lr = [1e-4, 1e-2] }            # on validation, before: see suite.tuning
 
 `load_study` checks the form and needs no torch; `expand` looks up tasks and models and gives the cells. Both collect every
 problem before they raise.
@@ -19,24 +22,29 @@ problem before they raise.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import math
 import os
 import re
 import tomllib
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
 
-from suite.cell import Cell, Frozen, ModelRef, Protocol, TaskRef
+from suite.cell import Cell, FactorRef, Frozen, ModelRef, Protocol, Purpose, TaskRef
 from suite.provenance import public
 from suite.refs import file_sha256, load, ref_of, unknown
-from suite.rng import stream
+from suite.rng import digest, stream
+from suite.tuning import FIRST_SEED, Choice, Range, Tune, ask, best
 
 if TYPE_CHECKING:
+    from suite.factors import Factors
     from suite.task import Task
 
 SCHEMA = 1
@@ -107,11 +115,10 @@ class TaskSpec(Open):
     kind: StrictStr
 
 
-class ModelSpec(Open):
-    """A model as the file names it: `name`, settings of its own, and how figures call it."""
+class Named(Open):
+    """A name, bare or with settings beside it."""
 
     name: StrictStr
-    title: StrictStr | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -119,10 +126,43 @@ class ModelSpec(Open):
         return {"name": value} if isinstance(value, str) else value
 
     @property
+    def short(self) -> str:
+        """The name, of a stranger's file without its folder."""
+        return self.name.rpartition("/")[2]
+
+    @property
     def label(self) -> str:
-        """The name, with the settings that make it another model: `gcn(norm=none)`."""
-        settings = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
-        return f"{self.name}({settings})" if settings else self.name
+        """The name, with the settings that make it another one: `gcn(norm=none)`."""
+        return _with_settings(self.short, self.settings)
+
+
+def _with_settings(name: str, settings: dict[str, Any]) -> str:
+    def said(value: Any) -> Any:
+        named = isinstance(value, dict) and "name" in value
+        return _with_settings(value["name"], {key: own for key, own in value.items() if key != "name"}) if named else value
+
+    written = ", ".join(f"{key}={said(value)}" for key, value in sorted(settings.items()))
+    return f"{name}({written})" if written else name
+
+
+class ModelSpec(Named):
+    """A model as the file names it: `name`, settings of its own, factors, and how figures call it."""
+
+    title: StrictStr | None = None
+    encoding: Named | None = None
+    rewiring: Named | None = None
+
+    @property
+    def alone(self) -> str:
+        """The label without factors."""
+        return super().label
+
+    @property
+    def label(self) -> str:
+        """The model's, and its factors': `gcn(encoding=laplacian, norm=none)`."""
+        factors = {"encoding": self.encoding, "rewiring": self.rewiring}
+        given = {name: factor.label for name, factor in factors.items() if factor is not None}
+        return _with_settings(self.short, self.settings | given)
 
 
 class Grid(Frozen):
@@ -134,14 +174,24 @@ class Grid(Frozen):
     models: Annotated[tuple[ModelSpec, ...], BeforeValidator(_listed), Field(min_length=1)]
     num_layers: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
     hidden_channels: StrictInt = Field(64, ge=1)
+    parameters: StrictInt | None = Field(None, ge=1)
     num_seeds: StrictInt | None = Field(None, ge=1)
     seeds: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...] | None, BeforeValidator(_listed)] = None
     protocol: Annotated[Protocol, BeforeValidator(_with_none)] = Protocol()
+    tune: Tune | None = None
 
     @model_validator(mode="after")
     def _seeds_are_given_once(self) -> Grid:
         if (self.num_seeds is None) == (self.seeds is None):
             raise ValueError("give one of num_seeds and seeds")
+        if max(self.all_seeds, default=0) >= FIRST_SEED:
+            raise ValueError(f"seeds: must be below {FIRST_SEED}, those from there on are for tuning; got {max(self.all_seeds)}")
+        return self
+
+    @model_validator(mode="after")
+    def _width_is_given_once(self) -> Grid:
+        if self.parameters is not None and "hidden_channels" in self.model_fields_set:
+            raise ValueError("give one of hidden_channels and parameters")
         return self
 
     @property
@@ -160,10 +210,32 @@ class Study(Frozen):
     question: StrictStr = ""
     grid: Annotated[tuple[Grid, ...], Field(min_length=1)]
 
+    def with_models(self, names: Sequence[str]) -> Study:
+        """Return the study with more models, references or names of the table, in every block.
+
+        Raises StudyError where one cannot be had; files are looked for from the current folder.
+        """
+        specs = []
+        for name in dict.fromkeys(names):
+            _find_model(name)
+            place, colon, cls = name.rpartition(":")
+            specs.append(ModelSpec(name=f"{Path(place).resolve()}{colon}{cls}" if place.endswith(".py") else name))
+        grids = tuple(grid.model_copy(update={"models": (*grid.models, *specs)}) for grid in self.grid)
+        return self.model_copy(update={"grid": grids})
+
     def with_seeds(self, num_seeds: int) -> Study:
         """Return the study with `num_seeds` training runs in every condition."""
         grids = tuple(grid.model_copy(update={"num_seeds": num_seeds, "seeds": None}) for grid in self.grid)
         return self.model_copy(update={"grid": grids})
+
+
+def _find_model(name: str) -> None:
+    from suite.models import resolve
+
+    try:
+        resolve(name)
+    except Exception as error:
+        raise StudyError(f"--model {name}", [_reason(error)]) from error
 
 
 def load_study(path: Path) -> Study:
@@ -216,6 +288,18 @@ def _said(found: Any, prefix: str, known: set[str]) -> str:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The parameters that a block asks of its models, and what a model at the width found for it has.
+
+    `exempt` are models without a width, whose number of parameters is what it is.
+    """
+
+    asked: int
+    got: int
+    exempt: bool
+
+
+@dataclass(frozen=True)
 class Entry:
     """A cell as a block of the study shows it: one line of `cells.json`."""
 
@@ -227,6 +311,7 @@ class Entry:
     family: str
     global_channel: tuple[str, ...]
     depth: str
+    budget: Budget | None
 
     def line(self) -> dict[str, Any]:
         """Return what reports group and label by, as JSON values."""
@@ -245,7 +330,9 @@ class Entry:
             "num_layers": cell.num_layers,
             "depth": self.depth,
             "hidden_channels": cell.hidden_channels,
+            "budget": None if self.budget is None else asdict(self.budget),
             "seed": cell.seed,
+            "purpose": cell.purpose,
             "task_key": cell.task.key,
             "chance": task.chance,
             "loss": task.loss,
@@ -253,29 +340,94 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Settings that were or are tried, by the cells in `entries`; `score` is None as long as one of them is not finished."""
+
+    settings: dict[str, Any]
+    entries: tuple[Entry, ...]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The trials of one condition, as far as they are known, and the number of the one that its reported cells follow."""
+
+    trials: tuple[Trial, ...]
+    asked: int
+    chosen: int | None
+    num_reported: int
+
+    @property
+    def waiting(self) -> int:
+        """How many reported cells are not known yet."""
+        return self.num_reported if self.chosen is None else 0
+
+    def line(self) -> dict[str, Any]:
+        """Return it as JSON values; a trial whose cells gave no result has the score None, as one that is not finished."""
+        first = self.trials[0].entries[0].line()
+        names = ("section", "task", "topology", "hops", "task_key", "model", "title", "family", "num_layers", "depth")
+        trials = [
+            {
+                "settings": public(trial.settings),
+                "score": trial.score if trial.score is not None and math.isfinite(trial.score) else None,
+                "finished": trial.score is not None,
+                "cells": [entry.line() | {"title": f"{entry.title}, tuning"} for entry in trial.entries],
+            }
+            for trial in self.trials
+        ]
+        return {name: first[name] for name in names} | {"asked": self.asked, "chosen": self.chosen, "trials": trials}
+
+
+Outcome = Callable[[Cell], float | None]  # validation skill of a finished cell, NO_RESULT of one without; None: not finished
+
+
+def nothing_known(_cell: Cell) -> float | None:
+    """The outcome of every cell where nothing was run yet."""
+    return None
+
+
+@dataclass(frozen=True)
 class Expansion:
-    """A study written out: entries (a cell may stand in several sections), unique cells, batches, tasks."""
+    """A study written out: entries (a cell may stand in several sections), unique cells, batches, tasks.
+
+    Of conditions that are tuned, the reported cells are known once all trials are finished: until then they are `waiting`.
+    """
 
     study: Study
     entries: tuple[Entry, ...]
+    tuning: tuple[Tuning, ...] = ()
+
+    @cached_property
+    def every(self) -> tuple[Entry, ...]:
+        """The entries, and those of tuning."""
+        return (*self.entries, *(entry for tuned in self.tuning for trial in tuned.trials for entry in trial.entries))
 
     @cached_property
     def first(self) -> dict[str, Entry]:
         """The first entry of each cell, by key."""
-        return {entry.cell.key: entry for entry in reversed(self.entries)}
+        return {entry.cell.key: entry for entry in reversed(self.every)}
+
+    @property
+    def waiting(self) -> int:
+        """How many reported cells wait for the tuning of their condition."""
+        return sum(tuned.waiting for tuned in self.tuning)
 
     @cached_property
     def batches(self) -> tuple[tuple[Cell, ...], ...]:
-        """Cells that differ in learning rate and seed only, in this order: trained together, whatever is there already."""
+        """Cells that differ in learning rate and seed only, in this order: trained together, whatever is there already.
+
+        Those of tuning by trial, as their rates become known one after another.
+        """
         groups: dict[str, dict[tuple[float, int], Cell]] = {}
-        for entry in self.entries:
-            groups.setdefault(entry.cell.stack, {})[entry.cell.protocol.lr, entry.cell.seed] = entry.cell
+        for entry in self.every:
+            group = entry.cell.stack if entry.cell.purpose == "report" else entry.cell.condition
+            groups.setdefault(group, {})[entry.cell.protocol.lr, entry.cell.seed] = entry.cell
         return tuple(tuple(cells[key] for key in sorted(cells)) for cells in groups.values())
 
     @cached_property
     def tasks(self) -> dict[str, tuple[TaskRef, Task]]:
         """Every task of the study once, by key."""
-        return {entry.cell.task.key: (entry.cell.task, entry.task) for entry in self.entries}
+        return {entry.cell.task.key: (entry.cell.task, entry.task) for entry in self.every}
 
     def listing(self, store: str) -> dict[str, Any]:
         """Return the content of `cells.json`; `store` is the relative path from there to the store."""
@@ -287,7 +439,8 @@ class Expansion:
             for key, (ref, task) in self.tasks.items()
         ]
         cells = [entry.line() for entry in self.entries]
-        return {"schema": SCHEMA, "study": about, "store": store, "cells": cells, "tasks": tasks}
+        found = {"schema": SCHEMA, "study": about, "store": store, "cells": cells, "tasks": tasks}
+        return found | {"tuning": [tuned.line() for tuned in self.tuning], "waiting": self.waiting}
 
 
 def topology_label(task: Task) -> str | None:
@@ -305,34 +458,40 @@ def topology_label(task: Task) -> str | None:
     return f"{name} ({settings})" if settings else name
 
 
-def expand(study: Study, tasks: Mapping[str, str], only: Sequence[str] = ()) -> Expansion:
-    """Return every cell of `study`.
+def expand(study: Study, tasks: Mapping[str, str], only: Sequence[str] = (), outcome: Outcome = nothing_known) -> Expansion:
+    """Return every cell of `study` that is known: what follows tuning is, once `outcome` knows the cells of all trials.
 
     Args:
         study: what to expand.
         tasks: the `module:Name` reference of every task known by name.
         only: tasks to restrict the study to, as `kind` names them; one that the study lacks is asked with the settings
             of the first block that suits it.
+        outcome: what became of the cells of tuning.
 
     Raises StudyError with every problem: names, fields, hops that a topology cannot carry, rules without a distance.
     """
     entries: list[Entry] = []
+    tuning: list[Tuning] = []
     problems: list[str] = []
     for index, grid in enumerate(study.grid):
         keep = [number for number, spec in enumerate(grid.tasks) if not only or spec.kind in only]
-        found, wrong = _Block(grid, f"grid[{index}]", tasks, study.folder).expand(keep)
+        block = _Block(grid, f"grid[{index}]", tasks, study.folder, outcome)
+        found, wrong = block.expand(keep)
         entries += found
+        tuning += block.tuning
         problems += wrong
     if problems:
         raise StudyError(study.place, problems)
     for kind in only:
         if not any(spec.kind == kind for grid in study.grid for spec in grid.tasks):
-            entries += _added(study, kind, tasks)
+            block, found = _added(study, kind, tasks, outcome)
+            entries += found
+            tuning += block.tuning
     unique = {(entry.section, entry.model, entry.depth, entry.cell.key): entry for entry in reversed(entries)}
-    return Expansion(study, tuple(reversed(unique.values())))
+    return Expansion(study, tuple(reversed(unique.values())), tuple(tuning))
 
 
-def _added(study: Study, kind: str, tasks: Mapping[str, str]) -> list[Entry]:
+def _added(study: Study, kind: str, tasks: Mapping[str, str], outcome: Outcome) -> tuple[_Block, list[Entry]]:
     """Ask a task that the study lacks in the first block that suits it."""
     try:
         find_task(kind, tasks)
@@ -341,25 +500,51 @@ def _added(study: Study, kind: str, tasks: Mapping[str, str]) -> list[Entry]:
     first_problems: list[str] = []
     for grid in study.grid:
         asked = grid.model_copy(update={"tasks": (TaskSpec(kind=kind),)})
-        entries, problems = _Block(asked, "", tasks, Path()).expand([0])
+        block = _Block(asked, "", tasks, Path(), outcome)
+        entries, problems = block.expand([0])
         if not problems:
-            return entries
+            return block, entries
         first_problems = first_problems or [problem.removeprefix(".tasks[0]").lstrip(".: ") for problem in problems]
     raise StudyError(f"--task {kind}", first_problems)
+
+
+class _Place(NamedTuple):
+    """A condition, but for the settings that may be tuned."""
+
+    ref: TaskRef
+    task: Task
+    spec: ModelSpec
+    rule: str
+    num_layers: int
+
+    def __str__(self) -> str:
+        return f"{self.spec.label} with {self.num_layers} layers"
+
+
+class _Resized(NamedTuple):
+    """A model with its width, found for a budget or given."""
+
+    model: ModelRef
+    hidden_channels: int
+    budget: Budget | None
 
 
 class _Block:
     """One block on its way to entries; `path` begins its messages."""
 
-    def __init__(self, grid: Grid, path: str, tasks: Mapping[str, str], folder: Path) -> None:
-        self.grid, self.path, self.known, self.folder = grid, path, tasks, folder
+    def __init__(self, grid: Grid, path: str, tasks: Mapping[str, str], folder: Path, outcome: Outcome) -> None:
+        self.grid, self.path, self.known, self.folder, self.outcome = grid, path, tasks, folder, outcome
         self.problems: list[str] = []
-        self.channels: dict[tuple[str, int], tuple[str, ...] | None] = {}
+        self.tuning: list[Tuning] = []
+        self.channels: dict[tuple[str, int, int], tuple[str, ...] | None] = {}
+        self.widths: dict[str, int] = {}
+        self.refused: dict[tuple[str, FactorRef | None, FactorRef | None], str | None] = {}
 
     def expand(self, keep: Sequence[int]) -> tuple[list[Entry], list[str]]:
         """Return the entries of the tasks numbered `keep`, and what is wrong with them."""
         tasks = [(number, ref, task) for number in keep for ref, task in self._tasks(number)]
-        models = [(spec, found) for number, spec in enumerate(self.grid.models) if (found := self._model(number, spec))]
+        models = [spec for number, spec in enumerate(self.grid.models) if self._can_be_made(number, spec)]
+        self._check_space(models)
         entries: list[Entry] = []
         for number, ref, task in tasks:
             for depth in self.grid.num_layers:
@@ -368,8 +553,9 @@ class _Block:
                 except ValueError as error:
                     self.problems.append(f"{self.path}.tasks[{number}]: {error}")
                     continue
-                for spec, model in models:
-                    entries += self._entries(ref, task, spec, model, depth.rule, num_layers)
+                for spec in models:
+                    place = _Place(ref, task, spec, depth.rule, num_layers)
+                    entries += self._tuned(place) if self.grid.tune else self._at(place, {}, self.grid.all_seeds)
         return entries, list(dict.fromkeys(self.problems))
 
     def _tasks(self, number: int) -> list[tuple[TaskRef, Task]]:
@@ -389,44 +575,167 @@ class _Block:
                 self.problems += error.problems
         return made
 
-    def _model(self, number: int, spec: ModelSpec) -> ModelRef | None:
-        from suite.models import resolve
-
+    def _can_be_made(self, number: int, spec: ModelSpec) -> bool:
         try:
-            return resolve(_placed(spec.name, self.folder), spec.settings)
+            self._model(spec, {})
+            return True
         except Exception as error:
             self.problems.append(f"{self.path}.models[{number}]: {_reason(error)}")
-            return None
+            return False
 
-    def _entries(self, ref: TaskRef, task: Task, spec: ModelSpec, model: ModelRef, rule: str, num_layers: int) -> Iterable[Entry]:
+    def _model(self, spec: ModelSpec, settings: dict[str, Any]) -> ModelRef:
+        from suite.models import resolve
+
+        name = _placed(spec.name, self.folder)
+        return resolve(name, spec.settings | self._factors(spec).settings | settings)
+
+    def _factors(self, spec: ModelSpec) -> Factors:
+        """Return what the model is combined with; raises ValueError where it cannot be."""
+        from suite.factors import combine
+        from suite.models import settings_of
+
+        encoding, rewiring = (
+            None if one is None else (one.name, _with_none(one.settings)) for one in (spec.encoding, spec.rewiring)
+        )
+        return combine(spec.alone, settings_of(_placed(spec.name, self.folder)) - set(spec.settings), encoding, rewiring)
+
+    def _at(self, place: _Place, settings: dict[str, Any], seeds: Iterable[int], purpose: Purpose = "report") -> list[Entry]:
+        """Return the cells of a condition, with `settings` of protocol and model changed; none, and a problem, where refused."""
         from suite.models import find
 
-        grid, entry, channel = self.grid, find(_placed(spec.name, self.folder)), self._channel(spec, model, num_layers)
-        if channel is None:
-            return
-        title = spec.title or spec.label.replace(spec.name, entry.title, 1)
-        for seed in grid.all_seeds:
-            cell = Cell(
-                task=ref,
-                model=model,
-                num_layers=num_layers,
-                hidden_channels=grid.hidden_channels,
+        changed = {name: None if value == "none" else value for name, value in settings.items() if name in Protocol.model_fields}
+        model = self._model(place.spec, {name: value for name, value in settings.items() if name not in changed})
+        try:
+            protocol = Protocol.model_validate(self.grid.protocol.model_dump() | changed)
+        except ValidationError as error:
+            self.problems += [_said(found, f"{self.path}.tune", set()) for found in error.errors()]
+            return []
+        factors = self._factors(place.spec)
+        resized = self._resized(place, model, factors.encoding)
+        channel = resized and self._channel(place, resized.model, resized.hidden_channels)
+        if resized is None or channel is None or self._refused(place, factors):
+            return []
+        entry, spec = find(_placed(place.spec.name, self.folder)), place.spec
+        title = spec.title or " + ".join([spec.alone.replace(spec.short, entry.title, 1), *factors.titles])
+        cells = [
+            Cell(
+                task=place.ref,
+                model=resized.model,
+                num_layers=place.num_layers,
+                hidden_channels=resized.hidden_channels,
                 seed=seed,
-                protocol=grid.protocol,
+                protocol=protocol,
+                purpose=purpose,
+                encoding=factors.encoding,
+                rewiring=factors.rewiring,
             )
-            yield Entry(grid.section, cell, task, spec.label, title, entry.family, channel, rule)
+            for seed in seeds
+        ]
+        channel = tuple(sorted({*channel, *factors.channel}))
+        about = spec.label, title, factors.family(entry.family), channel, place.rule, resized.budget
+        return [Entry(self.grid.section, cell, place.task, *about) for cell in cells]
 
-    def _channel(self, spec: ModelSpec, model: ModelRef, num_layers: int) -> tuple[str, ...] | None:
+    def _tuned(self, place: _Place) -> list[Entry]:
+        """Return the reported cells of a condition once its tuning is finished; add what is known of that to `self.tuning`."""
+        tune, space = self.grid.tune, self._space(place.spec)
+        assert tune is not None
+        before = len(self.problems)
+        probes = [self._at(place, {name: value}, tune.seeds[:1], "tune") for name in space for value in space[name].probes]
+        if len(self.problems) > before or not space:
+            return []
+        condition = digest(probes[0][0].cell.condition, repr(sorted(space.items())))
+        trials: list[Trial] = []
+        while len(trials) < tune.trials and (not trials or trials[-1].score is not None):
+            settings = ask(space, condition, [(trial.settings, trial.score or 0.0) for trial in trials])
+            entries = tuple(self._at(place, settings, tune.seeds, "tune"))
+            if not entries:  # settings that do not go together: there is a problem
+                return []
+            known = [self.outcome(entry.cell) for entry in entries]
+            scores = [score for score in known if score is not None]
+            trials.append(Trial(settings, entries, fmean(scores) if len(scores) == len(known) else None))
+        scores = [trial.score for trial in trials if trial.score is not None]
+        chosen = best(scores) if len(scores) == tune.trials else None
+        self.tuning.append(Tuning(tuple(trials), tune.trials, chosen, len(self.grid.all_seeds)))
+        return [] if chosen is None else self._at(place, trials[chosen].settings, self.grid.all_seeds)
+
+    def _space(self, spec: ModelSpec) -> dict[str, Range | Choice]:
+        """Return what is searched for a model: what is no field of the protocol, it must have, and not have been given."""
+        from suite.models import settings_of
+
+        own = settings_of(_placed(spec.name, self.folder)) - set(spec.settings)
+        space = self.grid.tune.space if self.grid.tune else {}
+        return {name: dimension for name, dimension in space.items() if name in Protocol.model_fields or name in own}
+
+    def _check_space(self, models: Sequence[ModelSpec]) -> None:
+        """Find names that nothing has, models without anything to search, and Optuna missing."""
+        from suite.models import settings_of
+
+        if self.grid.tune is None or not models:
+            return
+        if importlib.util.find_spec("optuna") is None:
+            raise StudyError(f"{self.path}.tune", ["needs Optuna: pip install optuna, or hopscope with its extra `tune`"])
+        known = set(Protocol.model_fields).union(*(settings_of(_placed(spec.name, self.folder)) for spec in models))
+        wrong = [name for name in self.grid.tune.space if name not in known]
+        self.problems += [f"{self.path}.tune: {unknown('field of the protocol or setting', name, known)}" for name in wrong]
+        bare = [] if wrong else [spec.label for spec in models if not self._space(spec)]
+        self.problems += [f"{self.path}.tune: there is nothing to search for {label}" for label in bare]
+
+    def _refused(self, place: _Place, factors: Factors) -> bool:
+        """Say, once a task, why its graphs cannot have these factors; what cannot be drawn here is refused by the worker."""
+        from suite.factors import refusal
+        from suite.task import DataUnavailable
+
+        asked = place.ref.key, factors.encoding, factors.rewiring
+        if asked[1:] == (None, None):
+            return False
+        if asked not in self.refused:
+            try:
+                reason = refusal(place.task, stream(place.task.config(), "probe"), *asked[1:])
+            except DataUnavailable:
+                reason = None
+            self.refused[asked] = reason
+        if reason := self.refused[asked]:
+            at = "" if place.task.range is None else f" at {place.task.range} hops"
+            self.problems.append(f"{self.path}.models: {place.spec.label} on {place.task.title}{at}: {reason}")
+        return reason is not None
+
+    def _resized(self, place: _Place, model: ModelRef, encoding: FactorRef | None) -> _Resized | None:
+        """Return the model as it keeps to the budget of the block; None, and a problem, where it cannot."""
+        from suite.budget import Sizes, sized
+
+        asked = self.grid.parameters
+        if asked is None:
+            return _Resized(model, self.grid.hidden_channels, None)
+        added = 0 if encoding is None else encoding.settings["width"]
+        sizes = Sizes(self._in_channels(place.ref) + added, place.num_layers, place.task.out_channels, encoding)
+        try:
+            found = sized(model, asked, sizes)
+        except ValueError as error:
+            self.problems.append(f"{self.path}.models: {place} on {place.task.title}: {_reason(error)}")
+            return None
+        return _Resized(found.model, found.hidden_channels, Budget(asked, found.num_parameters, not found.has_width))
+
+    def _in_channels(self, ref: TaskRef) -> int:
+        from suite.task import DataUnavailable
+
+        if ref.key not in self.widths:
+            try:
+                self.widths[ref.key] = in_channels_of(ref)
+            except DataUnavailable:  # told when the task is left out; until then its cells have some width
+                self.widths[ref.key] = 1
+        return self.widths[ref.key]
+
+    def _channel(self, place: _Place, model: ModelRef, hidden_channels: int) -> tuple[str, ...] | None:
         """Build the model once, to learn its global channel and to find settings it refuses (None)."""
         from suite.models import build
 
-        asked = (spec.label, num_layers)
+        asked = (model.model_dump_json(), hidden_channels, place.num_layers)
         if asked not in self.channels:
             try:
-                built = build(model, 4, self.grid.hidden_channels, num_layers, 3)
+                built = build(model, 4, hidden_channels, place.num_layers, 3)
                 self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
             except Exception as error:
-                self.problems.append(f"{self.path}.models: {spec.label} with {num_layers} layers: {_reason(error)}")
+                self.problems.append(f"{self.path}.models: {place}: {_reason(error)}")
                 self.channels[asked] = None
         return self.channels[asked]
 
@@ -465,16 +774,27 @@ def make_task(cls: type[Task], settings: dict[str, Any], path: str = "") -> tupl
 
 
 def num_nodes_of(ref: TaskRef) -> int:
-    """Draw one graph as a worker would, and return its number of nodes.
+    """Draw one graph as a worker would, and return its number of nodes; raises as `_probe`."""
+    return _probe(ref)[0]
+
+
+def in_channels_of(ref: TaskRef) -> int:
+    """Draw one graph as a worker would, and return the width of its `x`: what models take in. Raises as `_probe`."""
+    return _probe(ref)[1]
+
+
+def _probe(ref: TaskRef) -> tuple[int, int]:
+    """Draw one graph as a worker would, and return its number of nodes and the width of `x`.
 
     Raises suite.task.DataUnavailable where the data cannot be had, StudyError where the task's own code fails.
     """
-    from suite.task import Block, DataUnavailable
+    from suite.samples import graphs_of
+    from suite.task import DataUnavailable
 
     try:
         task = ref.load()
-        drawn = task.at("train", 0).draw(1, stream(task.config(), "probe"))
-        return drawn.num_nodes if isinstance(drawn, Block) else int(drawn[0].num_nodes)
+        x = graphs_of(task.at("train", 0).draw(1, stream(task.config(), "probe")))[0].x
+        return int(x.size(0)), int(x.size(1))
     except DataUnavailable:
         raise
     except Exception as error:

@@ -32,12 +32,18 @@ class Survey:
         return any(problem["status"] != "unavailable" for problem in self.problems)
 
 
+def all_lines(listing: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every cell of `cells.json`, reported ones first, then those of tuning."""
+    tuned = listing.get("tuning", [])  # none in what was written before there was tuning
+    return [*listing["cells"], *(cell for one in tuned for trial in one["trials"] for cell in trial["cells"])]
+
+
 def survey(listing: dict[str, Any], store: Store) -> Survey:
     """Compare a study, as `cells.json` lists it, with the store."""
     finished, stumbled = store.keys(), store.failed_keys()
     states: dict[str, State] = {}
     problems: list[dict[str, Any]] = []
-    for key in dict.fromkeys(line["key"] for line in listing["cells"]):
+    for key in dict.fromkeys(line["key"] for line in all_lines(listing)):
         done = key in finished
         last = _unresolved(store, key, done) if key in stumbled else []
         problems += last

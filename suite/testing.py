@@ -401,13 +401,13 @@ def _reach(ref: ModelRef) -> Iterator[str]:
 
 
 def _structural_reach(model: nn.Module, graph: Data) -> tuple[int, int]:
-    """Return the largest distance at which any derivative is not 0, and the largest distance there is."""
+    """Return the largest distance at which any derivative is not 0 (0 for a constant), and the largest distance there is."""
     x = graph.x.clone().requires_grad_()
     out = _output(model, Data(x=x, edge_index=graph.edge_index, y=graph.y, readout_index=graph.readout_index))
     rows = [torch.autograd.grad(row.sum(), x, retain_graph=True, allow_unused=True)[0] for row in out]
     felt = torch.stack([torch.zeros(len(x)) if row is None else row.abs().sum(1) for row in rows]) != 0
     hops = hop_distance(graph.edge_index, torch.arange(graph.num_nodes), graph.num_nodes)
-    return int(hops[felt].max()) if bool(felt.any()) else -1, int(hops.max())
+    return int(hops[felt].max()) if bool(felt.any()) else 0, int(hops.max())
 
 
 def _saving(ref: ModelRef) -> Iterator[str]:

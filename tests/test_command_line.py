@@ -147,6 +147,49 @@ def test_one_and_two_workers_train_the_same_cells_to_the_bit(tmp_path: Path) -> 
     assert sum(name.endswith(".safetensors") for name in one) == 8
 
 
+NO_CONVOLUTION = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, in_channels, hidden_channels, num_layers, out_channels, act=torch.relu):
+        super().__init__()
+        self.first, self.last, self.act = nn.Linear(in_channels, hidden_channels), nn.Linear(hidden_channels, out_channels), act
+
+    def forward(self, x, edge_index):
+        return self.last(self.act(self.first(x)))
+
+class Fails(Mine):
+    def forward(self, x, edge_index):
+        raise ArithmeticError("bad luck")
+"""
+
+
+def test_models_of_ones_own_stand_beside_cached_results_of_the_others(
+    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = ran
+    before = files(Store(folder / "results" / "store"))
+    (tmp_path / "mine.py").write_text(NO_CONVOLUTION)
+    names = ["torch_geometric.nn.models:GCN", f"{ROOT}/examples/my_model.py:MyNet", "mine.py:Mine", "mine.py:Fails"]
+    own = [argument for name in names for argument in ("--model", name)]
+    process = command("--study", folder / "tiny.toml", "--out", folder / "results", *own, cwd=tmp_path)
+    assert process.returncode == 3, process.stderr
+    assert process.stdout.startswith("tiny: 24 cells, 8 done, 16 to train")
+    assert "error: Fails, transfer (content), ring, h2 L2 s0 and 3 more: ArithmeticError: bad luck" in process.stdout
+    after = files(Store(folder / "results" / "store"))
+    assert before.items() <= after.items()
+    assert not any(str(tmp_path).encode() in content for _, content in after.values())
+    content = json.loads((folder / "results" / "tiny" / "report.json").read_text())
+    rows = {row["model"]: row for row in content["data"]["conditions"]}
+    assert rows.keys() == {"gcn", "mlp", "torch_geometric.nn.models:GCN", "my_model.py:MyNet", "mine.py:Mine", "mine.py:Fails"}
+    assert rows["my_model.py:MyNet"]["recoverability_trained"]["mean"] is not None
+    assert rows["mine.py:Mine"]["recoverability_trained"]["mean"] is None
+    assert "Measures by layer are not available for Mine:" in json.dumps(content)
+    assert str(tmp_path) not in json.dumps(content)
+    assert command("--study", folder / "tiny.toml", "--out", folder / "results").returncode == 0  # and without them again
+
+
 # what goes wrong
 
 
@@ -202,6 +245,23 @@ def test_a_task_file_edited_while_the_study_runs_is_refused(tmp_path: Path) -> N
     assert all("changed since the study was expanded" in failure["message"] for failure in failed)
 
 
+NETS = """
+from torch import nn
+
+class Other: ...
+
+class Swapped(nn.Module):
+    def __init__(self, in_channels, out_channels, hidden_channels, num_layers): ...
+
+class OfData(nn.Module):
+    def __init__(self, a, b, c, d): ...
+    def forward(self, data): ...
+
+class OfEdges(OfData):
+    def forward(self, x, edge_index, edge_attr): ...
+"""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -214,6 +274,24 @@ def test_a_task_file_edited_while_the_study_runs_is_refused(tmp_path: Path) -> N
         (["--study", "tiny.toml", "--task", "rings"], "--task: no task is called 'rings'."),
         (["--study", "tiny.toml", "--task", "raises.py:Mine"], "task raises.py:Mine: drawing a graph failed: ZeroDivision"),
         (["--study", "tiny.toml", "--task", "made.py:Mine"], "--task made.py:Mine: ZeroDivisionError: "),
+        (["--model", "gcnn"], "--model gcnn: no model is called 'gcnn'. Did you mean 'gcn'? Known: "),
+        (["--model", "nowhere.py:Net"], "--model nowhere.py:Net: no such file: "),
+        (["--model", "nowhere.nets:Net"], "--model nowhere.nets:Net: ModuleNotFoundError: No module named 'nowhere'"),
+        (["--model", "nets.py:Net"], "--model nets.py:Net: "),
+        (["--model", "nets.py:Other"], "--model nets.py:Other: 'nets.py:Other' is no model: a model is a subclass of torch.nn."),
+        (
+            ["--model", "nets.py:Swapped"],
+            "--model nets.py:Swapped: Swapped: must be made as (in_channels, hidden_channels, num_layers, out_channels), "
+            "its __init__ takes (in_channels, out_channels, hidden_channels, num_layers)",
+        ),
+        (
+            ["--model", "nets.py:OfData"],
+            "--model nets.py:OfData: OfData: forward must take (x, edge_index), and may take batch; it takes (data)",
+        ),
+        (
+            ["--model", "nets.py:OfEdges"],
+            "--model nets.py:OfEdges: OfEdges: forward needs 'edge_attr' besides (x, edge_index), which no task has",
+        ),
         (["--seeds", "0"], "--seeds: must be >= 1, got 0"),
         (["--workers", "0"], "--workers: must be >= 1, got 0"),
         (["--data-root", "nowhere"], "--data-root: no folder at nowhere"),
@@ -234,6 +312,7 @@ def test_bad_input_is_one_message_and_exit_2(
     (tmp_path / "wide.toml").write_text(TINY.replace("hidden_channels = 8", 'hidden_channels = "wide"'))
     own_task(tmp_path, "1 / 0", name="raises")
     own_task(tmp_path, name="made").write_text(own_task(tmp_path).read_text() + "\n    def __init__(self, **fields): 1 / 0\n")
+    (tmp_path / "nets.py").write_text(NETS)
     assert run_all.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(said)

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from datasets import TASKS
+from suite.models import build, resolve
 from suite.refs import load, ref_of
 from suite.study import expand, load_study
 from suite.testing import check_task
@@ -49,6 +51,36 @@ def test_the_tasks_page_shows_a_study_that_expands(strangers_folder: Path) -> No
     refs = {name: ref_of(task) for name, task in TASKS.items()}
     cells = [cell for batch in expand(load_study(strangers_folder / "parity.toml"), refs).batches for cell in batch]
     assert len(cells) == 3 * 3 * 2 * 5
+
+
+def test_the_models_page_shows_the_example_and_it_is_short(tmp_path: Path) -> None:
+    source = code("docs/add-a-model.md")[0]
+    assert source in (ROOT / "examples" / "my_model.py").read_text()
+    assert len([line for line in source[source.index("class") :].splitlines() if line.strip()]) <= 15
+    (tmp_path / "my_model.py").write_text(source)
+    model = build(resolve(f"{tmp_path}/my_model.py:MyNet"), 4, 8, 2, 3)
+    assert model(torch.rand(3, 4), torch.tensor([[0, 1], [1, 2]])).shape == (3, 3)
+
+
+def test_the_models_page_shows_a_study_that_expands_at_equal_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_model.py").write_text(code("docs/add-a-model.md")[0])
+    (tmp_path / "mine.toml").write_text(code("docs/add-a-model.md", "toml")[0])
+    expansion = expand(load_study(tmp_path / "mine.toml"), {name: ref_of(task) for name, task in TASKS.items()})
+    assert {entry.model for entry in expansion.entries} == {
+        "my_model.py:MyNet",
+        "sage",
+        "torch_geometric.nn.models:GCN(norm=LayerNorm)",
+    }
+    assert all(abs(entry.budget.got - 20_000) <= 1_000 for entry in expansion.entries if entry.budget)
+
+
+def test_the_page_on_equal_terms_shows_a_study_that_begins_to_tune(tmp_path: Path) -> None:
+    (tmp_path / "tuned.toml").write_text(code("docs/equal-terms.md", "toml")[0])
+    expansion = expand(load_study(tmp_path / "tuned.toml"), {name: ref_of(task) for name, task in TASKS.items()})
+    assert [len(tuned.trials) for tuned in expansion.tuning] == [1] * 2 * 3
+    assert expansion.waiting == 2 * 3 * 5
+    assert len(expansion.batches) == 2 * 3
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["--help"], ["status"]])

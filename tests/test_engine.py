@@ -14,13 +14,14 @@ from datasets import MeanExchange, OwnToken, PublishedNeighborsMatch, PublishedR
 from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.tree import Tree
-from suite.cell import Cell, Protocol, TaskRef
+from suite.cell import Cell, FactorRef, Protocol, TaskRef
 from suite.engine import ALL_SHORTCUTS, Trained, initial_model, train
 from suite.engine.batches import Sharing, draw, graph_batch
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses
 from suite.engine.topology import steps_to_readout
 from suite.models import MODELS, build, resolve
+from suite.models.layers import NORMS
 from suite.refs import ref_of
 from suite.task import Task
 
@@ -35,7 +36,6 @@ TASKS = {
     "published tree": lambda hops: PublishedNeighborsMatch(hops=hops - 1),  # directed, inner nodes alike
 }
 PATHS = ("cone", "last_layer", "alike_nodes", "equal_inputs")
-NORMS = ("batch", "data", "layer", "none")
 
 
 def make_cells(task: Task, model: str, num_layers: int, seeds: range, width: int = 8, **protocol: object) -> list[Cell]:
@@ -72,13 +72,18 @@ def shared_loss(
         block.x = block.x.double()
     sharing = Sharing(plain[0], num_layers, shortcuts, drawn)
     batch = sharing.batch(drawn, training=True)
-    return losses(batch.forward(stack.module.train()), batch.y, task.loss, batch.weight), stack, sharing
+    return losses(batch.forward(training_mode(stack.module)), batch.y, task.loss, batch.weight), stack, sharing
+
+
+def training_mode(model: nn.Module) -> nn.Module:
+    """Training mode, unless random numbers are drawn in it: those would be others in each way of computing."""
+    return model.train(not model.random)
 
 
 @settings(max_examples=120, deadline=None)
 @given(
     model=st.sampled_from(sorted(MODELS)),
-    norm=st.sampled_from(NORMS),
+    norm=st.sampled_from(sorted(NORMS)),
     task=st.sampled_from(sorted(TASKS)),
     hops=st.integers(3, 4),
     num_layers=st.integers(1, 6),
@@ -88,16 +93,26 @@ def shared_loss(
 def test_loss_and_gradients_on_every_path_equal_the_plain_models(
     model: str, norm: str, task: str, hops: int, num_layers: int, num_graphs: int, shortcuts: set[str]
 ) -> None:
-    torch.manual_seed(hops)
-    asked = TASKS[task](hops)
-    in_channels, settings_ = (
-        asked.draw(2, torch.Generator()).x.size(-1),
-        {"norm": norm} if "norm" in resolve(model).settings else {},
-    )
-    sizes = (in_channels, 8, num_layers, asked.out_channels)
-    plain = [build(resolve(model, settings_), *sizes).double() for _ in range(3)]
+    overrides = {"norm": norm} if "norm" in resolve(model).settings else {}
+    assert_equal_on_a_path(model, overrides, TASKS[task](hops), num_layers, num_graphs, shortcuts)
+
+
+def assert_equal_on_a_path(
+    model: str,
+    overrides: dict[str, object],
+    asked: Task,
+    num_layers: int,
+    num_graphs: int,
+    shortcuts: set[str],
+    encoding: FactorRef | None = None,
+) -> None:
+    torch.manual_seed(num_layers)
+    sizes = (asked.draw(2, torch.Generator()).x.size(-1), 8, num_layers, asked.out_channels)
+    plain = [build(resolve(model, overrides), *sizes, encoding).double() for _ in range(3)]
+    for parameter in (p for m in plain for p in m.parameters()):  # a bias of 0 may put a ReLU on its kink, where rounding decides
+        parameter.data += 0.1 * torch.randn_like(parameter)
     found, stack, _ = shared_loss(plain, asked, num_layers, num_graphs, frozenset(shortcuts))
-    expected = torch.stack([plain_loss(m.train(), asked, seed, num_graphs) for seed, m in enumerate(plain)])
+    expected = torch.stack([plain_loss(training_mode(m), asked, seed, num_graphs) for seed, m in enumerate(plain)])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     gradients = torch.autograd.grad(found.sum(), list(stack.module.parameters()), materialize_grads=True, allow_unused=True)
     for ours, *theirs in zip(gradients, *(_gradients(m, e) for m, e in zip(plain, expected, strict=True)), strict=True):

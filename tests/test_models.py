@@ -82,7 +82,7 @@ def test_attention_equals_torch_multihead_attention() -> None:
 
 def test_block_with_a_local_channel_equals_pyg_gps() -> None:
     torch.manual_seed(3)
-    ours = Block(16, SoftmaxAttention(16, 4), CONVS["gcn"](16, 16), "none", False, 0.0).double()
+    ours = Block(16, SoftmaxAttention(16, 4), CONVS["gcn"](16, 16), "none", False, 32, 0.0).double()
     theirs = GPSConv(16, GCNConv(16, 16), heads=4, norm=None).double()
     theirs.conv.lin.weight, theirs.conv.bias = ours.conv.lin.weight, ours.conv.lin.bias
     attention = ours.attention
@@ -186,6 +186,17 @@ def test_propagation_alone_forgets_the_length_of_a_row() -> None:
     model = build(resolve("propagation"), 4, 1, 3, 2)
     edge_index, x = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.rand(3, 4)
     torch.testing.assert_close(model(x, edge_index), model(5 * x, edge_index))
+
+
+def test_a_constant_learns_the_mean_answer_and_no_more() -> None:
+    model = build(resolve("constant"), 4, 8, 3, 1)
+    edge_index, y = to_undirected(torch.tensor([[0, 1], [1, 2]])), torch.tensor([1.0, 2.0, 6.0])
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(50):
+        optimiser.zero_grad()
+        (model(torch.rand(3, 4), edge_index).squeeze(1) - y).square().mean().backward()
+        optimiser.step()
+    torch.testing.assert_close(model(torch.rand(3, 4), edge_index), torch.full((3, 1), 3.0))
 
 
 def test_names_settings_and_mistakes_are_resolved() -> None:

@@ -283,7 +283,7 @@ def test_performer_equals_pygs_in_value_and_gradient() -> None:
 def test_block_with_performer_attention_equals_pyg_gps() -> None:
     torch.manual_seed(8)
     attention = PerformerAttention(16, 2)
-    ours = randomised(Block(16, attention, CONVS["gcn"](16, 16), "none", False, 0.0))
+    ours = randomised(Block(16, attention, CONVS["gcn"](16, 16), "none", False, 32, 0.0))
     theirs = GPSConv(16, GCNConv(16, 16), heads=2, norm=None, attn_type="performer", attn_kwargs={"head_channels": 8}).double()
     theirs.conv.lin.weight, theirs.conv.bias, theirs.attn = ours.conv.lin.weight, ours.conv.lin.bias, performer_twin(attention)
     theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias

@@ -22,7 +22,15 @@ from suite.worker import Job, Piece
 def listing_of(batches: list[tuple[Cell, ...]], task: str = "transfer (position)", title: str = "GCN") -> dict[str, Any]:
     """Return what `cells.json` says, a model of its own for every batch."""
     cells = [
-        {"key": cell.key, "task": task, "topology": "schutterwald_lv_grid", "hops": 12, "num_layers": 24, "seed": cell.seed}
+        {
+            "key": cell.key,
+            "task": task,
+            "topology": "schutterwald_lv_grid",
+            "hops": 12,
+            "num_layers": 24,
+            "seed": cell.seed,
+            "purpose": "report",
+        }
         | {"title": f"{title} {number}", "task_key": cell.task.key}
         for number, batch in enumerate(batches)
         for cell in batch

@@ -256,6 +256,23 @@ def test_a_regression_task_is_shown_by_skill_and_not_by_its_error(tmp_path: Path
     assert content["data"]["figures"]["hops_1"]["chance"]["level"] == [0.0]
 
 
+def test_what_every_model_was_given_and_took_is_in_one_table(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "mlp"), hops=(3, 5), depths=("hops",))
+    for cell in study.cells:
+        exempt = cell["model"] == "mlp"
+        cell["budget"] = {"asked": 12_000, "got": 40 if exempt else 12_345, "exempt": exempt}
+        if cell["model"] == "gcn":
+            study.store.records[cell["key"]]["cost"]["flops_per_step"] = 2_000_000 if cell["hops"] == 5 else 1_234
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [block for block in content["blocks"] if block["kind"] == "table" and block["name"] == "tab-fairness"]
+    assert [[cell["text"] for cell in row] for row in table["rows"]] == [
+        ["GCN", "3", "12,000", "12,345", "2.9 %", "1,234", "500 of 1,000", "none", "3.5", "300"],
+        ["", "5", "12,000", "12,345", "2.9 %", "2.0·10⁶", "500 of 1,000", "none", "3.5", "300"],
+        ["MLP", "3", "12,000", "12,345", "exempt", "–", "500 of 1,000", "none", "3.5", "300"],  # of before FLOPs were counted
+        ["", "5", "12,000", "12,345", "exempt", "–", "500 of 1,000", "none", "3.5", "300"],
+    ]
+
+
 # what the sentences say
 
 

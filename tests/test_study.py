@@ -198,7 +198,9 @@ def test_the_listing_says_of_every_cell_what_reports_group_by(tmp_path: Path) ->
         "num_layers": 10,
         "depth": "2*hops",
         "hidden_channels": 64,
+        "budget": None,
         "seed": 1,
+        "purpose": "report",
         "chance": 0.2,
         "loss": "cross_entropy",
     }
@@ -211,6 +213,37 @@ def test_networks_are_labelled_by_name_and_topologies_by_what_they_change(tmp_pa
     tasks = [{"kind": "transfer", "topology": topology} for topology in topologies]
     listing = expanded(tmp_path, GRID | {"tasks": tasks, "hops": 4}).listing("")
     assert [task["topology"] for task in listing["tasks"]] == ["ky4_water", "barbell (clique_size=5)", "barbell"]
+
+
+# budgets
+
+
+def test_models_of_a_budget_are_as_wide_as_it_allows_and_their_keys_are_those_of_that_width(tmp_path: Path) -> None:
+    grid = GRID | {"models": [{"name": "gcn", "norm": "none", "encoder": "linear"}], "num_layers": 3, "hops": 4}
+    listing = expanded(tmp_path, grid | {"parameters": 2000}).listing("")
+
+    def count(width: int) -> int:  # x of transfer: 5 classes, marks of read-out and source
+        return (7 * width + width) + (width * width + width) * 3 + (width * 5 + 5)
+
+    nearest = min(range(1, 50), key=lambda width: abs(count(width) - 2000))
+    assert {line["hidden_channels"] for line in listing["cells"]} == {nearest}
+    assert listing["cells"][0]["budget"] == {"asked": 2000, "got": count(nearest), "exempt": False}
+    plain = expanded(tmp_path, grid | {"hidden_channels": nearest}).listing("")
+    assert [line["key"] for line in listing["cells"]] == [line["key"] for line in plain["cells"]]
+
+
+def test_models_without_a_width_are_exempt_and_say_so(tmp_path: Path) -> None:
+    entries = expanded(tmp_path, GRID | {"models": ["propagation", "gcn"], "parameters": 20000}).entries
+    budgets = {entry.model: entry.budget for entry in entries if entry.budget}
+    assert budgets["propagation"].exempt
+    assert budgets["propagation"].got == 7 * 5 + 5
+    assert not budgets["gcn"].exempt
+
+
+def test_a_budget_that_no_width_keeps_is_named_with_what_there_is(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, GRID | {"models": "gps", "parameters": 50, "num_layers": 2, "hops": 4})
+    assert "grid[0].models: gps with 2 layers on transfer (content): parameters: no width comes within 5% of 50; near" in problem
+    assert re.search(r"nearest are [\d,]+ at width 4 and [\d,]+ at width 8$", problem)
 
 
 # what is wrong with it
@@ -259,6 +292,7 @@ def test_all_problems_of_the_form_are_told_at_once(tmp_path: Path) -> None:
         ({"hops": 2.5}, "grid[0].hops[0]: must be a valid integer, got 2.5"),
         ({"num_seeds": True}, "grid[0].num_seeds: must be a valid integer, got True"),
         ({"seeds": [0, -1]}, "grid[0].seeds[1]: must be greater than or equal to 0, got -1"),
+        ({"hidden_channels": 8, "parameters": 100}, "grid[0]: give one of hidden_channels and parameters"),
         ({"hidden_channels": 0}, "grid[0].hidden_channels: must be greater than or equal to 1, got 0"),
         ({"tasks": {"kind": "json:JSONDecoder"}}, "'json:JSONDecoder' is no task"),
         ({"tasks": {"kind": "nowhere.py:Mine"}}, "grid[0].tasks[0].kind: no such file: "),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
+from reports.sections import fairness
 from reports.sections.context import Context
+from suite.analysis.fairness import tuned_names
+from suite.analysis.measured import is_opaque
 from suite.analysis.results import PARTS
 from suite.analysis.statistics import LEVEL, SOLVED_SKILL
 
@@ -26,16 +29,25 @@ SETTINGS = {
 
 def blocks(context: Context) -> list[Block]:
     """Return the methods."""
-    return [heading("Methods", flush=True), *_protocol(context), *_models(context), *_measures(), *_statistics()]
+    return [
+        heading("Methods", flush=True),
+        *_protocol(context),
+        *_models(context),
+        *fairness.blocks(context),
+        *_measures(),
+        *_statistics(),
+    ]
 
 
 def _protocol(context: Context) -> list[Block]:
     results = context.analysis.results
     found: dict[str, dict[str, dict[str, None]]] = {}
+    tuned = tuned_names(results)
     for row in results.cells.to_dict("records"):
         record = results.records.get(row["key"])
         for name, value in (record["cell"]["protocol"] if record else {}).items():
-            found.setdefault(row["part"], {}).setdefault(name, {})[_plain(value)] = None
+            searched = name in tuned.get((row["part"], row["model"]), ())
+            found.setdefault(row["part"], {}).setdefault(name, {})["tuned" if searched else _plain(value)] = None
     parts = [part for part in PARTS if part in found]
     words = prose(
         """A cell is one training run: task, distance, model, depth, width, protocol and seed. The seed fixes
@@ -95,6 +107,21 @@ def _models(context: Context) -> list[Block]:
             ["text", "text", "text", "text", "fill"],
             7,
         ),
+        *_opaque(context),
+    ]
+
+
+def _opaque(context: Context) -> list[Block]:
+    """Say of which models the measures by layer are not available, and why."""
+    results = context.analysis.results
+    names = results.unique.loc[[is_opaque(results, key) for key in results.unique["key"]], "model_label"]
+    if names.empty:
+        return []
+    return [
+        prose(
+            f"""Measures by layer are not available for {listing(list(dict.fromkeys(names)))}: a module whose hidden states
+            are to be seen has `encode` and `decode`, or PyG convolutions that can be listened to. Influence needs neither."""
+        )
     ]
 
 
@@ -102,18 +129,35 @@ def _model_rows(context: Context) -> list[list[Any]]:
     """One row for each model and settings that a finished cell has; one for a model without any."""
     results = context.analysis.results
     rows: dict[tuple[str, str], list[Any]] = {}
+    tuned = tuned_names(results)
     if not len(results.cells):
         return []
     for row in results.cells.sort_values("family_order", kind="stable").to_dict("records"):
         record, label = results.records.get(row["key"]), row["model_label"]
-        settings = sorted(record["cell"]["model"]["settings"].items()) if record else []
+        settings = dict(sorted(record["cell"]["model"]["settings"].items())) if record else {}
+        settings |= {name: "tuned" for name in tuned.get((row["part"], row["model"]), ()) if name in settings}
+        if isinstance(row.get("budget"), dict) and "mlp_channels" in settings:
+            settings["mlp_channels"] = "by budget"
+        settings |= _factors(record["cell"]) if record else {}
         place = record["cell"]["model"]["ref"].rpartition(":")[2] if record else NONE
-        shown = ", ".join(f"{name}={_plain(value)}" for name, value in settings) or NONE
+        shown = ", ".join(f"{name}={_plain(value)}" for name, value in settings.items()) or NONE
         channel = ", ".join(row["global_channel"]) or "none"
         name = cell(label, color=context.looks[label]["color"])
         rows.setdefault((label, shown), [name, row["family"], channel, place, shown])
     run = {label for label, shown in rows if shown != NONE}
     return [line for (label, shown), line in rows.items() if shown != NONE or label not in run]
+
+
+def _factors(asked: dict[str, Any]) -> dict[str, str]:
+    """Return the encoding and the rewiring of a cell, with their settings; records from before there were any have none."""
+    given = {kind: asked.get(kind) for kind in ("encoding", "rewiring")}
+    return {kind: _factor(factor) for kind, factor in given.items() if factor is not None}
+
+
+def _factor(factor: dict[str, Any]) -> str:
+    said = {name: _factor(value) if isinstance(value, dict) else _plain(value) for name, value in factor["settings"].items()}
+    settings = ", ".join(f"{name}={value}" for name, value in said.items())
+    return f"{factor['name']}({settings})" if settings else str(factor["name"])
 
 
 def _measures() -> list[Block]:
@@ -142,9 +186,9 @@ def _measures() -> list[Block]:
         prose(
             """at ε = 10⁻³, about the precision of bfloat16. Noise is part of the definition: propagation is mostly
             invertible in exact arithmetic, so smoothing is loss at a precision. Influence: Jacobians of the read-out
-            with respect to the input of every node, by reverse differentiation; share and total as in the section on
-            over-squashing, averaged as logarithms over pairs. The operator share is that of the bare operator at the
-            model's depth,"""
+            with respect to the input of every node, by reverse differentiation, encodings held fixed and distances those of
+            the task's own graph, whatever a rewiring made of it; share and total as in the section on over-squashing,
+            averaged as logarithms over pairs. The operator share is that of the bare operator at the model's depth,"""
         ),
         equation("operator", "operator share equals entry v u of S to the power L over the sum of row v"),
         prose("which needs no weights. A share of exactly zero is shown apart, never as a small number."),

@@ -13,6 +13,7 @@ from suite.analysis.statistics import Interval, mean_interval
 
 State = Literal["initial", "trained"]
 STATES: tuple[State, State] = ("initial", "trained")
+OF_STATES = ("smoothing", "recoverability", "gradient", "operator_share")  # need the hidden states after every layer
 NOISE = "0.001"  # relative noise at which recoverability is reported: about the precision of bfloat16
 
 # The Rayleigh quotient that is 0 exactly where a model's own operator ends. An edge-free model has no operator and is
@@ -33,8 +34,19 @@ def quotient_of(smoothing: dict[str, Any]) -> list[float | None]:
 
 
 def result_of(results: Results, key: str, measure: str, state: State) -> dict[str, Any]:
-    """Return what `measure` found for a cell; empty where it was not taken."""
+    """Return what `measure` found for a cell; empty where it was not taken, or the model does not show what it is taken of."""
+    if measure in OF_STATES and is_opaque(results, key):
+        return {}
     return (results.measures.get(key, {}).get(measure) or {}).get(state) or {}
+
+
+def is_opaque(results: Results, key: str) -> bool:
+    """Return whether a cell's model shows nothing of its layers: no `encode` and `decode`, no PyG convolutions to listen to.
+
+    What was measured of its states is then measured of its input alone.
+    """
+    seen = ((results.measures.get(key, {}).get("smoothing") or {}).get("initial") or {}).get("effective_rank") or []
+    return len(seen) == 1 and results.records[key]["cell"]["num_layers"] > 0
 
 
 def measured_table(results: Results) -> pd.DataFrame:

@@ -55,6 +55,7 @@ class Results:
     measures: dict[str, dict[str, dict[str, Any]]] = field(repr=False)
     failures: dict[str, list[dict[str, Any]]] = field(repr=False)
     certificates: dict[str, dict[str, Any]] = field(repr=False)
+    tuning: list[dict[str, Any]] = field(repr=False)  # as `cells.json` lists it, with the `part` and `task_label` of each
 
     @property
     def unique(self) -> pd.DataFrame:
@@ -88,7 +89,12 @@ def load_results(study_dir: Path, store: Records) -> Results:
     rows = [cell | _outcome(records.get(cell["key"]), cell["key"] in failed) for cell in grid["cells"]]
     labels = _task_labels(grid["tasks"])
     cells = _labelled(pd.DataFrame(rows), labels) if rows else pd.DataFrame(columns=["key", "part", "status"])
-    return Results(grid["study"], grid["tasks"], labels, cells, records, measures, failures, certificates)
+    tuning = [_tuned(one, labels) for one in grid.get("tuning", [])]  # none in what was written before there was tuning
+    return Results(grid["study"], grid["tasks"], labels, cells, records, measures, failures, certificates, tuning)
+
+
+def _tuned(one: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    return one | {"part": _part(one["section"], one["hops"] or 0), "task_label": labels[one["task_key"]]}
 
 
 def _outcome(record: dict[str, Any] | None, failed: bool) -> dict[str, Any]:
@@ -109,6 +115,7 @@ def _outcome(record: dict[str, Any] | None, failed: bool) -> dict[str, Any]:
         "solved_step": metrics.get("solved_step"),
         "stopped": metrics.get("stopped"),
         "seconds": cost.get("seconds"),
+        "flops_per_step": cost.get("flops_per_step"),
         "num_parameters": cost.get("num_parameters"),
         "peak_memory_mb": cost.get("peak_memory_mb"),
     }

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from suite.models.base import Model
-from suite.models.encodings import ENCODINGS
+from suite.models.encodings import encoded
 from suite.operators import SharedOperators
 from suite.task import Block
 
@@ -47,20 +47,22 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
     Where all nodes are needed all the way, they keep the order of the task, whatever the read-outs.
     """
     channel, num_readouts = coupling(model, training), block.readout_index.numel()
+    hops = model.layer_hops or (1,) * num_layers
     cone = "cone" in shortcuts and not channel
     last = "last_layer" in shortcuts and bool(channel) and not channel & {"norm", "norm(train)"}
-    sizes = [block.num_nodes] * (num_layers + 1)
+    sizes = [block.num_nodes] * (len(hops) + 1)
     if not cone and not last:
         return torch.arange(block.num_nodes), sizes
     steps = steps_to_readout(block.edge_index, block.readout_index, block.num_nodes)
     steps[block.readout_index] = -torch.arange(num_readouts, 0, -1, dtype=steps.dtype)  # first, in their order
     if cone:
-        hops = model.layer_hops or (1,) * num_layers
-        sizes = [int((steps <= sum(hops[layer:])).sum()) for layer in range(num_layers + 1)]
+        sizes = [int((steps <= sum(hops[layer:])).sum()) for layer in range(len(sizes))]
     return steps.argsort(stable=True), sizes if cone else [*sizes[:-1], num_readouts]
 
 
 def encodings(block: Block, model: Model) -> dict[str, Tensor]:
     """Return the encodings of the graph that `model` needs."""
     graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes)
-    return {name: ENCODINGS[name](graph) for name in model.needs}
+    if block.original_index is not None:
+        graph.original_index = block.original_index
+    return {name: encoded(name, graph) for name in model.needs}

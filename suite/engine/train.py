@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from suite.cell import Cell
 from suite.engine.batches import GraphBatch, SharedBatch, Sharing, blocks, draw, graph_batch, packed, same_topology
+from suite.engine.flops import flops_per_step
 from suite.engine.machine import keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses, scores
+from suite.factors import redrawn, task_of
 from suite.models import build
 from suite.models.base import Model
 from suite.rng import digest
@@ -69,20 +71,21 @@ def train(
         raise ValueError("train takes the cells of one condition, which differ in their seed or learning rate only")
     if "kept_memory" in shortcuts:
         keep_freed_memory()
-    task = cells[0].task.load()
+    task = task_of(cells[0])
     first = [draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) for cell in cells]
     initial = [initial_model(cell, task, block) for cell, block in zip(cells, first, strict=True)]
     model = initial[0]
     shared = "shared_topology" in shortcuts and same_topology(first) and isinstance(model, Model)
     if shared and model.random and not task.fixed:  # whose edges are dropped anew in every graph
         shared = False
+    flops = flops_per_step(model, first[0])
     use_fast_products(shared and "fast_products" in shortcuts)
     stack = shared and "stack" in shortcuts and not model.random
     size = _stack_size(cells[0], Sharing(model, cells[0].num_layers, shortcuts, first[:1]), first[0]) if stack else 1  # type: ignore[arg-type]
     for start in range(0, len(cells), size):
         part = slice(start, start + size)
         sharing = Sharing(model, cells[0].num_layers, shortcuts, first[part]) if shared else None  # type: ignore[arg-type]
-        _Loop(task, list(cells[part]), initial[part], sharing).run(on_done, on_step)
+        _Loop(task, list(cells[part]), initial[part], sharing, flops).run(on_done, on_step)
 
 
 def _stack_size(cell: Cell, sharing: Sharing, block: Block) -> int:
@@ -104,12 +107,13 @@ def initial_model(cell: Cell, task: Task | None = None, block: Drawn | None = No
 
     Data-dependent layers have taken their constants from the cell's first training block.
     """
-    task = task or cell.task.load()
+    task = task or task_of(cell)
     block = draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) if block is None else block
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(digest("initial", cell.key, size=8), 16) >> 1)
         in_channels = packed(block).x.size(-1)
-        model = build(cell.model, in_channels, cell.hidden_channels, cell.num_layers, task.out_channels).eval()
+        sizes = in_channels, cell.hidden_channels, cell.num_layers, task.out_channels
+        model = build(cell.model, *sizes, cell.encoding).eval()
     if isinstance(model, Model) and model.calibrated:
         model.calibrate(graph_batch(block, model.needs).forward)
     return model
@@ -131,7 +135,10 @@ class _Run:
 class _Loop:
     """Cells trained in one loop: replicas of one architecture, each with its own stream of data."""
 
-    def __init__(self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None) -> None:
+    def __init__(
+        self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None, flops_per_step: int
+    ) -> None:
+        self.flops_per_step = flops_per_step
         self.task, self.protocol, self.sharing = task, cells[0].protocol, sharing
         rates = [cell.protocol.lr for cell in cells]
         self.replicas = Replicas(initial, rates, self.protocol.weight_decay, stacked=sharing is not None)
@@ -140,7 +147,7 @@ class _Loop:
         self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
         self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
-        self._fixed = self._draw_batch(0) if task.fixed else None
+        self._fixed = self._draw_batch(0) if task.fixed and not redrawn(cells[0]) else None
         self.start, self.cpu_start = time.perf_counter(), time.process_time()
 
     def run(self, on_done: Callable[[Trained], None], on_step: Callable[[int, int], None] | None) -> None:
@@ -228,9 +235,12 @@ class _Loop:
         for index, reason in ended.items():
             final = self.replicas.snapshot(index)
             best = self.runs[index].best_step != step and self.protocol.select == "best"
-            last = self._table(index, final)
-            chosen = self.runs[index].best if best else final
-            on_done(self._result(index, reason, step, self._table(index, chosen) if best else last, last, chosen))
+            model = self.replicas.restore(final)
+            selected = last = self._table(index, model)
+            if best:
+                model = self.replicas.restore(self.runs[index].best)
+                selected = self._table(index, model)
+            on_done(self._result(index, reason, step, selected, last, model))
         on = [index for index in range(len(self.runs)) if index not in ended]
         self.runs = [self.runs[index] for index in on]
         if on:
@@ -239,14 +249,13 @@ class _Loop:
             self._fixed = self._fixed and self._fixed.keep(on)
         return len(on)
 
-    def _table(self, index: int, snapshot: list[Tensor]) -> dict[str, Any]:
-        """Return what the weights of `snapshot` reach on each split of run `index`."""
-        alone = Replicas([self.replicas.restore(snapshot)], [0.0], 0.0, self.replicas.stacked).module
-        found = {split: self._evaluate(alone, split, [index]) for split in SPLITS}
+    def _table(self, index: int, model: nn.Module) -> dict[str, Any]:
+        """Return what a plain model reaches on each split of run `index`."""
+        found = {split: self._evaluate(model, split, [index]) for split in SPLITS}
         return {split: self._numbers(loss[0], score[0]) for split, (loss, score) in found.items()}
 
     def _result(
-        self, index: int, reason: str, step: int, selected: dict[str, Any], last: dict[str, Any], chosen: list[Tensor]
+        self, index: int, reason: str, step: int, selected: dict[str, Any], last: dict[str, Any], model: nn.Module
     ) -> Trained:
         run = self.runs[index]
         metrics = selected | {
@@ -259,6 +268,7 @@ class _Loop:
         share = len(self.cells)  # seconds are the whole stack's, divided among its cells
         cost = {
             "num_parameters": self.replicas.flat.size(1),
+            "flops_per_step": self.flops_per_step,
             "steps": step,
             "stacked": share,
             "seconds": (time.perf_counter() - self.start) / share,
@@ -266,7 +276,7 @@ class _Loop:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         status: Literal["ok", "diverged"] = "diverged" if reason == "diverged" else "ok"
-        return Trained(run.cell, status, metrics, run.curve, cost, run.initial, self.replicas.restore(chosen))
+        return Trained(run.cell, status, metrics, run.curve, cost, run.initial, model)
 
     def _numbers(self, loss: float, score: float) -> dict[str, float | None]:
         """Return what a record says of a split; None for what is not a number."""

@@ -91,7 +91,7 @@ class Cut(NamedTuple):
 class Linearising(Window):
     """A window that cuts: every propagation returns a fresh leaf, and `cuts` lists them in the order of the calls.
 
-    Raises NotNodeWiseError where a model attends or averages over the graph.
+    Raises NotNodeWiseError where a model attends, averages over the graph, or reads several hops at once.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, nodes: Tensor) -> None:
@@ -109,6 +109,9 @@ class Linearising(Window):
 
     def edges(self, h: Tensor, loops: bool = False) -> EdgeList:
         raise NotNodeWiseError("messages along single edges depend on the features")
+
+    def shell(self, h: Tensor, hops: int) -> Tensor:
+        raise NotNodeWiseError("one step to nodes several hops away is not the step along edges that rows in reach grow by")
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         raise NotNodeWiseError("attention weights depend on the features")
@@ -160,12 +163,12 @@ class Linearised(NamedTuple):
     cuts: list[tuple[csr_array | None, int, Piece | None]]  # transposed matrix, which tensor is read, its piece
 
 
-def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
-    """Return the pieces of `model` in eval mode at x [num_window_nodes, in_channels].
+def linearise(model: Model, x: Tensor, op: Linearising, own: Tensor | None = None) -> Linearised:
+    """Return the pieces of `model` in eval mode at x [num_window_nodes, in_channels], those by x at `own` only, where given.
 
     Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
     """
-    inputs, reads = _forward(model, x, op)
+    inputs, reads = _forward(model, x, op, own)
     first: dict[int, int] = {}
     cuts: list[tuple[csr_array | None, int, Piece | None]] = []
     for index, cut in enumerate(op.cuts):
@@ -175,11 +178,11 @@ def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
     return Linearised(_piece(reads[-1], inputs), cuts)
 
 
-def _forward(model: Model, x: Tensor, op: Linearising) -> tuple[list[Tensor], list[Tensor]]:
+def _forward(model: Model, x: Tensor, op: Linearising, own: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
     """Return what pieces begin with (x, H0, leaves) and what they end in (the different tensors that cuts read, output)."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        hidden = model.states(x, op)
+        hidden = model.states(x if own is None else torch.where(own, x, x.detach()), op)
         output = model.decode(hidden)
     reads = {id(cut.read): cut.read for cut in op.cuts}
     return [x, op.origin(hidden[0]), *(cut.leaf for cut in op.cuts)], [*reads.values(), output]
@@ -195,22 +198,14 @@ def _piece_size(output: Tensor, inputs: list[Tensor]) -> int:
 def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
     """Return the Jacobian of each row of `output` [num_nodes, out] by the same row of each input it depends on.
 
-    One backward pass per output channel, for all nodes at once: rows do not mix.
+    One backward pass for all output channels, as a batch, and for all nodes at once: rows do not mix.
     """
-    found: dict[int, Tensor] = {}
-    live = list(range(len(inputs))) if output.requires_grad else []
-    for channel in range(output.size(1)):
-        cotangent = torch.zeros_like(output)
-        cotangent[:, channel] = 1
-        gradients = torch.autograd.grad(output, [inputs[i] for i in live], cotangent, retain_graph=True, allow_unused=True)
-        used = {i: g for i, g in zip(live, gradients, strict=True) if g is not None}
-        live = list(used)
-        for i, gradient in used.items():
-            block = found.setdefault(i, output.new_empty(output.size(0), output.size(1), gradient.size(1)))
-            block[:, channel] = gradient
-        if not live:
-            break
-    return {i: None if _is_identity(block) else block for i, block in found.items()}
+    if not output.requires_grad:
+        return {}
+    every = torch.eye(output.size(1), dtype=output.dtype).unsqueeze(1).expand(-1, output.size(0), -1)
+    gradients = torch.autograd.grad(output, inputs, every, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    blocks = {i: gradient.transpose(0, 1) for i, gradient in enumerate(gradients) if gradient is not None}
+    return {i: None if _is_identity(block) else block for i, block in blocks.items()}
 
 
 def _is_identity(blocks: Tensor) -> bool:
@@ -289,12 +284,14 @@ class ByHand:
         x: [num_nodes, in_channels] float64.
         edge_index: [2, num_edges] long.
         chunk_size: how many float64 values the Jacobians of all pieces may hold together; a derivative G holds no more.
+        own: [num_nodes, in_channels] bool, by which entries of x derivatives are asked; None: all.
 
     Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
     """
 
-    def __init__(self, model: Model, x: Tensor, edge_index: Tensor, chunk_size: int) -> None:
+    def __init__(self, model: Model, x: Tensor, edge_index: Tensor, chunk_size: int, own: Tensor | None = None) -> None:
         assert model.reach is not None
+        self.own = own
         self.model, self.x, self.edge_index, self.chunk_size = model, x, edge_index, chunk_size
         self.reach = model.reach
         ends = edge_index.numpy()
@@ -328,7 +325,7 @@ class ByHand:
             window = self._seen(nodes[group])
             inside = torch.from_numpy(window)
             op = Linearising(self.edge_index, self.x.size(0), self.x.dtype, inside)
-            pieces = linearise(self.model, self.x[inside], op)
+            pieces = linearise(self.model, self.x[inside], op, None if self.own is None else self.own[inside])
             self._fill(out, group, nodes, window, pieces, directions)
         return out
 

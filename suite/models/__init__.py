@@ -8,14 +8,26 @@ from typing import Any
 
 from torch import nn
 
-from suite.cell import ModelRef
+from suite.cell import FactorRef, ModelRef
+from suite.models.adgn import ADGN
+from suite.models.appnp import APPNP
+from suite.models.cognn import CoGNN
+from suite.models.constant import Constant
+from suite.models.encodings import ENCODINGS
+from suite.models.fronted import fronted
+from suite.models.graphcon import GraphCON
 from suite.models.grit import GRIT
+from suite.models.node_encodings import load_encoding
+from suite.models.phdgn import PHDGN
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
+from suite.models.swan import SWAN
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
+from suite.rng import canonical_json
 
 DEFAULT_NORM = "batch"
+SIZES = ("in_channels", "hidden_channels", "num_layers", "out_channels")  # how PyG's models are made
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,20 @@ MODELS: dict[str, ModelEntry] = {
     "gcn_residual": _stack("Deep MPNN", "GCN + residual", skip="residual"),
     "gcn_initial": _stack("Deep MPNN", "GCNII", conv="gcnii"),
     "gcn_jk": _stack("Deep MPNN", "GCN + JK", readout="concat"),
+    "gatv2": _stack("MPNN", "GATv2", conv="gatv2"),
+    "pna": _stack("MPNN", "PNA", conv="pna"),
+    "mixhop": _stack("MPNN", "MixHop", conv="mixhop"),
+    "ggnn": _stack("MPNN", "GGNN", conv="ggnn", norm="none"),
+    "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
+    "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
+    "cognn": ModelEntry(CoGNN, "Rewired", "Co-GNN"),
+    "adgn": ModelEntry(ADGN, "Deep MPNN", "A-DGN"),
+    "graphcon": ModelEntry(GraphCON, "Deep MPNN", "GraphCON"),
+    "swan": ModelEntry(SWAN, "Deep MPNN", "SWAN"),
+    "phdgn": ModelEntry(PHDGN, "Deep MPNN", "PH-DGN"),
+    "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
+    "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
+    "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"pair_bias": "spd"}),
@@ -56,6 +82,7 @@ MODELS: dict[str, ModelEntry] = {
     "grit": ModelEntry(GRIT, "Transformer", "GRIT"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
+    "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
 }
 
@@ -69,30 +96,90 @@ def find(name: str) -> ModelEntry:
         return MODELS[name]
     if ":" in name:
         cls = load(name)
+        _check_signature(name, cls)
         return ModelEntry(cls, "Own", cls.__name__)
     raise ValueError(f"{unknown('model', name, MODELS)}; or file.py:Name")
+
+
+def _check_signature(name: str, cls: Any) -> None:
+    """Raise ValueError where a stranger's class is not called as PyG's models are; what it does when called shows later."""
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(f"'{name.rpartition('/')[2]}' is no model: a model is a subclass of torch.nn.Module")
+    taken, more = _positional(cls.__init__)
+    apart = len(taken) < len(SIZES) and not more
+    if apart or any(known in SIZES and known != asked for known, asked in zip(taken, SIZES, strict=False)):
+        raise ValueError(f"{cls.__name__}: must be made as ({', '.join(SIZES)}), its __init__ takes ({', '.join(taken)})")
+    taken, more = _positional(cls.forward)
+    if len(taken) < 2 and not more:
+        raise ValueError(f"{cls.__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(taken)})")
+    needed = set(_needed(cls.forward)) - {*taken[:2], "batch", *ENCODINGS}
+    if needed:
+        raise ValueError(f"{cls.__name__}: forward needs '{min(needed)}' besides (x, edge_index), which no task has")
+
+
+def _positional(function: Any) -> tuple[list[str], bool]:
+    """Return the names of the parameters behind self that may be given by place, and whether there may be any number more."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _needed(function: Any) -> list[str]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     """Return the reference of model `name` with every setting written out, `overrides` taking precedence.
 
-    Raises ValueError for an unknown name or setting.
+    Defaults that JSON cannot say (a stranger's `act=torch.relu`) stay with the class. Raises ValueError for an unknown name or
+    setting, and for a class that is not called as PyG's models are.
     """
-    entry = find(name)
-    parameters = list(inspect.signature(entry.cls.__init__).parameters.values())[5:]  # behind self and the four sizes
-    known = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    settings = known | entry.settings | (overrides or {})
+    entry, known = find(name), _defaults(name)
+    settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}")
-    missing = sorted(key for key, value in settings.items() if value is inspect.Parameter.empty)
+    missing = sorted(key for key, value in known.items() if value is inspect.Parameter.empty and key not in settings)
     if missing:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
     ref = ref_of(entry.cls)
     return ModelRef(ref=ref, settings=settings, version=getattr(entry.cls, "version", 1), sha256=file_sha256(ref))
 
 
-def build(ref: ModelRef, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Module:
-    """Return the model that `ref` describes, freshly initialised from torch's global generator."""
+def settings_of(name: str) -> set[str]:
+    """Return the names of the settings that model `name` has beside the four sizes; raises as `find`."""
+    return set(_defaults(name))
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    parameters = list(inspect.signature(find(name).cls.__init__).parameters.values())[5:]  # behind self and the four sizes
+    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _can_be_said(value: Any) -> bool:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def build(
+    ref: ModelRef,
+    in_channels: int,
+    hidden_channels: int,
+    num_layers: int,
+    out_channels: int,
+    encoding: FactorRef | None = None,
+) -> nn.Module:
+    """Return the model that `ref` describes, freshly initialised from torch's global generator.
+
+    `in_channels` is the width of x, the columns of an `encoding` included; one with weights of its own stands in front of it.
+    """
+    given = None if encoding is None else load_encoding(encoding)
+    front = None if given is None else given.front()
+    if given is not None and front is not None:
+        in_channels += front.channels - given.width
     model: nn.Module = load(ref.ref, ref.sha256)(in_channels, hidden_channels, num_layers, out_channels, **ref.settings)
-    return model
+    return model if given is None or front is None else fronted(front, given.width, model)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.encodings import PAIR_CHANNELS
-from suite.models.layers import MLP, LayerNorm, Linear, dropout, make_norm, per_replica
+from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm, per_replica
 from suite.operators import EdgeList, Operators
 
 
@@ -107,8 +107,8 @@ class GRIT(Model):
         self.of_node, self.of_pair = (Linear(PAIR_CHANNELS["rrwp"], hidden_channels, bias) for bias in (False, True))
         self.blocks = nn.ModuleList(Block(hidden_channels, heads, norm, dropout, i == num_layers - 1) for i in range(num_layers))
         self.decoder = Linear(hidden_channels, out_channels)
-        self.global_channel = frozenset(["attention"] + ["norm(train)"] * (norm == "batch"))
-        self.random = dropout > 0
+        self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
+        self.width_multiple, self.random = heads, dropout > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h, walks = self.encoder(x), needs["rrwp"].to(x.dtype)

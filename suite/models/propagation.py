@@ -1,4 +1,4 @@
-"""Propagation without weights: what smoothing alone does to a task."""
+"""Propagation without weights between the steps: SGC, and what smoothing alone does to a task."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from suite.operators import Operators
 
 
 class Propagation(Model):
-    """S^L x with every row rescaled to length one, then one linear map (1902.07153, rescaling ours).
+    """S^L x, then one linear map: SGC (1902.07153; twin of `SGConv`).
 
-    Rescaling takes away what depth does to the size of features, so that only their direction is left to read.
-    `hidden_channels` is not used: the model has no width.
+    The model has no width: its states are as wide as x, and `hidden_channels` is not used, whatever a study gives.
+
+    Args:
+        in_channels, hidden_channels, num_layers, out_channels: the four sizes.
+        rescale: bring every row to length one before the linear map. That takes away what depth does to the size of features,
+            so that only their direction is left to read (ours).
     """
 
     operator = "gcn"
 
-    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+    def __init__(
+        self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, *, rescale: bool = True
+    ) -> None:
         super().__init__()
         self.num_layers = self.reach = num_layers
+        self.rescale = rescale
         self.decoder = Linear(in_channels, out_channels)
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
@@ -31,5 +38,5 @@ class Propagation(Model):
         return hidden
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(F.normalize(hidden[-1], dim=-1))
+        out: Tensor = self.decoder(F.normalize(hidden[-1], dim=-1) if self.rescale else hidden[-1])
         return out

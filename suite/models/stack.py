@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Literal
+from itertools import accumulate, chain
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.convs import CONVS, Memory
-from suite.models.layers import MLP, Linear, dropout, make_norm
+from suite.models.gating import GradientGate
+from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
+from suite.models.readouts import LSTMAttention
 from suite.operators import Operators
+
+Skip = Literal["none", "residual", "initial", "dense", "gated", "post_norm"]
+Readout = Literal["last", "concat", "max", "lstm"]
+Encoder = Literal["mlp", "linear", "embedding", "none"]
+Decoder = Literal["linear", "none"]
+Init = Literal["glorot", "orthogonal"]
+CHOICES = {"skip": Skip, "readout": Readout, "encoder": Encoder, "decoder": Decoder, "init": Init}
 
 
 class Stack(Model):
@@ -22,18 +31,28 @@ class Stack(Model):
         hidden_channels: width of the hidden states.
         num_layers: number of blocks.
         out_channels: width of the output.
-        conv: gcn, gcnii, sage, gin, gat, or node_wise (graph-blind).
-        norm: layer, data, none (all node-wise), or batch.
-        skip: none: act(norm(conv(h))); residual: h + act(norm(conv(h))); post_norm: norm(h + act(conv(h))), as 2006.05205 has it.
-        readout: last state, or the concatenation of all of them (jumping knowledge, 1806.03536).
+        conv: an entry of `CONVS`; node_wise is graph-blind.
+        norm: layer, data, none (all node-wise); batch, diff_group (statistics of the batch while training); pair, graph, mean
+            (statistics of each graph).
+        skip: what becomes of out = act(norm(conv(h))).
+            none: out; residual: h + out; initial: (1 - alpha) out + alpha H0; post_norm: norm(h + act(conv(h))) (2006.05205);
+            dense: out, and every convolution reads all states before it side by side (1904.03751);
+            gated: h and out mixed by how much neighbours differ, G^2 (2210.00513).
+        alpha: the share of H0, with skip = initial.
+        gate_power: the p of G^2, with skip = gated.
+        readout: last state; or all of them (jumping knowledge, 1806.03536): concat, max, or lstm (attention over layers).
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
             then reads x itself.
+        mlp_channels: inner width of the encoder `mlp`; None: hidden_channels.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
         dropout: probability of a zero at the input of every weight matrix, while training.
         drop_edge: probability of leaving out an edge, drawn anew at each training step for all layers (1907.10903).
-        init: glorot, or orthogonal for the weights of the blocks.
+        drop_node: probability of a zero for all of a node's input, while training; the other inputs grow by 1 / (1 - drop_node)
+            (2005.11079, without its several draws and their consistency loss).
+        init: glorot, or orthogonal for the linear maps of the blocks.
+        weight_scale: those maps, biases aside, are so many times what `init` says.
     """
 
     def __init__(
@@ -45,77 +64,120 @@ class Stack(Model):
         *,
         conv: str = "gcn",
         norm: str = "none",
-        skip: Literal["none", "residual", "post_norm"] = "none",
-        readout: Literal["last", "concat"] = "last",
-        encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
-        decoder: Literal["linear", "none"] = "linear",
+        skip: Skip = "none",
+        alpha: float = 0.1,
+        gate_power: float = 2.0,
+        readout: Readout = "last",
+        encoder: Encoder = "mlp",
+        mlp_channels: int | None = None,
+        decoder: Decoder = "linear",
         fully_adjacent_last: bool = False,
         virtual_node: bool = False,
         dropout: float = 0.0,
         drop_edge: float = 0.0,
-        init: Literal["glorot", "orthogonal"] = "glorot",
+        drop_node: float = 0.0,
+        init: Init = "glorot",
+        weight_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
-        if num_layers < 1 and "none" in (encoder, decoder):
-            raise ValueError(f"num_layers: must be >= 1 without encoder or decoder, got {num_layers}")
+        _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder, init=init)
+        _check_conv(conv, skip, encoder, fully_adjacent_last)
+        self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
+        self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
+        self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
         widths = [hidden_channels] * (num_layers + 1)
         widths[0] = in_channels if encoder == "none" else hidden_channels
-        widths[-1] = out_channels if decoder == "none" else widths[-1]
-        self.skip, self.readout, self.dropout, self.drop_edge = skip, readout, dropout, drop_edge
-        self.fully_adjacent_last = fully_adjacent_last
-        self.plain_last = decoder == "none"
-        self.encoder = _encoder(encoder, in_channels, hidden_channels)
+        widths[-1] = out_channels if self.plain_last else widths[-1]
+        self.encoder = _encoder(encoder, in_channels, hidden_channels, mlp_channels or hidden_channels)
         normed = widths[1:-1] if self.plain_last else widths[1:]
-        centred = len(normed) if norm == "batch" and skip != "post_norm" else 0  # a bias there would have no effect
-        self.convs = nn.ModuleList(CONVS[conv](a, b, i, i >= centred) for i, (a, b) in enumerate(pairwise(widths)))
+        centred = len(normed) if find_norm(norm).centres and skip != "post_norm" else 0  # a bias there would have no effect
+        reads = list(accumulate(widths[:-1])) if skip == "dense" else widths[:-1]
+        pairs = zip(reads, widths[1:], strict=True)
+        self.convs = nn.ModuleList(self.conv(a, b, i, i >= centred) for i, (a, b) in enumerate(pairs))
+        self.shared = self.conv.shared(hidden_channels)
+        self.gates = nn.ModuleList(GradientGate(self.conv(w, w), gate_power) for w in reads if skip == "gated")
         self.norms = nn.ModuleList(make_norm(norm, width) for width in normed)
-        self.virtual = nn.ModuleList(MLP(width, hidden_channels, width) for width in widths[:-1] if virtual_node)
+        self.virtual = nn.ModuleList(MLP(width, hidden_channels, width) for width in reads if virtual_node)
+        self.attention = LSTMAttention(hidden_channels, hidden_channels) if readout == "lstm" else None
         read = sum(widths) if readout == "concat" else widths[-1]
-        self.decoder = nn.Identity() if decoder == "none" else Linear(read, out_channels)
-        if init == "orthogonal":
-            _make_orthogonal(self.convs)
-        self.conv = CONVS[conv]
+        self.decoder = nn.Identity() if self.plain_last else Linear(read, out_channels)
+        _initialise([self.convs, self.gates, self.shared], init, weight_scale)
+        self._declare(num_layers, find_norm(norm).channel if normed else frozenset(), virtual_node)
+
+    def _declare(self, num_layers: int, channel: frozenset[str], virtual_node: bool) -> None:
+        """Say what the model is to the engine and to measures; `channel` is the norms'."""
+        gated = self.skip == "gated"
+        self.width_multiple = getattr(self.conv, "heads", 1)
+        hops = [self.conv.hops(index) for index in range(num_layers)]
         self.operator = self.conv.operator
-        self.layer_hops = tuple(map(self.conv.hops, range(num_layers)))
-        channels = {"virtual_node": virtual_node, "rewiring": fully_adjacent_last, "norm(train)": norm == "batch"}
-        self.global_channel = frozenset(channel for channel, is_open in channels.items() if is_open)
-        self.reach = None if virtual_node or fully_adjacent_last else self.conv.reach(num_layers)
-        self.random = dropout > 0 or drop_edge > 0
+        self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
+        opened = {"virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
+        self.global_channel = channel | {name for name, is_open in opened.items() if is_open}
+        edges_only = not self.global_channel - {"norm(train)"}
+        self.reach = self.conv.reach(num_layers) + gated * num_layers if edges_only else None
+        self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         if self.training and self.drop_edge:
             op = op.drop_edges(self.drop_edge)
+        if self.training and self.drop_node:
+            x = x * dropout(torch.ones_like(x[..., :1]), self.drop_node)
         h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self._drop(x))
-        hidden, memory = [h], Memory(h, [h])
-        for index, conv in enumerate(self.convs):
-            adjacent = self.fully_adjacent_last and index == len(self.convs) - 1
-            layer = (op.fully_adjacent() if adjacent else op).layer(index)
-            memory.initial = layer.root(memory.initial)
-            if len(self.virtual):
-                h = h + layer.to_nodes(self.virtual[index](layer.global_mean(h)), h)
-            out, last = conv(self._drop(h), layer, memory), index >= len(self.norms)
-            root = layer.root(h) if self.skip != "none" and out.size(-1) == h.size(-1) else None
-            h = self._finish(out, root, None if last else self.norms[index], layer)
-            if self.conv.reads_past:
-                memory.written(layer, h)
-            if self.readout == "concat":  # earlier states are read too, at the nodes that the last one has
-                hidden = [layer.root(earlier) for earlier in hidden]
+        hidden, memory = [h], Memory(h, [h], shared=self.shared)
+        for index in range(len(self.convs)):
+            windows = self._windows(op, index)
+            h = self._block(hidden, windows, memory, index)
+            if self.readout != "last" or self.skip == "dense":  # earlier states are read too, at the nodes that the last one has
+                for window in windows:
+                    hidden = [window.root(earlier) for earlier in hidden]
             hidden.append(h)
         return hidden
 
-    def _finish(self, out: Tensor, root: Tensor | None, norm: nn.Module | None, layer: Operators) -> Tensor:
+    def _windows(self, op: Operators, index: int) -> list[Operators]:
+        """Return the operators of a block: one that its convolution writes by, and one more for the differences of a gate."""
+        adjacent = self.fully_adjacent_last and index == len(self.convs) - 1
+        first = (op.fully_adjacent() if adjacent else op).layer(2 * index if self.gates else index)
+        return [first, op.layer(2 * index + 1)] if self.gates else [first]
+
+    def _block(self, hidden: list[Tensor], windows: list[Operators], memory: Memory, index: int) -> Tensor:
+        """Return the state after block number `index`."""
+        h, layer = torch.cat(hidden, dim=-1) if self.skip == "dense" else hidden[-1], windows[0]
+        memory.initial = layer.root(memory.initial)
+        if self.virtual:
+            h = h + layer.to_nodes(self.virtual[index](layer.global_mean(h)), h)
+        read = self._drop(h)
+        out = self._finish(self.convs[index](read, layer, memory), h, layer, memory, index)
+        if self.gates:
+            gate, onward = self.gates[index](read, *windows, memory), windows[1]
+            before = onward.root(layer.root(h))
+            out = before + gate * (onward.root(out) - before)
+            memory.initial = onward.root(memory.initial)
+        if self.conv.reads_past:
+            memory.written(layer, out)
+        return out
+
+    def _finish(self, out: Tensor, h: Tensor, layer: Operators, memory: Memory, index: int) -> Tensor:
         """Return what becomes of a convolution's output: norm, activation and skip, in the order of `skip`."""
-        if self.skip == "post_norm":
-            out = out if norm is None else out.relu_()
-            out = out if root is None else root + out
-            return out if norm is None else norm(out, layer)
-        out = out if norm is None else norm(out, layer).relu_()
-        return out if root is None else root + out
+        norm = self.norms[index] if index < len(self.norms) else None
+        if norm is not None and self.skip != "post_norm":
+            out = norm(out, layer)
+        if norm is not None and not self.conv.activated:
+            out = out.relu_()
+        if self.skip in ("residual", "post_norm") and out.size(-1) == h.size(-1):
+            out = layer.root(h) + out
+        elif self.skip == "initial" and out.size(-1) == memory.initial.size(-1):
+            out = (1 - self.alpha) * out + self.alpha * memory.initial
+        return norm(out, layer) if norm is not None and self.skip == "post_norm" else out
 
     def read(self, hidden: list[Tensor]) -> Tensor:
-        return hidden[-1] if self.readout == "last" else torch.cat(hidden, dim=-1)
+        if self.attention is not None:
+            weighed: Tensor = self.attention(hidden)
+            return weighed
+        if self.readout == "max":
+            return torch.stack(hidden).amax(0)
+        return torch.cat(hidden, dim=-1) if self.readout == "concat" else hidden[-1]
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = hidden[-1] if self.plain_last else self.decoder(self._drop(self.read(hidden)))
@@ -125,20 +187,50 @@ class Stack(Model):
         return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
+def _check(num_layers: int, **chosen: str) -> None:
+    """Raise ValueError for a choice that there is not, or for choices that do not go together."""
+    for name, value in chosen.items():
+        if value not in get_args(CHOICES[name]):
+            raise ValueError(f"{name}: must be one of {', '.join(get_args(CHOICES[name]))}; got '{value}'")
+    if num_layers < 1 and "none" in (chosen["encoder"], chosen["decoder"]):
+        raise ValueError(f"num_layers: must be >= 1 without encoder or decoder, got {num_layers}")
+    for name in ("skip", "readout"):
+        value = chosen[name]
+        if chosen["encoder"] == "none" and value in ("initial", "gated", "max", "lstm"):
+            raise ValueError(f"encoder: must not be none with {name} = {value}, which needs all states of one width")
+        if chosen["decoder"] == "none" and value in ("gated", "concat", "max", "lstm"):
+            raise ValueError(f"decoder: must not be none with {name} = {value}, which the last convolution cannot write")
+
+
+def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -> None:
+    """Raise ValueError where a block cannot do what is asked with this convolution."""
+    if fully_adjacent_last and CONVS[conv].on_edges:
+        raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: new edges do not have its states on edges")
+    if fully_adjacent_last and skip == "gated":
+        raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
+    if CONVS[conv].reads_past and skip in ("gated", "dense"):
+        raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
+    if CONVS[conv].reads_past and encoder == "none":
+        raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
+
+
 class _LinearReLU(Linear):
     def forward(self, h: Tensor) -> Tensor:
         return super().forward(h).relu()
 
 
-def _encoder(kind: str, in_channels: int, hidden_channels: int) -> nn.Module:
+def _encoder(kind: str, in_channels: int, hidden_channels: int, mlp_channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     if kind in ("linear", "embedding"):
         return (_LinearReLU if kind == "linear" else Linear)(in_channels, hidden_channels)
-    return MLP(in_channels, hidden_channels, hidden_channels)
+    return MLP(in_channels, mlp_channels, hidden_channels)
 
 
-def _make_orthogonal(convs: nn.Module) -> None:
-    for module in convs.modules():
+def _initialise(blocks: list[nn.Module | None], init: str, scale: float) -> None:
+    """Give the linear maps of `blocks` their first weights, made by Glorot's rule already."""
+    for module in (module for block in blocks if block is not None for module in block.modules()):
         if isinstance(module, Linear):
-            nn.init.orthogonal_(module.weight)
+            if init == "orthogonal":
+                nn.init.orthogonal_(module.weight)
+            module.weight.data.mul_(scale)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from suite.models.attentions import ATTENTIONS, PAIR_BIASES, Attention, SoftmaxAttention, Surroundings
 from suite.models.base import Model
 from suite.models.convs import CONVS, Conv, Memory
-from suite.models.layers import MLP, Linear, dropout, make_norm
+from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
 
@@ -20,12 +22,19 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, channels: int, attention: Attention | None, conv: Conv | None, norm: str, norm_first: bool, dropout: float
+        self,
+        channels: int,
+        attention: Attention | None,
+        conv: Conv | None,
+        norm: str,
+        norm_first: bool,
+        mlp_channels: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.attention, self.attention_norm = attention, make_norm("none" if attention is None else norm, channels)
         self.conv, self.conv_norm = conv, make_norm("none" if conv is None else norm, channels)
-        self.mlp, self.mlp_norm = MLP(channels, 2 * channels, channels), make_norm(norm, channels)
+        self.mlp, self.mlp_norm = MLP(channels, mlp_channels, channels), make_norm(norm, channels)
         self.norm_first, self.dropout = norm_first, dropout
 
     def forward(self, h: Tensor, op: Operators, memory: Memory, around: Surroundings) -> Tensor:
@@ -56,6 +65,7 @@ class Transformer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: attention heads; must divide hidden_channels.
         conv: local channel beside the attention, as in `Stack`, or none.
+        mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
         attention: softmax over all nodes, performer (linear in the nodes), expander (along sparse edges: Exphormer), or none.
         pair_bias: added to the logits of softmax attention, per head and pair of nodes: none; spd: learned, of the hop distance;
             rrwp or resistance: an MLP of the pair's random-walk probabilities or effective resistance.
@@ -81,6 +91,7 @@ class Transformer(Model):
         *,
         heads: int = 4,
         conv: str = "none",
+        mlp_channels: int | None = None,
         attention: str = "softmax",
         pair_bias: str = "none",
         distance_buckets: int = 40,
@@ -91,6 +102,7 @@ class Transformer(Model):
     ) -> None:
         super().__init__()
         _check(conv, attention, pair_bias, norm, norm_first)
+        inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.degrees = nn.Parameter(torch.zeros(degree_buckets, hidden_channels)) if degree_buckets else None
 
@@ -103,17 +115,20 @@ class Transformer(Model):
             return None if conv == "none" else CONVS[conv](hidden_channels, hidden_channels, index)
 
         self.blocks = nn.ModuleList(
-            Block(hidden_channels, attend(i), convolve(i), norm, norm_first, dropout) for i in range(num_layers)
+            Block(hidden_channels, attend(i), convolve(i), norm, norm_first, inner, dropout) for i in range(num_layers)
         )
         self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels)
         self.norm = make_norm(norm, hidden_channels) if norm_first and num_layers else None
+        self.reads_past = conv != "none" and CONVS[conv].reads_past
+        self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
+        self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
         self._declare(conv, attention, pair_bias, norm, num_layers)
         self.random = dropout > 0
 
     def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:
         """Say what carries information, and how far."""
-        statistics = frozenset({"norm(train)"} if norm == "batch" else ())
+        statistics = find_norm(norm).channel
         if attention == "none":
             alone, self.global_channel = CONVS[conv], statistics
             self.operator, self.reach = alone.operator, alone.reach(num_layers)
@@ -128,11 +143,14 @@ class Transformer(Model):
         h = self.encoder(x)
         if self.degrees is not None:
             h = h + self.degrees.index_select(-2, op.in_degree(h).clamp(max=self.degrees.size(-2) - 1))
-        hidden, memory, around = [h], Memory(h, [h]), Surroundings(needs, self.shared_attention)
+        hidden, memory = [h], Memory(h, [h], shared=self.shared)
+        around = Surroundings(needs, self.shared_attention)
         for index, block in enumerate(self.blocks):
             layer = op.layer(index)
             memory.initial = layer.root(memory.initial)
             h = block(h, layer, memory, around)
+            if self.reads_past:
+                memory.written(layer, h)
             hidden.append(h)
         if self.norm is not None:
             hidden[-1] = self.norm(h, layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,8 @@ class Operators:
 
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype) -> None:
         self.edge_index, self.num_nodes, self.dtype = edge_index, num_nodes, dtype
-        self._shells: dict[int, Any] = {}
+        self._shells: list[Any] = []
+        self._next_shells = shell_edges(edge_index, num_nodes)
 
     def layer(self, index: int) -> Operators:
         """Return the operators of layer number `index` (from 0), which may write fewer rows than they read."""
@@ -32,9 +34,11 @@ class Operators:
         """Return the rows of `h` that this layer writes to."""
         return h
 
-    def gcn(self, h: Tensor) -> Tensor:
-        """Return D^-1/2 (A + I) D^-1/2 h, as `GCNConv` propagates."""
-        return self._apply(self._gcn, h)
+    def gcn(self, h: Tensor, times: int = 1) -> Tensor:
+        """Return S h, S = D^-1/2 (A + I) D^-1/2, as `GCNConv` propagates; or S^times h, in a layer that reads so many hops."""
+        for _ in range(times):
+            h = self._apply(self._gcn, h)
+        return h
 
     def mean(self, h: Tensor) -> Tensor:
         """Return the mean over incoming edges, 0 where there are none, as `SAGEConv` aggregates."""
@@ -43,6 +47,10 @@ class Operators:
     def sum(self, h: Tensor) -> Tensor:
         """Return the sum over incoming edges, as `GINConv` aggregates."""
         return self._apply(self._sum, h)
+
+    def spread(self, h: Tensor) -> Tensor:
+        """Return the sum over incoming edges of what their sources give, each shared equally among the edges that leave it."""
+        return self._apply(self._spread, h)
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         """Return GAT's weighted sum over in-neighbours and the node itself: value [..., heads * channels] -> the same.
@@ -67,9 +75,7 @@ class Operators:
 
     def shell(self, h: Tensor, hops: int) -> Tensor:
         """Return the sum over nodes exactly `hops` >= 1 edges away, weighed as GCN's: 1 / sqrt(product of how many each has)."""
-        if hops not in self._shells:
-            self._shells[hops] = self._shell(hops)
-        return self._apply(self._shells[hops], h)
+        return self._apply(self._shell(hops), h)
 
     def dense(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the rows that the layer reads graph by graph, padded by 0, and which are real.
@@ -165,13 +171,20 @@ class Operators:
         return self._matrix(self.edge_index, 1 / count[self.edge_index[1]])
 
     @cached_property
+    def _spread(self) -> Any:
+        count = degree(self.edge_index[0], self.num_nodes, dtype=self.dtype)
+        return self._matrix(self.edge_index, 1 / count[self.edge_index[0]])
+
+    @cached_property
     def _sum(self) -> Any:
         return self._matrix(self.edge_index, torch.ones(self.edge_index.size(1), dtype=self.dtype, device=self.edge_index.device))
 
     def _shell(self, hops: int) -> Any:
-        index = shell_edges(self.edge_index, self.num_nodes, hops)
-        into, out = (degree(end, self.num_nodes, dtype=self.dtype) for end in (index[1], index[0]))
-        return self._matrix(index, (into[index[1]] * out[index[0]]).rsqrt())
+        while len(self._shells) < hops:
+            index = next(self._next_shells)
+            into, out = (degree(end, self.num_nodes, dtype=self.dtype) for end in (index[1], index[0]))
+            self._shells.append(self._matrix(index, (into[index[1]] * out[index[0]]).rsqrt()))
+        return self._shells[hops - 1]
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
         """Return the matrix [target, source]; duplicate edges add up, as they do in PyG."""
@@ -182,14 +195,14 @@ class Operators:
         raise NotImplementedError
 
 
-def shell_edges(edge_index: Tensor, num_nodes: int, hops: int) -> Tensor:
-    """Return the pairs of nodes whose shortest path has `hops` >= 1 edges: [2, num_pairs], (source, target)."""
+def shell_edges(edge_index: Tensor, num_nodes: int) -> Iterator[Tensor]:
+    """Yield, for k = 1, 2, ..., the pairs of nodes whose shortest path has k edges: [2, num_pairs], (source, target)."""
     source, target = (end.cpu().numpy() for end in edge_index)
     step = csr_array((np.ones(len(source)), (source, target)), shape=(num_nodes, num_nodes))
     seen = shell = csr_array(eye_array(num_nodes))
-    for _ in range(hops):
+    while True:
         reached = (shell @ step).sign()
         shell = reached - reached.multiply(seen)
         shell.eliminate_zeros()
         seen = seen + shell
-    return torch.from_numpy(np.stack(shell.nonzero())).long().to(edge_index.device)
+        yield torch.from_numpy(np.stack(shell.nonzero())).long().to(edge_index.device)

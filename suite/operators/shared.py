@@ -80,6 +80,7 @@ class SharedOperators(Operators):
         self.varying = torch.ones(order.numel(), dtype=torch.bool) if varying is None else varying
         self.hops = tuple(hops) if hops is not None else (1,) * (len(sizes) - 1)
         self.counts: Tensor | None = None  # of the batch at hand: graph g of replica r stands for counts[r, g] equal ones
+        self._powers: dict[int, csr_array] = {}
         self.rows = self._rows()
         self._windows = [_Window(self, i) for i in range(len(sizes) - 1)]
 
@@ -117,6 +118,11 @@ class SharedOperators(Operators):
         values, rows = values[self.order], self.rows[0]
         return torch.cat([values[rows.alike], values[rows.varying].repeat_interleave(rows.num_graphs(h), dim=0)])
 
+    def _gcn_power(self, times: int) -> csr_array:
+        if times not in self._powers:
+            self._powers[times] = self._gcn if times == 1 else self._gcn_power(times - 1) @ self._gcn
+        return self._powers[times]
+
     def fully_adjacent(self) -> Operators:
         return self._fully_adjacent
 
@@ -147,6 +153,7 @@ class _Window(Operators):
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
         self.whole, self.before, self.after = whole, whole.rows[index], whole.rows[index + 1]
         self._lists: dict[tuple[bool | bytes, int], EdgeList] = {}
+        self._powers: dict[int, Any] = {}
 
     def root(self, h: Tensor) -> Tensor:
         if self.before == self.after:
@@ -157,6 +164,12 @@ class _Window(Operators):
             return varying
         new = select(h, fresh).unsqueeze(2).expand(-1, -1, self.before.num_graphs(h), -1).flatten(1, 2)
         return torch.cat([select(h, alike), new, varying], dim=1)
+
+    def gcn(self, h: Tensor, times: int = 1) -> Tensor:
+        """One product, with a power of the matrix: the rows between two steps would be neither those read nor those written."""
+        if times not in self._powers:
+            self._powers[times] = self._gcn if times == 1 else self._blocks(self.whole._gcn_power(times))
+        return self._apply(self._powers[times], h)
 
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         before, after, split = self.before, self.after, len(self.after.alike)
@@ -259,6 +272,10 @@ class _Window(Operators):
         return self._blocks(self.whole._mean)
 
     @cached_property
+    def _spread(self) -> Any:
+        return self._blocks(self.whole._spread)
+
+    @cached_property
     def _sum(self) -> Any:
         return self._blocks(self.whole._sum)
 
@@ -275,7 +292,9 @@ class _Window(Operators):
         return Neighbours.of(row[kept], col[kept], len(targets))
 
     def _shell(self, hops: int) -> Any:
-        return self._blocks(self.whole._shell(hops))
+        for further in range(len(self._shells), hops):
+            self._shells.append(self._blocks(self.whole._shell(further + 1)))
+        return self._shells[hops - 1]
 
     def _blocks(self, matrix: csr_array) -> tuple[Any, Any, Any]:
         """Cut what this layer writes and reads: alike from alike, varying from alike, varying from varying."""

@@ -18,11 +18,13 @@ class Memory:
         initial: H0, the state before the first layer, at the rows that this layer writes.
         hidden: the states before each layer so far, h last, at the rows that this layer reads; for layers that `read_past`.
         on_edges: the states that the layer before gave its edges, and those edges; for layers that have them.
+        shared: what all layers of the model have in common (`Conv.shared`).
     """
 
     initial: Tensor
     hidden: list[Tensor] = field(default_factory=list)
     on_edges: tuple[Tensor, EdgeList] | None = None
+    shared: nn.Module | None = None
 
     def written(self, op: Operators, h: Tensor) -> None:
         """Add `h` to the states to be read, and bring the others to the rows that the layer of `op` wrote."""
@@ -35,13 +37,22 @@ class Conv(nn.Module):
     Attributes:
         operator: whose fixed space the layer smooths towards.
         reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
+        on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
+        activated: whether its output has been through an activation: the model then adds none.
     """
 
     operator: ClassVar[str] = "none"
     reads_past: ClassVar[bool] = False
+    on_edges: ClassVar[bool] = False
+    activated: ClassVar[bool] = False
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__()
+
+    @classmethod
+    def shared(cls, _channels: int) -> nn.Module | None:
+        """Return a module that all layers use together, for states of this width: the model owns it, once."""
+        return None
 
     @classmethod
     def hops(cls, _index: int) -> int:

@@ -29,11 +29,12 @@ class GAT(Conv):
 
     def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
         value = self.lin(h)
-        out = op.attend(value, value @ self._score(self.att_source), op.root(value @ self._score(self.att_target)), self.slope)
+        source, target = value @ score_matrix(self.att_source), value @ score_matrix(self.att_target)
+        out = op.attend(value, source, op.root(target), self.slope)
         return out if self.bias is None else out + per_replica(self.bias, 1, h)
 
-    @staticmethod
-    def _score(att: Tensor) -> Tensor:
-        """Return the matrix [..., heads * channels, heads] that sums each head's channels weighed by `att`."""
-        eye = torch.eye(att.size(-2), dtype=att.dtype, device=att.device)
-        return rearrange(att.unsqueeze(-1) * eye.unsqueeze(1), "... h c g -> ... (h c) g")
+
+def score_matrix(att: Tensor) -> Tensor:
+    """Return the matrix [..., heads * channels, heads] that sums each head's channels weighed by `att` [..., heads, channels]."""
+    eye = torch.eye(att.size(-2), dtype=att.dtype, device=att.device)
+    return rearrange(att.unsqueeze(-1) * eye.unsqueeze(1), "... h c g -> ... (h c) g")

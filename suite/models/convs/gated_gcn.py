@@ -17,7 +17,7 @@ class GatedGCN(Conv):
     settings of the stack, and its edges have no norm). Edge states begin as one learned vector.
     """
 
-    operator = "mean"
+    operator, on_edges = "mean", True
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)

@@ -1,73 +1,32 @@
-"""Building blocks with weights: each takes features of any layout, with or without a leading axis of replicas.
-
-A plain module's weights look as PyG's do. The engine may stack the weights of several models along a new first axis
-(`suite.engine.replicas`); features then carry the same axis first, and every block applies replica k's weights to replica k.
-"""
+"""Norms, and which global channel each opens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from suite.models.layers.blocks import Linear, per_replica
 from suite.operators import Operators
 
 
-def per_replica(weight: Tensor, plain_dim: int, h: Tensor) -> Tensor:
-    """Shape `weight` so that it broadcasts against `h`: its own axes last, its replica axis, if any, first."""
-    if weight.dim() == plain_dim:
-        return weight
-    return weight.reshape(weight.size(0), *[1] * (h.dim() - weight.dim()), *weight.shape[1:])
-
-
-def dropout(h: Tensor, p: float) -> Tensor:
-    """Return h with each entry 0 with probability p, and 1 / (1 - p) times itself else (p in steps of 2^-16).
-
-    Four entries share one draw of 64 bits: PyTorch's own takes one for each, most of the time of a step on wide features.
-    """
-    cut = round(p * 2**16)
-    bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64, device=h.device).random_(-(2**63), None)
-    kept = (bits.view(torch.int16)[: h.numel()] >= cut - 2**15).to(h.dtype).mul_(1 / (1 - cut / 2**16))
-    return h * kept.view(h.shape)
-
-
-class Linear(nn.Module):
-    """`h @ weight.T + bias`, with weight [out_channels, in_channels] and bias [out_channels], Glorot and zero at the start."""
-
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        nn.init.xavier_uniform_(self.weight)
-
-    @property
-    def narrows(self) -> bool:
-        """Whether the output is narrower than the input: what else is linear is then cheaper behind than before."""
-        return self.weight.size(-2) < self.weight.size(-1)
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self._product(h, self.bias)
-
-    def around(self, propagate: Callable[[Tensor], Tensor], h: Tensor) -> Tensor:
-        """Return `propagate(h) @ weight.T + bias` for a linear map between nodes, in whichever order is cheaper."""
-        if not self.narrows:  # the cone then transforms fewer rows
-            return self._product(propagate(h), self.bias)
-        out = propagate(self._product(h, None))
-        return out if self.bias is None else out + per_replica(self.bias, 1, out)
-
-    def _product(self, h: Tensor, bias: Tensor | None) -> Tensor:
-        if self.weight.dim() == 2:
-            return F.linear(h, self.weight, bias)
-        transposed = self.weight.mT
-        return h @ transposed if bias is None else torch.baddbmm(bias.unsqueeze(1), h, transposed)
-
-
 class Norm(nn.Module):
-    """Base of the norms: maps features, one row for each that the layer writes, to the same shape."""
+    """Base of the norms: maps features, one row for each that the layer writes, to the same shape.
+
+    Attributes:
+        channel: the global channel it opens: norm, where the nodes of a graph share statistics; norm(train), where all nodes
+            of a batch do, and only while training; none, where it works node by node.
+        centres: whether it takes away what is added to all nodes alike: a bias before it would have no effect.
+    """
+
+    channel: ClassVar[frozenset[str]] = frozenset()
+    centres: ClassVar[bool] = False
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
 
     def forward(self, h: Tensor, op: Operators) -> Tensor:
         raise NotImplementedError
@@ -75,9 +34,6 @@ class Norm(nn.Module):
 
 class NoNorm(Norm):
     """The identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
 
     def forward(self, h: Tensor, op: Operators) -> Tensor:
         return h
@@ -87,7 +43,7 @@ class LayerNorm(Norm):
     """Each node's own channels to mean 0 and variance 1, then a learned scale and shift: node-wise."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.weight, self.bias, self.eps = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)), eps
 
     def forward(self, h: Tensor, op: Operators) -> Tensor:
@@ -104,11 +60,12 @@ class BatchNorm(Norm):
     several equal nodes count as often (`Operators.multiplicity`).
     """
 
+    channel, centres = frozenset({"norm(train)"}), True
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
@@ -184,7 +141,7 @@ class DataNorm(Norm):
     std: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
@@ -200,23 +157,90 @@ class DataNorm(Norm):
         return torch.addcmul(per_replica(shift, 1, h), h, per_replica(scale, 1, h))
 
 
-NORMS: dict[str, Callable[[int], Norm]] = {"batch": BatchNorm, "data": DataNorm, "layer": LayerNorm, "none": NoNorm}
+class MeanSubtraction(Norm):
+    """Each channel minus its mean over the nodes of the graph (2003.13663; twin of `MeanSubtractionNorm`)."""
+
+    channel, centres = frozenset({"norm"}), True
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        return h - op.to_nodes(op.global_mean(h), h)
+
+
+class PairNorm(MeanSubtraction):
+    """Centred as above, then the mean squared length of the rows of each graph to 1 (1909.12223, scale 1; twin of `PairNorm`).
+
+    Its authors warn that it goes badly with symmetrically normalised propagation.
+    """
+
+    eps = 1e-5
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        centred = super().forward(h, op)
+        length = op.global_mean(centred.square().sum(-1, keepdim=True))
+        out: Tensor = centred / op.to_nodes((length + self.eps).sqrt(), h)
+        return out
+
+
+class GraphNorm(Norm):
+    """o = h - a * mean(h) over the graph, then o / sqrt(mean(o^2)), a learned scale and shift (2009.03294; twin of `GraphNorm`).
+
+    The learned a, per channel, is 1 at the start: a constant added before then has no effect.
+    """
+
+    channel, centres = frozenset({"norm"}), True
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(channels)
+        self.weight, self.bias, self.eps = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)), eps
+        self.mean_scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        mean = op.to_nodes(op.global_mean(h), h)
+        shifted = h - mean * per_replica(self.mean_scale, 1, h)
+        precision = op.to_nodes((op.global_mean(shifted.square()) + self.eps).rsqrt(), h)
+        return torch.addcmul(per_replica(self.bias, 1, h), shifted * precision, per_replica(self.weight, 1, h))
+
+
+class DiffGroupNorm(Norm):
+    """h + balance * sum_g BatchNorm_g(s_g * h), s = softmax(h W) over groups g (2006.06972; twin of `DiffGroupNorm`).
+
+    Ten groups as in the paper, and PyG's balance; the paper tunes it. Its statistics are the batch's, so in eval mode it works
+    node by node, as `BatchNorm` does, and opens the same channel.
+    """
+
+    channel = frozenset({"norm(train)"})
+
+    def __init__(self, channels: int, groups: int = 10, balance: float = 0.01) -> None:
+        super().__init__(channels)
+        self.balance, self.groups = balance, groups
+        self.lin, self.norm = Linear(channels, groups, bias=False), BatchNorm(groups * channels)
+
+    def forward(self, h: Tensor, op: Operators) -> Tensor:
+        share = self.lin(h).softmax(-1)
+        parts = (share.unsqueeze(-1) * h.unsqueeze(-2)).flatten(-2)  # [..., groups * channels]
+        out: Tensor = self.norm(parts, op).unflatten(-1, (self.groups, -1)).sum(-2)
+        return h + self.balance * out
+
+
+NORMS: dict[str, type[Norm]] = {
+    "batch": BatchNorm,
+    "data": DataNorm,
+    "diff_group": DiffGroupNorm,
+    "graph": GraphNorm,
+    "layer": LayerNorm,
+    "mean": MeanSubtraction,
+    "none": NoNorm,
+    "pair": PairNorm,
+}
+
+
+def find_norm(name: str) -> type[Norm]:
+    """Return the norm called `name`: its class says which channel it opens. Raises ValueError for an unknown name."""
+    if name not in NORMS:
+        raise ValueError(f"norm: must be one of {', '.join(NORMS)}; got '{name}'")
+    return NORMS[name]
 
 
 def make_norm(name: str, channels: int) -> Norm:
     """Return the norm called `name` over `channels`; raises ValueError for an unknown name."""
-    if name not in NORMS:
-        raise ValueError(f"norm: must be one of {', '.join(NORMS)}; got '{name}'")
-    return NORMS[name](channels)
-
-
-class MLP(nn.Module):
-    """Two linear maps with a ReLU between them; `bias` is the second one's."""
-
-    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int, bias: bool = True) -> None:
-        super().__init__()
-        self.first, self.second = Linear(in_channels, hidden_channels), Linear(hidden_channels, out_channels, bias)
-
-    def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = self.second(self.first(h).relu_())
-        return out
+    return find_norm(name)(channels)

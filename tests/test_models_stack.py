@@ -1,0 +1,312 @@
+"""Settings of the stack and norms, against PyG's own, loops over nodes, and facts that can be worked out by hand."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
+from torch import Tensor, nn
+from torch_geometric.nn import (
+    DeepGCNLayer,
+    DiffGroupNorm,
+    GCNConv,
+    GraphNorm,
+    JumpingKnowledge,
+    MeanSubtractionNorm,
+    PairNorm,
+)
+from torch_geometric.utils import erdos_renyi_graph, to_undirected
+
+from datasets import PublishedRingTransfer, Transfer
+from datasets.ring import Ring
+from suite.engine.topology import coupling
+from suite.models import build, resolve
+from suite.models.convs import CONVS
+from suite.models.layers import NORMS, make_norm
+from suite.models.readouts import LSTMAttention
+from suite.models.stack import Stack
+from suite.operators import GraphOperators
+from suite.testing import check_model
+
+EDGES, NUM_NODES = erdos_renyi_graph(14, 0.25), 14
+BATCH = torch.tensor([0] * 4 + [1] * 7 + [2] * 3)
+OP = GraphOperators(torch.empty(2, 0).long(), NUM_NODES, torch.float64, BATCH)  # norms ask it for the graphs alone
+
+# Each is compared with plain models on every path of the engine, and keeps the contract of models.
+SETTINGS = {
+    "initial": {"skip": "initial"},
+    "dense": {"skip": "dense"},
+    "dense, all read": {"skip": "dense", "readout": "concat"},
+    "gated": {"skip": "gated"},
+    "gated, three hops a layer": {"skip": "gated", "conv": "mixhop"},
+    "gated, states on edges": {"skip": "gated", "conv": "gated_gcn"},
+    "gated, one cell for all": {"skip": "gated", "conv": "ggnn"},
+    "gated, with a virtual node": {"skip": "gated", "virtual_node": True},
+    "gated, all read": {"skip": "gated", "readout": "concat"},
+    "max": {"readout": "max"},
+    "lstm": {"readout": "lstm"},
+    "orthogonal": {"init": "orthogonal", "weight_scale": 2.0},
+}
+
+
+def stack(num_layers: int = 3, **overrides: object) -> nn.Module:
+    return with_random_biases(Stack(6, 8, num_layers, 3, **overrides))
+
+
+def with_random_biases(module: nn.Module) -> nn.Module:
+    for name, parameter in module.double().named_parameters():
+        if "bias" in name:
+            nn.init.normal_(parameter)
+    return module
+
+
+def features() -> Tensor:
+    return torch.randn(NUM_NODES, 6, dtype=torch.float64, requires_grad=True)
+
+
+def same(found: Tensor, expected: Tensor, x: Tensor) -> None:
+    weight = torch.randn_like(found)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    (ours,), (theirs,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def gcn_of(conv: nn.Module) -> nn.Module:
+    twin = GCNConv(conv.lin.weight.size(1), conv.lin.weight.size(0)).double()
+    twin.lin.weight, twin.bias = conv.lin.weight, conv.lin.bias
+    return twin
+
+
+# norms
+
+
+def norm_twin(name: str, ours: nn.Module) -> nn.Module:
+    twin: nn.Module = {
+        "pair": lambda: PairNorm(scale=1),
+        "mean": MeanSubtractionNorm,
+        "graph": lambda: GraphNorm(6),
+        "diff_group": lambda: DiffGroupNorm(6, 10),
+    }[name]()
+    twin.double()
+    if name == "graph":
+        twin.weight, twin.bias, twin.mean_scale = ours.weight, ours.bias, ours.mean_scale
+    if name == "diff_group":
+        twin.lin.weight, twin.norm.weight, twin.norm.bias = ours.lin.weight, ours.norm.weight, ours.norm.bias
+    return twin
+
+
+@pytest.mark.parametrize("name", ["pair", "mean", "graph", "diff_group"])
+def test_norm_equals_its_pyg_twin_in_training_and_in_eval(name: str) -> None:
+    torch.manual_seed(1)
+    ours = make_norm(name, 6).double()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter)
+    twin, named = norm_twin(name, ours), {} if name == "diff_group" else {"batch": BATCH}
+    for mode in (True, False):
+        ours.train(mode)
+        twin.train(mode)
+        x = features()
+        same(ours(x, OP), twin(x, **named), x)
+
+
+def test_norms_name_the_channel_that_they_open() -> None:
+    channels = {name: norm.channel for name, norm in NORMS.items()}
+    node_wise, of_batch, of_graph = ("data", "layer", "none"), ("batch", "diff_group"), ("pair", "graph", "mean")
+    expected = [(node_wise, frozenset()), (of_batch, frozenset({"norm(train)"})), (of_graph, frozenset({"norm"}))]
+    assert channels == {name: channel for names, channel in expected for name in names}
+    for name, channel in channels.items():
+        assert build(resolve("gcn", {"norm": name}), 4, 8, 2, 2).global_channel == channel
+        assert build(resolve("gps", {"norm": name}), 4, 8, 2, 2).global_channel == channel | {"attention"}
+
+
+@pytest.mark.parametrize("norm", ["pair", "graph", "mean"])
+def test_statistics_of_a_graph_forbid_cone_last_layer_and_alike_nodes_in_eval_too(norm: str) -> None:
+    ring, published = Transfer(topology=Ring(), hops=5), PublishedRingTransfer(hops=5)
+    for training in (True, False):
+        gcn, gps = (build(resolve(name, {"norm": norm}), 7, 8, 3, 5) for name in ("gcn", "gps"))
+        assert "norm" in coupling(gcn, training)
+        assert rows_of(gcn, ring, 3, training) == [(0, 10)] * 4  # as without a cone
+        assert rows_of(gps, ring, 3, training) == [(0, 10)] * 4  # nor is the last layer written at the read-out alone
+        assert rows_of(build(resolve("gcn", {"norm": norm}), 5, 8, 3, 5), published, 3, training) == [(0, 10)] * 4
+
+
+def test_group_norm_has_the_statistics_of_the_batch_so_that_eval_has_a_cone_and_alike_nodes_stay() -> None:
+    model, ring = build(resolve("gcn", {"norm": "diff_group"}), 7, 8, 3, 5), Transfer(topology=Ring(), hops=5)
+    assert rows_of(model, ring, 3, training=True) == [(0, 10)] * 4
+    assert rows_of(model, ring, 3, training=False) == [(0, n) for n in (7, 5, 3, 1)]
+    model = build(resolve("gcn", {"norm": "diff_group"}), 5, 8, 3, 5)
+    assert rows_of(model, PublishedRingTransfer(hops=5), 3)[0] == (9, 1)
+
+
+@pytest.mark.parametrize("norm", sorted(NORMS))
+def test_a_convolution_has_a_bias_unless_the_norm_takes_it_away(norm: str) -> None:
+    torch.manual_seed(2)
+    h = torch.randn(NUM_NODES, 8, dtype=torch.float64)
+    made = make_norm(norm, 8).double()
+    blind = torch.allclose(made(h + torch.arange(8.0), OP), made(h, OP), atol=1e-6)
+    model = Stack(6, 8, 2, 3, norm=norm)
+    assert [conv.lin.bias is None for conv in model.convs] == [blind, blind]
+
+
+# skips
+
+
+def test_initial_residual_keeps_its_share_of_the_first_state() -> None:
+    torch.manual_seed(3)
+    model, x = stack(skip="initial", alpha=0.3), features()
+    h = first = model.encoder(x)
+    for conv in model.convs:
+        h = 0.7 * gcn_of(conv)(h, EDGES).relu() + 0.3 * first
+    same(model(x, EDGES), model.decoder(h), x)
+
+
+def test_dense_blocks_equal_pyg_deep_gcn_layers() -> None:
+    torch.manual_seed(4)
+    model, x = stack(skip="dense", readout="concat"), features()
+    h = model.encoder(x)
+    for conv in model.convs:
+        h = DeepGCNLayer(gcn_of(conv), None, nn.ReLU(), block="dense")(h, EDGES)
+    same(model(x, EDGES), model.decoder(h), x)
+    assert [conv.lin.weight.shape for conv in model.convs] == [(8, 8), (8, 16), (8, 24)]
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 2.5])
+def test_gradient_gating_equals_a_loop_over_nodes(power: float) -> None:
+    torch.manual_seed(5)
+    model, x = stack(skip="gated", gate_power=power), features()
+    h = model.encoder(x)
+    for conv, gate in zip(model.convs, model.gates, strict=True):
+        out, seen = (gcn_of(one)(h, EDGES).relu() for one in (conv, gate.conv))
+        rows = []
+        for v in range(NUM_NODES):
+            differs = [(seen[v] - seen[u]).abs() ** power for u in EDGES[0, EDGES[1] == v]]
+            tau = torch.tanh(sum(differs) / max(len(differs), 1) + torch.zeros(8))
+            rows.append((1 - tau) * h[v] + tau * out[v])
+        h = torch.stack(rows)
+    same(model(x, EDGES), model.decoder(h), x)
+
+
+def test_gradient_gating_stops_where_neighbours_agree_and_reads_two_hops_a_layer() -> None:
+    torch.manual_seed(6)
+    model = stack(num_layers=2, skip="gated")
+    ring = to_undirected(torch.tensor([range(12), [*range(1, 12), 0]]))  # all alike: the gates are shut
+    first, *later = model.encode(torch.ones(12, 6, dtype=torch.float64), ring)
+    assert all(torch.equal(state, first) for state in later)
+    assert model.reach == 4
+    assert model.layer_hops == (1, 1, 1, 1)
+
+
+def test_rows_of_a_gated_stack_shrink_twice_a_layer() -> None:
+    model = build(resolve("gcn", {"norm": "none", "skip": "gated"}), 7, 8, 2, 5)
+    rows = rows_of(model, Transfer(topology=Ring(), hops=6), 2)
+    assert rows == [(0, n) for n in (9, 7, 5, 3, 1)]
+
+
+# jumping knowledge
+
+
+def test_max_readout_equals_pygs() -> None:
+    torch.manual_seed(7)
+    model, x = stack(readout="max"), features()
+    same(model(x, EDGES), model.decoder(JumpingKnowledge("max")(model.encode(x, EDGES))), x)
+
+
+def test_lstm_attention_equals_pygs_of_the_same_size() -> None:
+    torch.manual_seed(8)
+    ours, twin = with_random_biases(LSTMAttention(6, 3 * 6 // 2)), JumpingKnowledge("lstm", 6, 3).double()
+    for suffix, one in (("", ours.forwards), ("_reverse", ours.backwards)):
+        for name, value in {
+            "weight_ih": one.lin_input.weight,
+            "weight_hh": one.lin_state.weight,
+            "bias_ih": one.lin_input.bias,
+            "bias_hh": torch.zeros(36).double(),
+        }.items():
+            getattr(twin.lstm, f"{name}_l0{suffix}").data = value.detach()
+    twin.att.weight.data = ours.lin.weight.detach()
+    states = [features() for _ in range(3)]
+    for x in states:
+        same(ours(states), twin(states), x)
+
+
+def test_lstm_readout_has_weights_that_do_not_grow_with_depth() -> None:
+    sizes = {sum(p.numel() for p in Stack(6, 8, depth, 3, readout="lstm").attention.parameters()) for depth in (1, 5)}
+    assert sizes == {2 * (4 * 8 * 8 + 4 * 8 + 4 * 8 * 8) + 16}
+
+
+# what is drawn, and the first weights
+
+
+def test_dropped_nodes_lose_all_of_their_input_and_the_others_are_scaled() -> None:
+    torch.manual_seed(9)
+    model, x = Stack(50, 8, 0, 3, drop_node=0.25, encoder="embedding"), torch.ones(4000, 50)
+    model.encoder.weight.data = torch.eye(50)[:8]
+    (state,) = model.train().encode(x, torch.empty(2, 0).long())
+    dropped = (state == 0).all(1)
+    assert float(dropped.double().mean()) == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 4000) ** 0.5)
+    torch.testing.assert_close(state[~dropped], torch.full_like(state[~dropped], 4 / 3), rtol=1e-4, atol=0)
+    assert torch.equal(model.eval().encode(x, torch.empty(2, 0).long())[0], torch.ones(4000, 8))
+    assert model.random
+
+
+@pytest.mark.parametrize("skip", ["none", "gated"])
+def test_first_weights_are_orthogonal_and_scaled_in_the_blocks_alone(skip: str) -> None:
+    torch.manual_seed(10)
+    model = Stack(8, 8, 2, 3, init="orthogonal", weight_scale=3.0, skip=skip)
+    blocks = [*model.convs, *(gate.conv for gate in model.gates)]
+    assert len(blocks) == (2 if skip == "none" else 4)
+    for conv in blocks:
+        torch.testing.assert_close(conv.lin.weight @ conv.lin.weight.T, 9 * torch.eye(8), rtol=1e-4, atol=1e-4)
+    encoder = model.encoder.first.weight
+    assert not torch.allclose(encoder @ encoder.T / (encoder[0] @ encoder[0]), torch.eye(8), atol=1e-2)
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    refused = [
+        ({"skip": "residuel"}, r"skip: must be one of none, residual, .*; got 'residuel'"),
+        ({"encoder": "none", "skip": "initial"}, r"encoder: must not be none with skip = initial"),
+        ({"encoder": "none", "readout": "lstm"}, r"encoder: must not be none with readout = lstm"),
+        ({"decoder": "none", "readout": "concat"}, r"decoder: must not be none with readout = concat"),
+        ({"decoder": "none", "skip": "gated"}, r"decoder: must not be none with skip = gated"),
+        ({"skip": "gated", "gate_power": 0.5}, r"gate_power: must be >= 1, .*; got 0.5"),
+        ({"conv": "gated_gcn", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with conv = gated_gcn"),
+        ({"skip": "gated", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with skip = gated"),
+        ({"conv": "ggnn", "skip": "dense"}, r"GGNN: needs equal widths behind an encoder, got 16 to 8 channels"),
+    ]
+    for overrides, said in refused:
+        with pytest.raises(ValueError, match=said):
+            Stack(6, 8, 2, 3, **overrides)
+
+
+# the common contracts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SETTINGS)),
+    norm=st.sampled_from(sorted(NORMS)),
+    task=st.sampled_from(sorted(TASKS)),
+    num_layers=st.integers(1, 4),
+    num_graphs=st.integers(2, 8),
+    shortcuts=st.sets(st.sampled_from(PATHS)),
+)
+def test_every_path_of_the_engine_computes_what_plain_models_do(
+    name: str, norm: str, task: str, num_layers: int, num_graphs: int, shortcuts: set[str]
+) -> None:
+    overrides = SETTINGS[name] | {"norm": norm}
+    assert_equal_on_a_path("gcn", overrides, TASKS[task](3), num_layers, num_graphs, shortcuts)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_keep_the_contract_of_models(name: str) -> None:
+    check_model(resolve("gcn", {"norm": "none"} | SETTINGS[name]))
+
+
+@pytest.mark.parametrize("norm", sorted(NORMS))
+@pytest.mark.parametrize("model", ["gcn", "set_transformer"])
+def test_norms_keep_the_contract_of_models(model: str, norm: str) -> None:
+    check_model(resolve(model, {"norm": norm}))
+
+
+@pytest.mark.parametrize("conv", sorted(CONVS))
+def test_every_convolution_serves_beside_attention(conv: str) -> None:
+    check_model(resolve("gps", {"conv": conv}))
