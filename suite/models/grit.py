@@ -53,12 +53,12 @@ class Block(nn.Module):
     itself: statistics over all pairs would be no function of the rows that the engine computes.
     """
 
-    def __init__(self, channels: int, heads: int, norm: str, dropout: float, last: bool) -> None:
+    def __init__(self, channels: int, heads: int, norm: str, inner: int, dropout: float, last: bool) -> None:
         super().__init__()
         self.attention, self.dropout = PairAttention(channels, heads), dropout
         self.scale = nn.Parameter(torch.tensor([[1.0], [0.0]]).repeat(1, channels))
         self.attention_norm, self.mlp_norm = make_norm(norm, channels), make_norm(norm, channels)
-        self.mlp = MLP(channels, 2 * channels, channels)
+        self.mlp = MLP(channels, inner, channels)
         self.pair_out = None if last else Linear(channels, channels)
         self.pair_norm = None if last else LayerNorm(channels)
 
@@ -84,6 +84,7 @@ class GRIT(Model):
     Args:
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: attention heads; must divide hidden_channels.
+        mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
         norm: of the nodes, as in `Stack`. The paper takes batch, since LayerNorm would undo much of the scaling by degree.
         dropout: of what attention and MLP add, while training.
     """
@@ -99,13 +100,17 @@ class GRIT(Model):
         out_channels: int,
         *,
         heads: int = 4,
+        mlp_channels: int | None = None,
         norm: str = "batch",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.of_node, self.of_pair = (Linear(PAIR_CHANNELS["rrwp"], hidden_channels, bias) for bias in (False, True))
-        self.blocks = nn.ModuleList(Block(hidden_channels, heads, norm, dropout, i == num_layers - 1) for i in range(num_layers))
+        inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
+        self.blocks = nn.ModuleList(
+            Block(hidden_channels, heads, norm, inner, dropout, i == num_layers - 1) for i in range(num_layers)
+        )
         self.decoder = Linear(hidden_channels, out_channels)
         self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
         self.width_multiple, self.random = heads, dropout > 0
