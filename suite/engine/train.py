@@ -93,7 +93,8 @@ def _stack_size(cell: Cell, sharing: Sharing, block: Block) -> int:
 
     A function of the cell alone, so that what is trained together depends on the study and not on the machine.
     """
-    return max(1, STACK_BYTES // (4 * cell.hidden_channels * sharing.num_rows(block)))
+    states = sharing.num_rows(block) * (block.num_nodes if sharing.model.pairwise else 1)
+    return max(1, STACK_BYTES // (4 * cell.hidden_channels * states))
 
 
 def batch_graphs(task: Task, cell: Cell) -> int:

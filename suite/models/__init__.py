@@ -16,6 +16,7 @@ from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
 from suite.models.fronted import fronted
 from suite.models.graphcon import GraphCON
+from suite.models.grit import GRIT
 from suite.models.node_encodings import load_encoding
 from suite.models.phdgn import PHDGN
 from suite.models.propagation import Propagation
@@ -78,6 +79,7 @@ MODELS: dict[str, ModelEntry] = {
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
+    "grit": ModelEntry(GRIT, "Transformer", "GRIT"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),

@@ -21,6 +21,7 @@ class Model(nn.Module):
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
         layer_hops: how many edges far each layer reads, as `op.layer` counts them; None: one edge each.
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
+        pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
     """
 
@@ -31,6 +32,7 @@ class Model(nn.Module):
     reach: int | None = 0
     layer_hops: tuple[int, ...] | None = None
     width_multiple: int = 1
+    pairwise: bool = False
     random: bool = False
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:

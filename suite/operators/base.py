@@ -118,6 +118,13 @@ class Operators:
         """
         raise NotImplementedError
 
+    def per_row(self, values: Tensor, h: Tensor) -> Tensor:
+        """Return the value of its node for every row of `h`, as the model enters it: [rows, ...].
+
+        It is [n, ...] where graphs share a topology, else [graphs, n, ...].
+        """
+        raise NotImplementedError
+
     def in_degree(self, h: Tensor) -> Tensor:
         """Return how many edges lead into the node of each row of `h`, as the model enters it: [rows]."""
         return torch.bincount(self.edge_index[1], minlength=self.num_nodes)

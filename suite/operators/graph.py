@@ -22,6 +22,7 @@ class GraphOperators(Operators):
     def __init__(self, edge_index: Tensor, num_nodes: int, dtype: torch.dtype, batch: Tensor | None = None) -> None:
         super().__init__(edge_index, num_nodes, dtype)
         self.batch = edge_index.new_zeros(num_nodes) if batch is None else batch
+        self._edge_lists: dict[bytes, EdgeList] = {}
 
     def dense(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         dense, mask = to_dense_batch(h, self.batch)
@@ -31,10 +32,16 @@ class GraphOperators(Operators):
         return dense[self._real]
 
     def edges_among(self, h: Tensor, pairs: Tensor) -> EdgeList:
-        graph, target, source = self.arrange_pairs(pairs).nonzero().T
-        sizes = self._real.sum(1)
-        first = (sizes.cumsum(0) - sizes)[graph]
-        return EdgeList.of(torch.stack([first + source, first + target]), self.num_nodes)
+        asked = pairs.cpu().numpy().tobytes()
+        if asked not in self._edge_lists:
+            graph, target, source = self.arrange_pairs(pairs).nonzero().T
+            sizes = self._real.sum(1)
+            first = (sizes.cumsum(0) - sizes)[graph]
+            self._edge_lists[asked] = EdgeList.of(torch.stack([first + source, first + target]), self.num_nodes)
+        return self._edge_lists[asked]
+
+    def per_row(self, values: Tensor, h: Tensor) -> Tensor:
+        return values[self._real]
 
     def fully_adjacent(self) -> Operators:
         return self._fully_adjacent

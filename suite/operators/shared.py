@@ -112,11 +112,10 @@ class SharedOperators(Operators):
         return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying, self.hops)
 
     def in_degree(self, h: Tensor) -> Tensor:
-        return self._per_row(super().in_degree(h), h)
+        return self.per_row(super().in_degree(h)[self.order.argsort()], h)
 
-    def _per_row(self, values: Tensor, h: Tensor) -> Tensor:
-        """Return a value of each node, in the order of the block, at the rows of `h` as it is entered: [rows, ...]."""
-        rows = self.rows[0]
+    def per_row(self, values: Tensor, h: Tensor) -> Tensor:
+        values, rows = values[self.order], self.rows[0]
         return torch.cat([values[rows.alike], values[rows.varying].repeat_interleave(rows.num_graphs(h), dim=0)])
 
     def _gcn_power(self, times: int) -> csr_array:
