@@ -38,6 +38,7 @@ GRAPHS: dict[str, Callable[[], nx.Graph]] = {
     "no_edges": lambda: nx.empty_graph(3),
 }
 HANDMADE = ("gcn", "sage", "gin", "gcn_residual", "gcn_initial", "gcn_jk", "mlp", "propagation")
+HANDMADE += ("mixhop", "ggnn", "dense_gcn", "sgc", "appnp")
 
 
 def graph_of(graph: nx.Graph, readouts: list[int], channels: int = IN) -> Data:

@@ -100,7 +100,7 @@ def test_influence_agrees_with_pyg_where_the_ball_is_the_whole_graph(make: type[
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"constant"}))  # which feels nothing: no share is defined
 def test_edges_alone_carry_nothing_beyond_the_reach_and_a_global_channel_does(name: str) -> None:
     model = built(name, 4, 3, width=16)  # wide enough that no ReLU shuts off the farthest nodes
-    graph = graph_of(nx.cycle_graph(20), 4, [0])
+    graph = graph_of(nx.cycle_graph(28), 4, [0])  # PH-DGN reads four hops a layer
     found = influence_by_hop(model, graph)
     first = 4 if model.reach is None else model.reach + 1
     beyond = found.zeros[first:] == found.pairs[first:]
@@ -108,11 +108,13 @@ def test_edges_alone_carry_nothing_beyond_the_reach_and_a_global_channel_does(na
         assert not beyond.any()
         assert found.log10_norm.isfinite().all()
     else:
+        assert len(beyond) > 0
         assert beyond.all()
         assert found.log10_norm[first:].isnan().all()
         assert found.share[first:].eq(0).all()
         assert model.reach is not None
-        assert found.zeros[: model.reach + 1].eq(0).all()
+        if name != "cognn":  # whose nodes may not listen: then nothing is felt
+            assert found.zeros[: model.reach + 1].eq(0).all()
 
 
 @pytest.mark.parametrize(("norm", "crosses"), [(LayerNorm(8, mode="node"), False), (LayerNorm(8), True), (GraphNorm(8), True)])

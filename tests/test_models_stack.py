@@ -262,6 +262,7 @@ def test_first_weights_are_orthogonal_and_scaled_in_the_blocks_alone(skip: str) 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     refused = [
+        ({"skip": "residuel"}, r"skip: must be one of none, residual, .*; got 'residuel'"),
         ({"encoder": "none", "skip": "initial"}, r"encoder: must not be none with skip = initial"),
         ({"encoder": "none", "readout": "lstm"}, r"encoder: must not be none with readout = lstm"),
         ({"decoder": "none", "readout": "concat"}, r"decoder: must not be none with readout = concat"),

@@ -9,13 +9,18 @@ from typing import Any
 from torch import nn
 
 from suite.cell import FactorRef, ModelRef
+from suite.models.adgn import ADGN
 from suite.models.appnp import APPNP
+from suite.models.cognn import CoGNN
 from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
 from suite.models.fronted import fronted
+from suite.models.graphcon import GraphCON
 from suite.models.node_encodings import load_encoding
+from suite.models.phdgn import PHDGN
 from suite.models.propagation import Propagation
 from suite.models.stack import Stack
+from suite.models.swan import SWAN
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.rng import canonical_json
@@ -53,6 +58,11 @@ MODELS: dict[str, ModelEntry] = {
     "ggnn": _stack("MPNN", "GGNN", conv="ggnn", norm="none"),
     "sgc": ModelEntry(Propagation, "MPNN", "SGC", {"rescale": False}),
     "appnp": ModelEntry(APPNP, "Deep MPNN", "APPNP"),
+    "cognn": ModelEntry(CoGNN, "Rewired", "Co-GNN"),
+    "adgn": ModelEntry(ADGN, "Deep MPNN", "A-DGN"),
+    "graphcon": ModelEntry(GraphCON, "Deep MPNN", "GraphCON"),
+    "swan": ModelEntry(SWAN, "Deep MPNN", "SWAN"),
+    "phdgn": ModelEntry(PHDGN, "Deep MPNN", "PH-DGN"),
     "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
     "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
     "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),

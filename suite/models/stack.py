@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate, chain
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,13 @@ from suite.models.gating import GradientGate
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.models.readouts import LSTMAttention
 from suite.operators import Operators
+
+Skip = Literal["none", "residual", "initial", "dense", "gated", "post_norm"]
+Readout = Literal["last", "concat", "max", "lstm"]
+Encoder = Literal["mlp", "linear", "embedding", "none"]
+Decoder = Literal["linear", "none"]
+Init = Literal["glorot", "orthogonal"]
+CHOICES = {"skip": Skip, "readout": Readout, "encoder": Encoder, "decoder": Decoder, "init": Init}
 
 
 class Stack(Model):
@@ -57,35 +64,26 @@ class Stack(Model):
         *,
         conv: str = "gcn",
         norm: str = "none",
-        skip: Literal["none", "residual", "initial", "dense", "gated", "post_norm"] = "none",
+        skip: Skip = "none",
         alpha: float = 0.1,
         gate_power: float = 2.0,
-        readout: Literal["last", "concat", "max", "lstm"] = "last",
-        encoder: Literal["mlp", "linear", "embedding", "none"] = "mlp",
+        readout: Readout = "last",
+        encoder: Encoder = "mlp",
         mlp_channels: int | None = None,
-        decoder: Literal["linear", "none"] = "linear",
+        decoder: Decoder = "linear",
         fully_adjacent_last: bool = False,
         virtual_node: bool = False,
         dropout: float = 0.0,
         drop_edge: float = 0.0,
         drop_node: float = 0.0,
-        init: Literal["glorot", "orthogonal"] = "glorot",
+        init: Init = "glorot",
         weight_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
-        _check(skip, readout, encoder, decoder, num_layers)
-        if CONVS[conv].on_edges and fully_adjacent_last:
-            raise ValueError(
-                f"fully_adjacent_last: must be false with conv = {conv}, whose states on edges new edges do not have"
-            )
-        if skip == "gated" and fully_adjacent_last:
-            raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
-        if CONVS[conv].reads_past and skip in ("gated", "dense"):
-            raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
-        if CONVS[conv].reads_past and encoder == "none":
-            raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
+        _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder, init=init)
+        _check_conv(conv, skip, encoder, fully_adjacent_last)
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
         self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
@@ -189,15 +187,31 @@ class Stack(Model):
         return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
-def _check(skip: str, readout: str, encoder: str, decoder: str, num_layers: int) -> None:
-    """Raise ValueError for settings that do not go together."""
-    if num_layers < 1 and "none" in (encoder, decoder):
+def _check(num_layers: int, **chosen: str) -> None:
+    """Raise ValueError for a choice that there is not, or for choices that do not go together."""
+    for name, value in chosen.items():
+        if value not in get_args(CHOICES[name]):
+            raise ValueError(f"{name}: must be one of {', '.join(get_args(CHOICES[name]))}; got '{value}'")
+    if num_layers < 1 and "none" in (chosen["encoder"], chosen["decoder"]):
         raise ValueError(f"num_layers: must be >= 1 without encoder or decoder, got {num_layers}")
-    for name, value in (("skip", skip), ("readout", readout)):
-        if encoder == "none" and value in ("initial", "gated", "max", "lstm"):
+    for name in ("skip", "readout"):
+        value = chosen[name]
+        if chosen["encoder"] == "none" and value in ("initial", "gated", "max", "lstm"):
             raise ValueError(f"encoder: must not be none with {name} = {value}, which needs all states of one width")
-        if decoder == "none" and value in ("gated", "concat", "max", "lstm"):
+        if chosen["decoder"] == "none" and value in ("gated", "concat", "max", "lstm"):
             raise ValueError(f"decoder: must not be none with {name} = {value}, which the last convolution cannot write")
+
+
+def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -> None:
+    """Raise ValueError where a block cannot do what is asked with this convolution."""
+    if fully_adjacent_last and CONVS[conv].on_edges:
+        raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: new edges do not have its states on edges")
+    if fully_adjacent_last and skip == "gated":
+        raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
+    if CONVS[conv].reads_past and skip in ("gated", "dense"):
+        raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
+    if CONVS[conv].reads_past and encoder == "none":
+        raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
 
 
 class _LinearReLU(Linear):

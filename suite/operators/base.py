@@ -48,6 +48,10 @@ class Operators:
         """Return the sum over incoming edges, as `GINConv` aggregates."""
         return self._apply(self._sum, h)
 
+    def spread(self, h: Tensor) -> Tensor:
+        """Return the sum over incoming edges of what their sources give, each shared equally among the edges that leave it."""
+        return self._apply(self._spread, h)
+
     def attend(self, value: Tensor, source: Tensor, target: Tensor, negative_slope: float) -> Tensor:
         """Return GAT's weighted sum over in-neighbours and the node itself: value [..., heads * channels] -> the same.
 
@@ -158,6 +162,11 @@ class Operators:
     def _mean(self) -> Any:
         count = degree(self.edge_index[1], self.num_nodes, dtype=self.dtype)
         return self._matrix(self.edge_index, 1 / count[self.edge_index[1]])
+
+    @cached_property
+    def _spread(self) -> Any:
+        count = degree(self.edge_index[0], self.num_nodes, dtype=self.dtype)
+        return self._matrix(self.edge_index, 1 / count[self.edge_index[0]])
 
     @cached_property
     def _sum(self) -> Any:

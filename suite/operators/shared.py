@@ -273,6 +273,10 @@ class _Window(Operators):
         return self._blocks(self.whole._mean)
 
     @cached_property
+    def _spread(self) -> Any:
+        return self._blocks(self.whole._spread)
+
+    @cached_property
     def _sum(self) -> Any:
         return self._blocks(self.whole._sum)
 

@@ -37,6 +37,11 @@ class Linear(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     @property
+    def matrix(self) -> Tensor:
+        """What features are multiplied by: `weight`, unless a subclass makes something of it."""
+        return self.weight
+
+    @property
     def narrows(self) -> bool:
         """Whether the output is narrower than the input: what else is linear is then cheaper behind than before."""
         return self.weight.size(-2) < self.weight.size(-1)
@@ -53,8 +58,8 @@ class Linear(nn.Module):
 
     def _product(self, h: Tensor, bias: Tensor | None) -> Tensor:
         if self.weight.dim() == 2:
-            return F.linear(h, self.weight, bias)
-        transposed = self.weight.mT
+            return F.linear(h, self.matrix, bias)
+        transposed = self.matrix.mT
         return h @ transposed if bias is None else torch.baddbmm(bias.unsqueeze(1), h, transposed)
 
 
