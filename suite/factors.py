@@ -25,7 +25,7 @@ from suite.models.attentions import PAIR_BIASES
 from suite.models.factor import Factor, resolve_factor
 from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding, load_encoding
 from suite.models.rewirings import REWIRINGS, Graph, Rewiring, load_rewiring, rewire
-from suite.refs import unknown
+from suite.refs import said
 from suite.samples import graphs_of
 from suite.task import Block, Task
 from suite.views import View
@@ -58,10 +58,9 @@ class Factors(NamedTuple):
     channel: frozenset[str]
 
     def family(self, own: str) -> str:
-        """Return the family of the combination; `own` is the model's. Told of pairs, a set model is no control."""
-        if self.rewiring is not None and (own != "Control" or self.channel):
-            return load_rewiring(self.rewiring).family
-        return "Transformer" if self.settings and own == "Control" else own
+        """Return the family of the combination; `own` is the model's. Controls stay controls, unless told of pairs."""
+        own = "Transformer" if self.settings and own == "Control" else own
+        return own if self.rewiring is None or own == "Control" else load_rewiring(self.rewiring).family
 
 
 Asked = tuple[str, dict[str, Any]]  # name and settings
@@ -102,17 +101,7 @@ def _resolved(what: str, table: Mapping[str, type[Factor]], name: str, settings:
     try:
         return resolve_factor(what, table, name, settings)
     except ValidationError as error:
-        raise ValueError("; ".join(_said(what, table[name], found) for found in error.errors())) from error
-
-
-def _said(what: str, cls: type[Factor], found: Any) -> str:
-    place = ".".join([what, *map(str, found["loc"])])
-    if found["type"] == "extra_forbidden":
-        return f"{place}: {unknown('setting', str(found['loc'][-1]), cls.model_fields)}"
-    if found["type"] == "missing":
-        return f"{place}: is missing"
-    message = found["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{place}: {message}" if found["type"] == "value_error" else f"{place}: {message}, got {found['input']!r}"
+        raise ValueError("; ".join(said(found, what, set(table[name].model_fields)) for found in error.errors())) from error
 
 
 def redrawn(cell: Cell) -> bool:

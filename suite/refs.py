@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,22 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return f"no {what} is called '{name}'.{hint} Known: {', '.join(known) or 'none'}"
+
+
+def said(found: Any, prefix: str, known: set[str]) -> str:
+    """Return one of pydantic's errors in our words, at its place behind `prefix`; `known` are the names that there are."""
+    path = prefix
+    for part in found["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    if found["type"] == "extra_forbidden":
+        return f"{path}: {unknown('setting', str(found['loc'][-1]), known)}"
+    if found["type"] in ("missing", "too_short"):
+        return f"{path}: is missing" if found["type"] == "missing" else f"{path}: must have at least one entry"
+    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "value_error":  # from a validator of ours: names its field, where it knows it
+        return f"{path}.{message}" if path and re.match(r"\w+: ", message) else f"{path}: {message}" if path else message
+    given = repr(found["input"])
+    return f"{path}: {message.replace('Input should', 'must')}, got {given if len(given) <= 60 else given[:57] + '...'}"
 
 
 def _load_file(path: Path, sha256: str | None) -> ModuleType:

@@ -39,7 +39,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, S
 
 from suite.cell import Cell, FactorRef, Frozen, ModelRef, Protocol, Purpose, TaskRef
 from suite.provenance import public
-from suite.refs import file_sha256, load, ref_of, unknown
+from suite.refs import file_sha256, load, ref_of, said, unknown
 from suite.rng import digest, stream
 from suite.tuning import FIRST_SEED, Choice, Range, Tune, ask, best
 
@@ -264,24 +264,8 @@ def _form_problems(error: ValidationError) -> list[str]:
         if found["type"] == "too_short" and found["input"]:
             continue  # entries that are wrong, and so not counted, have problems of their own
         parents = [part for part in found["loc"][:-1] if isinstance(part, str)]
-        problems.append(_said(found, "", levels.get(parents[-1] if parents else "", set())))
+        problems.append(said(found, "", levels.get(parents[-1] if parents else "", set())))
     return problems
-
-
-def _said(found: Any, prefix: str, known: set[str]) -> str:
-    """Return one pydantic error in our words."""
-    path = prefix
-    for part in found["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    if found["type"] == "extra_forbidden":
-        return f"{path}: {unknown('setting', str(found['loc'][-1]), known)}"
-    if found["type"] in ("missing", "too_short"):
-        return f"{path}: is missing" if found["type"] == "missing" else f"{path}: must have at least one entry"
-    message = found["msg"].removeprefix("Value error, ")
-    if found["type"] == "value_error":  # from a validator of ours: names its field, where it knows it
-        return f"{path}.{message}" if path and re.match(r"\w+: ", message) else f"{path}: {message}" if path else message
-    given = repr(found["input"])
-    return f"{path}: {message.replace('Input should', 'must')}, got {given if len(given) <= 60 else given[:57] + '...'}"
 
 
 # from the form to cells
@@ -608,7 +592,7 @@ class _Block:
         try:
             protocol = Protocol.model_validate(self.grid.protocol.model_dump() | changed)
         except ValidationError as error:
-            self.problems += [_said(found, f"{self.path}.tune", set()) for found in error.errors()]
+            self.problems += [said(found, f"{self.path}.tune", set()) for found in error.errors()]
             return []
         factors = self._factors(place.spec)
         resized = self._resized(place, model, factors.encoding)
@@ -766,7 +750,7 @@ def make_task(cls: type[Task], settings: dict[str, Any], path: str = "") -> tupl
     try:
         task = cls(**settings)
     except ValidationError as error:
-        raise StudyError("", [_said(found, path, set(cls.model_fields)) for found in error.errors()]) from error
+        raise StudyError("", [said(found, path, set(cls.model_fields)) for found in error.errors()]) from error
     except Exception as error:
         raise StudyError("", [f"{path}: {_reason(error)}" if path else _reason(error)]) from error
     ref = ref_of(cls)
@@ -812,7 +796,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"no such file: {error.filename}"
     if isinstance(error, ValidationError):
-        return "; ".join(_said(found, "", set()) for found in error.errors())
+        return "; ".join(said(found, "", set()) for found in error.errors())
     text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.endswith(".py") and not _is_ours(frame.filename)]

@@ -7,7 +7,7 @@ anew for every sample. Encodings of pairs of nodes, which only attention reads, 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class Laplacian(NodeEncoding):
 
     def draw(self, edge_index: Tensor, num_nodes: int, num_graphs: int, rng: torch.Generator) -> Tensor:
         out, at = torch.zeros(num_graphs, num_nodes, self.width, dtype=torch.float64), 0
-        for space in _spectrum(edge_index, num_nodes):
+        for space in _eigenspaces(_content(edge_index, num_nodes), num_nodes):
             count = min(space.size(1), self.width - at)
             out[:, :, at : at + count] = space @ random_frames(num_graphs, space.size(1), count, rng)
             at += count
@@ -128,8 +128,7 @@ class RandomWalk(NodeEncoding):
     width: int = Field(16, ge=1, description="steps, each a column appended to x")
 
     def draw(self, edge_index: Tensor, num_nodes: int, num_graphs: int, rng: torch.Generator) -> Tensor:
-        edges = coalesce(edge_index.cpu(), num_nodes=num_nodes)
-        return _returns(edges.numpy().tobytes(), num_nodes, self.width).unsqueeze(0)
+        return _returns(_content(edge_index, num_nodes), num_nodes, self.width).unsqueeze(0)
 
 
 class Random(NodeEncoding):
@@ -170,17 +169,15 @@ def random_frames(num_graphs: int, size: int, count: int, rng: torch.Generator) 
     return frames
 
 
-def _spectrum(edge_index: Tensor, num_nodes: int) -> list[Tensor]:
-    edges = coalesce(edge_index.cpu(), num_nodes=num_nodes)
-    return _eigenspaces(edges.numpy().tobytes(), num_nodes).spaces
-
-
-class _Eigenspaces(NamedTuple):
-    spaces: list[Tensor]  # by eigenvalue, 0 left out: an orthonormal basis [num_nodes, multiplicity] float64 of each
+def _content(edge_index: Tensor, num_nodes: int) -> bytes:
+    """Return what spectra and walks are cached by: the edges, each once, in canonical order."""
+    edges: Tensor = coalesce(edge_index.cpu(), num_nodes=num_nodes)
+    return edges.numpy().tobytes()
 
 
 @lru_cache(maxsize=1024)
-def _eigenspaces(edges: bytes, num_nodes: int) -> _Eigenspaces:
+def _eigenspaces(edges: bytes, num_nodes: int) -> tuple[Tensor, ...]:
+    """Return, by eigenvalue and 0 left out, an orthonormal basis [num_nodes, multiplicity] float64 of each eigenspace."""
     matrix = _adjacency(edges, num_nodes)
     matrix = ((matrix + matrix.T) > 0).astype(float)  # edges are read as undirected
     matrix.setdiag(0)
@@ -191,7 +188,7 @@ def _eigenspaces(edges: bytes, num_nodes: int) -> _Eigenspaces:
     values, vectors = np.linalg.eigh(laplacian)
     values, vectors = values[components:], vectors[:, components:]
     starts = np.flatnonzero(np.diff(values) > SAME) + 1
-    return _Eigenspaces([torch.from_numpy(space.copy()) for space in np.split(vectors, starts, axis=1)])
+    return tuple(torch.from_numpy(space.copy()) for space in np.split(vectors, starts, axis=1))
 
 
 @lru_cache(maxsize=1024)
