@@ -173,14 +173,14 @@ def list_() -> int:
         from suite.models.node_encodings import NODE_ENCODINGS
         from suite.models.rewirings import REWIRINGS
 
+    of_pairs = {name: f"{title}, of pairs of nodes: for attention among all nodes." for name, title in PAIR_TITLES.items()}
     kinds = {
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
         "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
         "models": {name: f"{entry.title} ({entry.family})" for name, entry in MODELS.items()},
-        "encodings": {name: cls.title for name, cls in NODE_ENCODINGS.items()}
-        | {name: f"{title} (of pairs, for attention among all nodes)" for name, title in PAIR_TITLES.items()},
-        "rewirings": {name: _about(cls, REWIRINGS.values()) for name, cls in REWIRINGS.items()},
+        "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
+        "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
     }
     for kind, entries in kinds.items():

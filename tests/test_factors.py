@@ -123,7 +123,7 @@ def test_encodings_are_of_the_tasks_own_graph_whatever_the_rewiring() -> None:
     assert not both.own[-1].any()
 
 
-@pytest.mark.parametrize("rewiring", set(REWIRINGS) - {"random_edges"})
+@pytest.mark.parametrize("rewiring", sorted(set(REWIRINGS) - {"random_edges"}))
 def test_all_splits_and_seeds_are_rewired_alike(rewiring: str) -> None:
     task = seen(RING, None, rewiring)
     edges = [draw(task, seed, split, 0, 3) for seed in range(2) for split in ("train", "validation", "test")]

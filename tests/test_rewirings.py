@@ -86,7 +86,7 @@ def test_edge_types_tell_original_edges_from_added_ones(name: str) -> None:
         assert kind == (not graph.has_edge(a, b))
 
 
-@pytest.mark.parametrize("name", set(REWIRINGS) - {"edge_free", "gdc", "borf"})
+@pytest.mark.parametrize("name", sorted(set(REWIRINGS) - {"edge_free", "gdc", "borf"}))
 def test_nothing_is_taken_away_by_default(name: str) -> None:
     graph = GRAPHS["random"]()
     assert all(as_networkx(rewired(name, graph)).has_edge(a, b) for a, b in graph.edges)
