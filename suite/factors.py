@@ -58,10 +58,9 @@ class Factors(NamedTuple):
     channel: frozenset[str]
 
     def family(self, own: str) -> str:
-        """Return the family of the combination; `own` is the model's. Told of pairs, a set model is no control."""
-        if self.rewiring is not None and (own != "Control" or self.channel):
-            return load_rewiring(self.rewiring).family
-        return "Transformer" if self.settings and own == "Control" else own
+        """Return the family of the combination; `own` is the model's. Controls stay controls, unless told of pairs."""
+        own = "Transformer" if self.settings and own == "Control" else own
+        return own if self.rewiring is None or own == "Control" else load_rewiring(self.rewiring).family
 
 
 Asked = tuple[str, dict[str, Any]]  # name and settings

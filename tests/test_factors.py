@@ -374,6 +374,7 @@ def one(tmp_path: Path, *models: Any, **grid: Any) -> list[Any]:
             "Control",
         ),
         ({"name": "gps", "encoding": "rrwp"}, "GPS + RRWP", ["attention"], "Transformer"),
+        ({"name": "mlp", "rewiring": "two_hop"}, "MLP (no graph) + two-hop edges", ["rewiring"], "Control"),
         ({"name": "set_transformer", "encoding": "spd"}, "Set transformer (no edges) + SPD", ["attention"], "Transformer"),
     ],
 )

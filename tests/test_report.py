@@ -273,6 +273,25 @@ def test_what_every_model_was_given_and_took_is_in_one_table(tmp_path: Path) -> 
     ]
 
 
+def test_what_a_rewiring_did_is_in_a_table_of_the_appendix(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "mlp"), hops=(3,), depths=("hops",))
+    before = {"hops": 3.0, "log10_power": -1.1, "resistance": 1.5, "cut": 2.0}
+    after = {"hops": None, "log10_power": None, "resistance": None, "cut": 0.0}
+    counts = {"num_nodes": 6.0, "num_edges": 6.0, "new_nodes": 0.0, "added_edges": 0.5, "removed_edges": 6.0, "seconds": 0.012}
+    for cell in (cell for cell in study.cells if cell["model"] == "gcn"):
+        found = counts | {"before": before, "after": after, "num_layers": 3}
+        study.store.measured[cell["key"]]["rewiring"] = {"initial": found, "trained": found}
+        factor = {"name": "random_edges", "settings": {"like": {"name": "fosr", "settings": {"share": 0.5}, "version": 1}}}
+        study.store.records[cell["key"]]["cell"]["rewiring"] = factor | {"version": 1}
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    tables = {block["name"]: block["rows"] for block in content["blocks"] if block["kind"] == "table"}
+    _, row = tables["tab-rewirings"]
+    shown = ["GCN", "3", "–", "3", "6", "0.5", "6", "0", "−1.1", "–", "1.50", "–", "2.0", "0.0", "0.012"]
+    assert [cell["text"] for cell in row] == shown
+    settings = [row[-1]["text"] for row in tables["tab-models"] if row[0]["text"] == "GCN"]
+    assert settings[0].endswith("rewiring=random_edges(like=fosr(share=0.5))")
+
+
 # what the sentences say
 
 

@@ -21,6 +21,7 @@ from suite.models.rewirings import (
     REWIRINGS,
     Graph,
     Rewired,
+    _rewired,
     cayley_graph,
     cayley_size,
     edge_types,
@@ -70,7 +71,7 @@ def test_edges_are_unique_undirected_without_loops_and_the_same_again(name: str,
     assert is_undirected(found.edge_index, num_nodes=found.num_nodes)
     assert not contains_self_loops(found.edge_index)
     shuffled = edges_of(graph)[:, torch.randperm(2 * graph.number_of_edges())]
-    rewire.__globals__["_rewired"].cache_clear()
+    _rewired.cache_clear()
     made = load_rewiring(resolve_rewiring(name, SETTINGS.get(name, {})))
     again = rewire(made, shuffled, len(graph), torch.tensor([0]))
     assert torch.equal(again.edge_index, found.edge_index)

@@ -24,7 +24,7 @@ from fake_parts import PARTS, cells_of
 
 from benchmarks.limits import runner_seconds
 from suite import provenance
-from suite.cell import Cell, TaskRef
+from suite.cell import Cell, FactorRef, TaskRef
 from suite.runner import Plan, Planner, Runner, give_up
 from suite.store import Store
 from suite.survey import survey
@@ -173,6 +173,15 @@ def test_a_record_without_a_measure_gets_only_that(store: Store, trace: Path) ->
     run(store, [batch])
     assert made.read_bytes() == content
     assert len(started(trace)) == 2
+
+
+def test_what_rewiring_did_is_asked_of_rewired_cells_alone(store: Store) -> None:
+    (plain,) = cells_of(1)
+    rewired = plain.model_copy(update={"rewiring": FactorRef(name="two_hop", settings={}, version=1)})
+    jobs = Planner(store).plan([[plain], [rewired]], []).jobs
+    stages = [{piece.stage for piece in job.pieces} for job in jobs]
+    assert stages[1] - stages[0] == {"rewiring"}
+    assert stages[0] < stages[1]
 
 
 def test_a_diverged_cell_is_a_result_and_is_not_measured(store: Store) -> None:

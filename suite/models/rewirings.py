@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field, field_validator
-from scipy.linalg import expm
+from scipy.linalg import eigh, expm
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from torch import Tensor
 from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, remove_self_loops, to_undirected
 
@@ -31,6 +31,7 @@ from suite.hops import hop_distance
 from suite.models.factor import Factor, resolve_factor
 from suite.rng import stream
 
+ALL_VALUES = 1024  # nodes up to which eigenvectors are found directly
 DENSE = 4096  # nodes of a graph whose matrices are held in full
 MAX_PAIRS = 1 << 23  # of nodes that one rewiring may join
 SAME = 1e-9  # relative difference below which scores are equal, and chance decides
@@ -612,9 +613,13 @@ def _slow_vector(matrix: np.ndarray, rng: torch.Generator) -> np.ndarray:
     scale = 1 / np.maximum(steady, 1)
     walk = scale[:, None] * matrix * scale - 2 * np.outer(steady, steady) / (steady @ steady)
     start = torch.randn(len(walk), generator=rng, dtype=torch.float64).numpy()
-    if len(walk) > 256:
-        return np.asarray(eigsh(walk, k=1, which="LA", v0=start)[1][:, 0])
-    values, vectors = np.linalg.eigh(walk)
+    if len(walk) > ALL_VALUES:
+        try:
+            return np.asarray(eigsh(walk, k=1, which="LA", v0=start)[1][:, 0])
+        except ArpackNoConvergence:
+            raise ArithmeticError("FoSR: no second eigenvector, the spectral gap is too small; try gtr on this graph") from None
+    last = len(walk) - 1
+    values, vectors = eigh(walk, subset_by_index=(max(0, last - 32), last))  # of more that are equal, a few will do
     slow = vectors[:, values >= values[-1] - SAME]
     return np.asarray(slow @ (slow.T @ start))
 
