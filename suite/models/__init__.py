@@ -17,6 +17,7 @@ from suite.models.encodings import ENCODINGS
 from suite.models.graphcon import GraphCON
 from suite.models.phdgn import PHDGN
 from suite.models.propagation import Propagation
+from suite.models.sgformer import SGFormer
 from suite.models.stack import Stack
 from suite.models.swan import SWAN
 from suite.models.transformer import Transformer
@@ -76,6 +77,7 @@ MODELS: dict[str, ModelEntry] = {
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
+    "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),
