@@ -6,11 +6,16 @@ import pytest
 import torch
 from test_engine import PATHS, TASKS, assert_equal_on_a_path
 from torch import Tensor, nn
-from torch_geometric.nn.attention import SGFormerAttention
+from torch_geometric.data import Data
+from torch_geometric.nn.attention import PolynormerAttention, SGFormerAttention
+from torch_geometric.nn.models import Polynormer as PyGPolynormer
 from torch_geometric.nn.models import SGFormer as PyGSGFormer
-from torch_geometric.utils import erdos_renyi_graph
+from torch_geometric.utils import erdos_renyi_graph, to_undirected
 
+from suite.measures.squashing import influence
 from suite.models import build, resolve
+from suite.models.convs import CONVS
+from suite.models.polynormer import GlobalLayer
 from suite.models.sgformer import SimpleAttention
 from suite.operators import GraphOperators, Operators, SharedOperators
 from suite.testing import check_model
@@ -34,6 +39,11 @@ def assert_same_gradients(found: Tensor, expected: Tensor, inputs: list[Tensor],
     ours, theirs = (torch.autograd.grad((out * weight).sum(), inputs) for out in (found, expected))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+def path(num_nodes: int) -> Data:
+    edge_index = to_undirected(torch.stack([torch.arange(num_nodes - 1), torch.arange(1, num_nodes)]))
+    return Data(x=torch.randn(num_nodes, 5), edge_index=edge_index, readout_index=torch.tensor([0]))
 
 
 def rows(channels: int) -> Tensor:
@@ -185,10 +195,120 @@ def test_sgformer_refuses_settings_that_make_no_mix() -> None:
         build(resolve("sgformer", {"conv": "gnc"}), 5, 8, 2, 3)
 
 
-NAMES = ["sgformer"]
+# Polynormer
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Zeros and ones at the start would hide a parameter that is missing, or in the wrong place."""
+    for parameter in module.double().parameters():
+        nn.init.normal_(parameter, std=0.7)
+    return module
+
+
+def test_global_layer_of_polynormer_equals_the_papers_equation_in_each_graph() -> None:
+    torch.manual_seed(6)
+    layer, h = randomised(GlobalLayer(6, 2, 0.9, 0.0)), rows(6).requires_grad_()
+    q, k, v = (h @ linear.weight.T for linear in (layer.query, layer.key, layer.value))
+    read = attended(1 / (1 + (-q).exp()), 1 / (1 + (-k).exp()), v, 2, BATCH, list(range(sum(SIZES))))
+    normal = nn.functional.layer_norm(read, (6,), layer.norm.weight, layer.norm.bias)
+    gate = h @ layer.gate.weight.T + layer.gate.bias + 0.9
+    expected = ((normal * gate) @ layer.out.weight.T + layer.out.bias).clamp(min=0)
+    assert_same_gradients(layer(h, operators()), expected, [h, *layer.parameters()])
+
+
+def polynormer_attention_twin(ours: GlobalLayer, channels: int) -> nn.Module:
+    """PyG's heads are the last axis of the channels, ours the first."""
+    twin = PolynormerAttention(channels, ours.heads, channels // ours.heads, ours.beta, qk_shared=False).double()
+    order = torch.arange(channels).view(ours.heads, -1).T.flatten()
+    twin.q.weight, twin.k.weight, twin.v.weight, twin.h_lins.weight, twin.h_lins.bias, twin.lns.weight, twin.lns.bias = (
+        nn.Parameter(t.data[order])
+        for t in (
+            ours.query.weight,
+            ours.key.weight,
+            ours.value.weight,
+            ours.gate.weight,
+            ours.gate.bias,
+            ours.norm.weight,
+            ours.norm.bias,
+        )
+    )
+    twin.lin_out.weight, twin.lin_out.bias = nn.Parameter(ours.out.weight.data[:, order]), ours.out.bias
+    return twin
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_global_layer_of_polynormer_equals_pygs_but_for_its_epsilon(heads: int) -> None:
+    torch.manual_seed(7)
+    ours = randomised(GlobalLayer(6, heads, 0.9, 0.0))
+    h = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
+    found = ours(h, GraphOperators(torch.empty(2, 0).long(), 7, torch.float64))
+    assert_same_gradients(found, polynormer_attention_twin(ours, 6)(h[None])[0], [h], tolerance=1e-5)
+
+
+def polynormer_twin(ours: nn.Module, conv: str) -> nn.Module:
+    num_global = len(ours.global_layers)
+    twin = PyGPolynormer(8, 8, 3, 2, num_global, heads=1, beta=0.7, local_attn=conv == "gat").double().eval()
+    twin._global = num_global > 0
+    for index, layer in enumerate(ours.local_layers):
+        copy_linear(twin.h_lins[index], layer.gate)
+        copy_linear(twin.lins[index], layer.own)
+        twin.lns[index].weight, twin.lns[index].bias = layer.product_norm.weight, layer.product_norm.bias
+        twin.post_bns[index].weight, twin.post_bns[index].bias = layer.norm.weight, layer.norm.bias
+        theirs = twin.local_convs[index]
+        theirs.lin.weight = layer.conv.lin.weight
+        if conv == "gat":
+            theirs.add_self_loops = True
+            theirs.att_src, theirs.att_dst = nn.Parameter(layer.conv.att_source[None]), nn.Parameter(layer.conv.att_target[None])
+    if num_global:
+        twin.ln.weight, twin.ln.bias = ours.norm.weight, ours.norm.bias
+        twin.global_attn = nn.ModuleList(polynormer_attention_twin(layer, 8) for layer in ours.global_layers)
+    copy_linear(twin.pred_global if num_global else twin.pred_local, ours.decoder)
+    return twin
+
+
+@pytest.mark.parametrize(("conv", "global_layers", "tolerance"), [("gcn", 0, 1e-9), ("gat", 0, 1e-9), ("gcn", 2, 1e-5)])
+def test_polynormer_behind_its_encoder_equals_pygs_in_value_and_gradient(
+    conv: str, global_layers: int, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(8)
+    monkeypatch.setattr(CONVS["gat"], "heads", 1)  # as PyG's by default
+    ours = build(resolve("polynormer", {"conv": conv, "global_layers": global_layers, "beta": 0.7}), 5, 8, 2, 3)
+    ours = randomised(ours).eval()
+    twin = polynormer_twin(ours, conv)
+    edge_index, x = erdos_renyi_graph(9, 0.4), torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    expected = twin(ours.encoder(x), edge_index, torch.zeros(9).long())
+    assert_same_gradients(ours(x, edge_index).log_softmax(1), expected, [x, *ours.decoder.parameters()], tolerance)
+
+
+def test_polynormer_without_attention_is_a_message_passing_model() -> None:
+    torch.manual_seed(9)
+    model = randomised(build(resolve("polynormer", {"global_layers": 0}), 5, 8, 3, 2)).eval()
+    assert (model.reach, model.global_channel, model.operator) == (3, frozenset({"norm(train)"}), "mean")
+    graph = path(9)
+    assert (influence(model, [graph])[0].x[0] != 0).tolist() == [True] * 4 + [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_layers", "message"),
+    [
+        ({"conv": "gta"}, 2, r"conv: must be one of .*; got 'gta'"),
+        ({"heads": 3}, 2, "hidden_channels: must be a multiple of heads = 3, got 8"),
+        ({}, 0, "num_layers: must be >= 1"),
+    ],
+)
+def test_polynormer_refuses_what_does_not_go_together(settings: dict[str, object], num_layers: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(resolve("polynormer", settings), 5, 8, num_layers, 2)
+
+
+NAMES = ["sgformer", "polynormer"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),
+    "polynormer with gcn": ("polynormer", {"conv": "gcn", "global_layers": 1, "heads": 2, "norm": "layer"}),
+    "polynormer without attention": ("polynormer", {"global_layers": 0, "norm": "layer"}),
+    "polynormer over shells": ("polynormer", {"global_layers": 0, "conv": "drew_delay", "norm": "none"}),
+    "polynormer with gates on edges": ("polynormer", {"conv": "gated_gcn", "norm": "graph"}),
     "sgformer under layer norm": ("sgformer", {"norm": "layer", "graph_weight": 0.8}),
 }
 

@@ -16,6 +16,7 @@ from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
 from suite.models.graphcon import GraphCON
 from suite.models.phdgn import PHDGN
+from suite.models.polynormer import Polynormer
 from suite.models.propagation import Propagation
 from suite.models.sgformer import SGFormer
 from suite.models.stack import Stack
@@ -78,6 +79,7 @@ MODELS: dict[str, ModelEntry] = {
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
+    "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),
