@@ -301,7 +301,30 @@ def test_polynormer_refuses_what_does_not_go_together(settings: dict[str, object
         build(resolve("polynormer", settings), 5, 8, num_layers, 2)
 
 
-NAMES = ["sgformer", "polynormer"]
+# DeepSets
+
+
+def test_deep_sets_equals_its_equation_in_each_graph_whatever_the_edges() -> None:
+    torch.manual_seed(10)
+    model, x = randomised(build(resolve("deep_sets"), 5, 8, 2, 3)), rows(5)
+    assert (model.global_channel, model.reach, model.operator) == (frozenset({"pooling"}), None, "complete")
+    h = model.encoder(x)
+    for conv, pooled, norm in zip(model.convs, model.virtual, model.norms, strict=True):
+        means = torch.stack([sum(h[j] for j in range(len(BATCH)) if BATCH[j] == b) / (b == BATCH).sum() for b in BATCH])
+        mapped = (h + pooled(means)) @ conv.lin.weight.T + conv.lin.bias
+        h = nn.functional.layer_norm(mapped, (8,), norm.weight, norm.bias).clamp(min=0)
+    for edge_index in (operators().edge_index, torch.empty(2, 0).long()):
+        torch.testing.assert_close(model(x, edge_index, batch=BATCH), model.decoder(h), rtol=1e-9, atol=1e-9)
+
+
+def test_deep_sets_does_not_care_which_other_node_has_which_input() -> None:
+    torch.manual_seed(11)
+    model, graph = randomised(build(resolve("deep_sets"), 5, 8, 2, 3)), path(6)
+    x, order = graph.x.double(), [0, 3, 5, 1, 2, 4]
+    torch.testing.assert_close(model(x[order], graph.edge_index)[0], model(x, graph.edge_index)[0], rtol=1e-9, atol=1e-9)
+
+
+NAMES = ["sgformer", "polynormer", "deep_sets"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),

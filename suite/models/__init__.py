@@ -81,6 +81,7 @@ MODELS: dict[str, ModelEntry] = {
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
+    "deep_sets": _stack("Control", "DeepSets (no edges)", conv="node_wise", norm="layer", virtual_node=True),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
