@@ -12,9 +12,15 @@ from torch_geometric.nn.models import Polynormer as PyGPolynormer
 from torch_geometric.nn.models import SGFormer as PyGSGFormer
 from torch_geometric.utils import erdos_renyi_graph, to_undirected
 
+from suite.engine.batches import graph_batch
 from suite.measures.squashing import influence
 from suite.models import build, resolve
+from suite.models.attentions import Surroundings, nodeformer
+from suite.models.attentions.nodeformer import NodeFormerAttention
+from suite.models.attentions.performer import orthogonal
+from suite.models.attentions.san import SANAttention
 from suite.models.convs import CONVS
+from suite.models.encodings import ENCODINGS
 from suite.models.polynormer import GlobalLayer
 from suite.models.sgformer import SimpleAttention
 from suite.operators import GraphOperators, Operators, SharedOperators
@@ -324,10 +330,141 @@ def test_deep_sets_does_not_care_which_other_node_has_which_input() -> None:
     torch.testing.assert_close(model(x[order], graph.edge_index)[0], model(x, graph.edge_index)[0], rtol=1e-9, atol=1e-9)
 
 
-NAMES = ["sgformer", "polynormer", "deep_sets"]
+# NodeFormer
+
+
+def gcn_propagated(x: Tensor, edge_index: Tensor) -> Tensor:
+    """S x node by node: over the in-neighbours and the node itself, each by 1 / sqrt of the product of degrees with loops."""
+    degree = [1 + int((edge_index[1] == i).sum()) for i in range(len(x))]
+    out = [x[i] / degree[i] for i in range(len(x))]
+    for j, i in edge_index.T.tolist():
+        out[i] = out[i] + x[j] / (degree[i] * degree[j]) ** 0.5
+    return torch.stack(out)
+
+
+def nodeformer_reads(ours: NodeFormerAttention, h: Tensor, noise: Tensor) -> Tensor:
+    """The kernel of one graph, node by node and head by head; noise [draws, heads, nodes]."""
+    size = h.size(1) // ours.heads
+    q, k, v = (linear(h).view(len(h), ours.heads, size) for linear in (ours.query, ours.key, ours.value))
+    q, k = q / (0.25 * size**0.5) ** 0.5, k / (0.25 * size**0.5) ** 0.5
+    out = torch.zeros_like(v)
+    for head in range(ours.heads):
+        top = max((ours.projection @ k[j, head]).max() for j in range(len(h)))
+        phi_k = [(ours.projection @ one - one @ one / 2 - top).exp() + 1e-6 for one in k[:, head]]
+        for i, one in enumerate(q[:, head]):
+            seen = ours.projection @ one
+            phi_q = (seen - one @ one / 2 - seen.max()).exp() + 1e-6
+            for draw in noise[:, head]:
+                weight = [phi_q @ phi_k[j] * (draw[j] / 0.25).exp() for j in range(len(h))]
+                read = sum(w * v[j, head] for j, w in enumerate(weight)) / sum(weight)
+                out[i, head] += read / len(noise)
+    return out.flatten(1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_nodeformer_attention_equals_its_equation_in_each_graph(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(12)
+    ours, h = randomised(NodeFormerAttention(6, 2)).train(training), rows(6).requires_grad_()
+    drawn = torch.randn(10, len(SIZES), 2, max(SIZES), 1, dtype=torch.float64)
+    monkeypatch.setattr(nodeformer, "_gumbel", lambda shape, _: drawn.view(shape))
+    op = operators()
+    parts = []
+    for graph in range(len(SIZES)):
+        noise = drawn[:, graph, :, : SIZES[graph], 0] if training else torch.zeros(1, 2, SIZES[graph])
+        parts.append(nodeformer_reads(ours, h[graph == BATCH], noise))
+    share = (1 / (1 + (-ours.edge_bias).exp())).repeat_interleave(3)
+    expected = ours.out(torch.cat(parts) + share * gcn_propagated(ours.value(h), op.edge_index))
+    assert_same_gradients(ours(h, op, Surroundings()), expected, [h, *ours.parameters()])
+
+
+def test_noise_of_nodeformer_is_gumbels() -> None:
+    torch.manual_seed(13)
+    drawn = nodeformer._gumbel((200_000,), torch.zeros(1, dtype=torch.float64))
+    assert drawn.mean().item() == pytest.approx(0.5772, abs=0.015)  # Euler's constant, +- 5 standard errors
+    assert drawn.var().item() == pytest.approx(torch.pi**2 / 6, rel=0.03)
+
+
+def test_kernel_of_nodeformer_approaches_the_softmax_with_many_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(14)
+    monkeypatch.setattr(NodeFormerAttention, "num_features", 40_000)
+    ours = NodeFormerAttention(4, 1).double().eval()
+    q, k = (0.2 * torch.randn(6, 4, dtype=torch.float64) for _ in range(2))
+    weight = ours._queries(q[None])[0, 0] @ ours._keys(k[None], None)[0, 0].T
+    expected = (q @ k.T / (0.25 * 4**0.5)).softmax(1)
+    torch.testing.assert_close(weight / weight.sum(1, keepdim=True), expected, rtol=0.03, atol=0)
+
+
+def test_random_directions_lean_no_way() -> None:
+    torch.manual_seed(18)
+    mean = orthogonal(40_000, 4).mean(0)
+    assert mean.abs().max() < 5 * (1 / (4 * 40_000)) ** 0.5  # an entry has variance 1 / 4; signs as QR leaves them give 0.1
+
+
+def test_nodeformer_draws_while_training_only_and_says_so() -> None:
+    torch.manual_seed(15)
+    model, graph = build(resolve("nodeformer"), 5, 8, 2, 3), path(6)
+    assert model.random
+    first, second = (model(graph.x, graph.edge_index) for _ in range(2))
+    assert not torch.equal(first, second)
+    model.eval()
+    assert torch.equal(model(graph.x, graph.edge_index), model(graph.x, graph.edge_index))
+
+
+# SAN
+
+
+def san_reads(ours: SANAttention, h: Tensor, edge_index: Tensor) -> Tensor:
+    """The paper's two softmaxes in one graph, node by node and head by head."""
+    size, edges = h.size(1) // ours.heads, set(map(tuple, edge_index.T.tolist()))
+    linears = (ours.query, ours.key, ours.other_query, ours.other_key, ours.value)
+    q, k, other_q, other_k, v = (linear(h).view(len(h), ours.heads, size) for linear in linears)
+    out = torch.zeros_like(v)
+    for head in range(ours.heads):
+        for i in range(len(h)):
+            near = [j for j in range(len(h)) if (j, i) in edges]
+            far = [j for j in range(len(h)) if (j, i) not in edges and j != i]
+            for among, asked, keys, share in ((near, q, k, 1 / 1.1), (far, other_q, other_k, 0.1 / 1.1)):
+                if among:
+                    weight = (keys[among, head] @ asked[i, head] / size**0.5).softmax(0)
+                    out[i, head] += share * (weight @ v[among, head])
+    return ours.out(out.flatten(1))
+
+
+def test_san_attention_equals_its_equation_in_each_graph_of_a_batch() -> None:
+    torch.manual_seed(16)
+    complete = (~torch.eye(4, dtype=torch.bool)).nonzero().T  # nobody is an other
+    directed = torch.tensor([[0, 1, 2, 2, 3], [1, 2, 0, 3, 3]])  # with a loop; 4 has no neighbour
+    edges, sizes = [complete, directed, torch.empty(2, 0).long(), path(7).edge_index], [4, 5, 1, 7]
+    several = [
+        Data(x=torch.randn(n, 6), edge_index=e, y=torch.zeros(1), readout_index=torch.tensor([0]))
+        for e, n in zip(edges, sizes, strict=True)
+    ]
+    ours, batch = randomised(SANAttention(6, 2)), graph_batch(several, SANAttention.needs)
+    h = batch.graphs.x.double().requires_grad_()
+    op = GraphOperators(batch.graphs.edge_index, len(h), torch.float64, batch.graphs.batch)
+    expected = torch.cat([san_reads(ours, part, e) for part, e in zip(h.split(sizes), edges, strict=True)])
+    assert_same_gradients(ours(h, op, Surroundings(batch.needs)), expected, [h, *ours.parameters()])
+
+
+def test_san_gives_neighbours_ten_times_the_weight_of_all_others_together() -> None:
+    torch.manual_seed(17)
+    ours, graph = SANAttention(4, 1).double(), path(5)
+    nn.init.zeros_(ours.query.weight)
+    nn.init.zeros_(ours.other_query.weight)
+    nn.init.eye_(ours.value.weight)
+    nn.init.eye_(ours.out.weight)
+    op = GraphOperators(graph.edge_index, 5, torch.float64)
+    marks = torch.cat([torch.zeros(1, 4), torch.eye(4)]).double()  # of nodes 1 ... 4
+    read = ours(marks, op, Surroundings({"joined": ENCODINGS["joined"](graph)}))[0]
+    torch.testing.assert_close(read, torch.tensor([1, 0.1 / 3, 0.1 / 3, 0.1 / 3]).double() / 1.1)
+
+
+NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),
+    "nodeformer beside gcn": ("nodeformer", {"conv": "gcn", "norm": "batch"}),
+    "san beside gcn, norms first": ("san", {"conv": "gcn", "norm_first": True}),
     "polynormer with gcn": ("polynormer", {"conv": "gcn", "global_layers": 1, "heads": 2, "norm": "layer"}),
     "polynormer without attention": ("polynormer", {"global_layers": 0, "norm": "layer"}),
     "polynormer over shells": ("polynormer", {"global_layers": 0, "conv": "drew_delay", "norm": "none"}),

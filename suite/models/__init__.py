@@ -79,6 +79,8 @@ MODELS: dict[str, ModelEntry] = {
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
+    "nodeformer": ModelEntry(Transformer, "Transformer", "NodeFormer", {"attention": "nodeformer"}),
+    "san": ModelEntry(Transformer, "Transformer", "SAN", {"attention": "san"}),
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "deep_sets": _stack("Control", "DeepSets (no edges)", conv="node_wise", norm="layer", virtual_node=True),

@@ -40,9 +40,17 @@ def resistances(graph: Data) -> Tensor:
     return torch.where(all_hop_distances(graph) < 0, -1, found).unsqueeze(-1)
 
 
+def joined(graph: Data) -> Tensor:
+    """Return 1 at (v, u) where an edge leads from u to v, 0 elsewhere, -1 for a node and itself without one: [n, n] long."""
+    pairs = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.long).fill_diagonal_(-1)
+    pairs[graph.edge_index[1], graph.edge_index[0]] = 1
+    return pairs
+
+
 ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "expander": with_expander,
     "hop_distance": all_hop_distances,
+    "joined": joined,
     "resistance": resistances,
     "rrwp": random_walks,
 }
