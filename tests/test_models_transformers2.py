@@ -1,7 +1,9 @@
 """Attention of linear cost and its operators: against PyG's modules, and loops over nodes written from the equations."""
 
+import math
 from collections.abc import Iterator
 
+import networkx as nx
 import pytest
 import torch
 from test_engine import PATHS, TASKS, assert_equal_on_a_path
@@ -23,6 +25,7 @@ from suite.models.convs import CONVS
 from suite.models.encodings import ENCODINGS
 from suite.models.polynormer import GlobalLayer
 from suite.models.sgformer import SimpleAttention
+from suite.models.specformer import Filters
 from suite.operators import GraphOperators, Operators, SharedOperators
 from suite.testing import check_model
 
@@ -459,10 +462,114 @@ def test_san_gives_neighbours_ten_times_the_weight_of_all_others_together() -> N
     torch.testing.assert_close(read, torch.tensor([1, 0.1 / 3, 0.1 / 3, 0.1 / 3]).double() / 1.1)
 
 
-NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san"]
+# Specformer
+
+
+def ring(num_nodes: int) -> Data:
+    node = torch.arange(num_nodes)
+    edge_index = to_undirected(torch.stack([node, node.roll(-1)]))
+    return Data(x=torch.randn(num_nodes, 5), edge_index=edge_index, readout_index=torch.tensor([0]))
+
+
+def reference_filters(filters: Filters, eigenvalues: Tensor) -> Tensor:
+    """The values of the filters [n, heads], the encoding and PyTorch's own attention written out."""
+    width = filters.encoder.channels
+    rate = [10000 ** (-2 * i / width) for i in range(width // 2)]
+    columns = [eigenvalues, *((100 * eigenvalues * w).sin() for w in rate), *((100 * eigenvalues * w).cos() for w in rate)]
+    z = filters.encoder.lin(torch.stack(columns, dim=1))
+    normal = nn.functional.layer_norm(z, (width,), filters.attention_norm.weight, filters.attention_norm.bias)
+    query, key, value = filters.query, filters.key, filters.value
+    read, _ = nn.functional.multi_head_attention_forward(
+        *[normal] * 3,
+        width,
+        filters.heads,
+        torch.cat([query.weight, key.weight, value.weight]),
+        torch.cat([query.bias, torch.zeros(width), value.bias]),
+        None,
+        None,
+        False,
+        0.0,
+        filters.out.weight,
+        filters.out.bias,
+    )
+    z = z + read
+    z = z + filters.mlp(nn.functional.layer_norm(z, (width,), filters.mlp_norm.weight, filters.mlp_norm.bias))
+    return filters.decoder(z)
+
+
+def reference_specformer(model: nn.Module, graph: Data) -> Tensor:
+    """One graph: for each channel the matrix over pairs of nodes, by NetworkX's Laplacian."""
+    undirected = nx.Graph(graph.edge_index.T.tolist())
+    undirected.add_nodes_from(range(len(graph.x)))
+    laplacian = torch.from_numpy(nx.normalized_laplacian_matrix(undirected, range(len(graph.x))).toarray())
+    values, vectors = torch.linalg.eigh(laplacian)
+    f, h = reference_filters(model.filters, values), model.encoder(graph.x.double())
+    for layer in model.layers:
+        x = torch.zeros_like(h)
+        for channel in range(h.size(1)):
+            matrix = layer.own[0, channel] * torch.eye(len(h))
+            for head in range(f.size(1)):
+                matrix = matrix + layer.mix[head, channel] * vectors @ torch.diag(f[:, head]) @ vectors.T
+            x[:, channel] = matrix @ h[:, channel]
+        mapped = x @ layer.lin.weight.T + layer.lin.bias
+        h = h + nn.functional.layer_norm(mapped, (h.size(1),), layer.norm.weight, layer.norm.bias).clamp(min=0)
+    return model.decoder(h)
+
+
+@pytest.mark.usefixtures("_double")
+def test_specformer_equals_its_equations_in_each_graph_of_a_batch() -> None:
+    torch.manual_seed(19)
+    model = randomised(build(resolve("specformer", {"heads": 2}), 5, 8, 2, 3))
+    alone = Data(x=torch.randn(1, 5), edge_index=torch.empty(2, 0).long(), readout_index=torch.tensor([0]))
+    apart = Data(x=torch.randn(5, 5), edge_index=to_undirected(torch.tensor([[0, 1, 3], [1, 2, 4]])), readout_index=BATCH[:1])
+    several = [path(6), alone, ring(8), apart]
+    batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
+    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    expected = torch.cat([reference_specformer(model, graph) for graph in several])
+    assert_same_gradients(found, expected, list(model.parameters()), tolerance=1e-8)
+
+
+def test_spectrum_is_that_of_a_ring_and_diagonalises_the_laplacian_of_any_graph() -> None:
+    values = ENCODINGS["spectrum"](ring(12))[0, :, 1]
+    expected = sorted(1 - math.cos(2 * math.pi * k / 12) for k in range(12))
+    torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+    edge_index = torch.tensor([[0, 1, 2, 2, 4, 4, 4], [1, 2, 0, 3, 4, 0, 0]])  # directed, with a loop and an edge twice; 5 alone
+    vectors, values = ENCODINGS["spectrum"](Data(edge_index=edge_index, num_nodes=6)).unbind(-1)
+    simple = nx.Graph([(0, 1), (1, 2), (0, 2), (2, 3), (0, 4)])
+    simple.add_node(5)
+    laplacian = torch.from_numpy(nx.normalized_laplacian_matrix(simple, range(6)).toarray())
+    torch.testing.assert_close(vectors @ torch.diag(values[0]) @ vectors.T, laplacian, rtol=0, atol=1e-12)
+
+
+def test_specformer_does_not_care_for_the_basis_of_an_eigenspace_on_a_ring() -> None:
+    torch.manual_seed(20)
+    model, graph = randomised(build(resolve("specformer"), 5, 8, 2, 3)), ring(12)
+    spectrum = ENCODINGS["spectrum"](graph)
+    turned, values = spectrum[..., 0].clone(), spectrum[0, :, 1]
+    places, spaces = [], 0
+    while len(places) < 12:
+        space = (values - values[len(places)]).abs().lt(1e-9).nonzero().flatten().tolist()
+        turned[:, space] = turned[:, space] @ torch.linalg.qr(torch.randn(len(space), len(space)).double())[0]
+        places, spaces = places + space, spaces + 1
+    assert spaces == 7  # five of them have two dimensions
+    assert (turned - spectrum[..., 0]).abs().max() > 0.1
+    other = torch.stack([turned, spectrum[..., 1]], dim=-1)
+    x = graph.x.double()
+    found, expected = (model(x, graph.edge_index, spectrum=s[None]) for s in (other, spectrum))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_specformer_refuses_heads_that_do_not_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="hidden_channels: must be a multiple of heads = 3, got 8"):
+        build(resolve("specformer", {"heads": 3}), 5, 8, 2, 3)
+
+
+NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),
+    "specformer under batch norm": ("specformer", {"norm": "batch", "heads": 2}),
+    "specformer under graph norm": ("specformer", {"norm": "graph"}),
     "nodeformer beside gcn": ("nodeformer", {"conv": "gcn", "norm": "batch"}),
     "san beside gcn, norms first": ("san", {"conv": "gcn", "norm_first": True}),
     "polynormer with gcn": ("polynormer", {"conv": "gcn", "global_layers": 1, "heads": 2, "norm": "layer"}),

@@ -19,6 +19,7 @@ from suite.models.phdgn import PHDGN
 from suite.models.polynormer import Polynormer
 from suite.models.propagation import Propagation
 from suite.models.sgformer import SGFormer
+from suite.models.specformer import Specformer
 from suite.models.stack import Stack
 from suite.models.swan import SWAN
 from suite.models.transformer import Transformer
@@ -81,6 +82,7 @@ MODELS: dict[str, ModelEntry] = {
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
     "nodeformer": ModelEntry(Transformer, "Transformer", "NodeFormer", {"attention": "nodeformer"}),
     "san": ModelEntry(Transformer, "Transformer", "SAN", {"attention": "san"}),
+    "specformer": ModelEntry(Specformer, "Transformer", "Specformer"),
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
     "deep_sets": _stack("Control", "DeepSets (no edges)", conv="node_wise", norm="layer", virtual_node=True),

@@ -47,11 +47,26 @@ def joined(graph: Data) -> Tensor:
     return pairs
 
 
+def spectrum(graph: Data) -> Tensor:
+    """Return u_k(v) and lambda_k at (v, k), of L u_k = lambda_k u_k, L = I - D^-1/2 A D^-1/2, edges undirected: [n, n, 2].
+
+    L has 0 for a node without edges. Eigenvectors have an arbitrary sign, and any basis of an eigenspace is as good as another:
+    a model may read them through functions of the eigenvalue alone.
+    """
+    simple = to_undirected(remove_self_loops(graph.edge_index)[0], num_nodes=graph.num_nodes)
+    adjacency = to_dense_adj(simple, max_num_nodes=graph.num_nodes)[0].double()
+    degree = adjacency.sum(1)
+    scale = degree.clamp(min=1).rsqrt()
+    values, vectors = torch.linalg.eigh(torch.diag((degree > 0).double()) - scale.unsqueeze(1) * adjacency * scale)
+    return torch.stack([vectors, values.clamp(min=0).expand_as(vectors)], dim=-1)
+
+
 ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "expander": with_expander,
     "hop_distance": all_hop_distances,
     "joined": joined,
     "resistance": resistances,
     "rrwp": random_walks,
+    "spectrum": spectrum,
 }
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
