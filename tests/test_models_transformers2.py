@@ -21,7 +21,7 @@ from suite.models.attentions import Surroundings, nodeformer
 from suite.models.attentions.nodeformer import NodeFormerAttention
 from suite.models.attentions.performer import orthogonal
 from suite.models.attentions.san import SANAttention
-from suite.models.convs import CONVS
+from suite.models.convs import CONVS, Memory
 from suite.models.encodings import ENCODINGS
 from suite.models.polynormer import GlobalLayer
 from suite.models.sgformer import SimpleAttention
@@ -564,12 +564,74 @@ def test_specformer_refuses_heads_that_do_not_divide_the_width() -> None:
         build(resolve("specformer", {"heads": 3}), 5, 8, 2, 3)
 
 
-NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer"]
+# GRED
+
+
+def gred_reads(conv: nn.Module, h: Tensor, edge_index: Tensor) -> Tensor:
+    """The sum of the powers of Lambda over the nodes at each distance, in complex numbers, by NetworkX's distances."""
+    graph = nx.DiGraph(edge_index.T.tolist())
+    graph.add_nodes_from(range(len(h)))
+    distance = dict(nx.all_pairs_shortest_path_length(graph))
+    x = (h @ conv.lin.weight.T + conv.lin.bias).clamp(min=0)
+    real, imaginary = conv.enter.weight.chunk(2)
+    turn = torch.polar((-conv.decay.exp()).exp(), conv.phase)
+    entered = x.to(turn.dtype) @ torch.complex(real, imaginary).T
+    into = [[[j for j in distance if distance[j].get(i) == k] for k in range(5)] for i in range(len(h))]
+    size = [[sum(d == k for d in distance[j].values()) for k in range(5)] for j in range(len(h))]  # as sources have it
+    out = []
+    for i in range(len(h)):
+        state = entered[i]
+        for k in range(1, 5):
+            for j in into[i][k]:
+                state = state + turn**k * entered[j] / (len(into[i][k]) * size[j][k]) ** 0.5
+        out.append(state)
+    left, right = conv.leave.weight.chunk(2, dim=1)
+    states = torch.stack(out)
+    return (states @ torch.complex(left, -right).T).real + conv.leave.bias
+
+
+@pytest.mark.parametrize("graph", ["path", "directed", "random"])
+def test_gred_equals_a_sum_over_distances_in_complex_numbers(graph: str) -> None:
+    torch.manual_seed(21)
+    directed = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 2], [1, 2, 3, 4, 5, 6, 0, 0]])
+    edge_index = {"path": path(8).edge_index, "directed": directed, "random": erdos_renyi_graph(8, 0.25)}[graph]
+    conv, h = randomised(CONVS["gred"](6, 4)), torch.randn(8, 6, dtype=torch.float64, requires_grad=True)
+    found = conv(h, GraphOperators(edge_index, 8, torch.float64), Memory(h))
+    assert_same_gradients(found, gred_reads(conv, h, edge_index), [h, *conv.parameters()])
+
+
+def test_gred_reads_four_hops_a_layer_and_forgets_by_the_power_of_the_distance() -> None:
+    torch.manual_seed(22)
+    model = build(resolve("gred", {"norm": "none"}), 5, 8, 2, 2).double()
+    assert (model.reach, model.layer_hops) == (8, (4, 4))
+    felt = influence(model, [path(12)])[0].x[0]
+    assert (felt != 0).tolist() == [True] * 9 + [False] * 3
+    conv, h = CONVS["gred"](4, 4).double(), torch.ones(30, 4, dtype=torch.float64, requires_grad=True)
+    nn.init.constant_(conv.decay, math.log(math.log(2)))  # |Lambda| = 1 / 2
+    nn.init.zeros_(conv.phase)
+    nn.init.eye_(conv.lin.weight)
+    out = conv(h, GraphOperators(path(30).edge_index, 30, torch.float64), Memory(h))[15]
+    slope = torch.autograd.grad(out.sum(), h)[0]
+    for hops in range(1, 5):  # both nodes at this distance, and two around each of them: 1 / sqrt(2 * 2)
+        torch.testing.assert_close(slope[15 + hops], slope[15] / 2 ** (hops + 1))
+
+
+def test_gred_begins_with_radii_of_uniform_points_in_the_disk() -> None:
+    torch.manual_seed(23)
+    conv = CONVS["gred"](2, 4000)
+    radius = (-conv.decay.exp()).exp()
+    assert radius.square().mean().item() == pytest.approx(0.5, abs=0.025)  # +- 5 standard errors
+    assert 0 <= conv.phase.min() < conv.phase.max() < 2 * math.pi
+
+
+NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer", "gred"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),
     "specformer under batch norm": ("specformer", {"norm": "batch", "heads": 2}),
     "specformer under graph norm": ("specformer", {"norm": "graph"}),
+    "gred without norm": ("gred", {"norm": "none", "skip": "none"}),
+    "gred beside attention": ("gps", {"conv": "gred"}),
     "nodeformer beside gcn": ("nodeformer", {"conv": "gcn", "norm": "batch"}),
     "san beside gcn, norms first": ("san", {"conv": "gcn", "norm_first": True}),
     "polynormer with gcn": ("polynormer", {"conv": "gcn", "global_layers": 1, "heads": 2, "norm": "layer"}),

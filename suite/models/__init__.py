@@ -67,6 +67,7 @@ MODELS: dict[str, ModelEntry] = {
     "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
     "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
     "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
+    "gred": _stack("Rewired", "GRED (state space over hops)", conv="gred", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"pair_bias": "spd"}),

@@ -10,6 +10,7 @@ from suite.models.convs.gcnii import GCNII
 from suite.models.convs.ggnn import GGNN
 from suite.models.convs.gin import GIN
 from suite.models.convs.graph_transformer import GraphTransformer
+from suite.models.convs.gred import GRED
 from suite.models.convs.mixhop import MixHop
 from suite.models.convs.node_wise import NodeWise
 from suite.models.convs.pna import PNA
@@ -27,6 +28,7 @@ CONVS: dict[str, type[Conv]] = {
     "gcnii": GCNII,
     "ggnn": GGNN,
     "gin": GIN,
+    "gred": GRED,
     "mixhop": MixHop,
     "node_wise": NodeWise,
     "pna": PNA,
