@@ -164,17 +164,23 @@ def report(*, study: StudyName = "standard", out: Folder = Path("results")) -> i
 
 
 def list_() -> int:
-    """List studies, tasks, topologies, models and measures."""
+    """List studies, tasks, topologies, models, encodings, rewirings and measures."""
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
+        from suite.factors import PAIR_TITLES
         from suite.measures import MEASURES
         from suite.models import MODELS
+        from suite.models.node_encodings import NODE_ENCODINGS
+        from suite.models.rewirings import REWIRINGS
 
+    of_pairs = {name: f"{title}, of pairs of nodes: for attention among all nodes." for name, title in PAIR_TITLES.items()}
     kinds = {
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
         "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
         "models": {name: f"{entry.title} ({entry.family})" for name, entry in MODELS.items()},
+        "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
+        "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
     }
     for kind, entries in kinds.items():

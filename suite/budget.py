@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from suite.cell import ModelRef
+from suite.cell import FactorRef, ModelRef
 from suite.models import build
 
 TOLERANCE = 0.05  # of the budget: what is farther off is no equal budget
@@ -26,11 +26,12 @@ MLP_SHARE = (1 / 2, 8)  # ... of hidden_channels, at least and at most
 
 
 class Sizes(NamedTuple):
-    """What decides the number of parameters beside width and settings."""
+    """What decides the number of parameters beside width and settings; `in_channels` counts the columns of an encoding."""
 
     in_channels: int
     num_layers: int
     out_channels: int
+    encoding: FactorRef | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class _Search:
 
 
 def _built(ref: ModelRef, hidden_channels: int, sizes: Sizes) -> nn.Module:
-    arguments: Any = (ref, sizes.in_channels, hidden_channels, sizes.num_layers, sizes.out_channels)
+    arguments: Any = (ref, sizes.in_channels, hidden_channels, sizes.num_layers, sizes.out_channels, sizes.encoding)
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):

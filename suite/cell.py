@@ -62,8 +62,22 @@ class ModelRef(Frozen):
     sha256: str | None = None
 
 
+class FactorRef(Frozen):
+    """An encoding or a rewiring as a cell holds it: its name in the table, every setting, its version."""
+
+    name: str
+    settings: dict[str, Any]
+    version: int
+
+    def __hash__(self) -> int:
+        return hash(canonical_json(self.model_dump(mode="json")))
+
+
 class Cell(Frozen):
-    """One training run: a condition (all but `seed`) and its seed."""
+    """One training run: a condition (all but `seed`) and its seed.
+
+    `encoding` and `rewiring` change the graphs that the task draws, for any model (`suite.factors`); None: as they are drawn.
+    """
 
     schema_version: ClassVar[int] = 1
     trainer_version: ClassVar[int] = 1  # raise it when the trainer would give other numbers
@@ -75,6 +89,8 @@ class Cell(Frozen):
     seed: int = Field(ge=0)
     protocol: Protocol = Protocol()
     purpose: Purpose = "report"
+    encoding: FactorRef | None = None
+    rewiring: FactorRef | None = None
 
     @cached_property
     def key(self) -> str:
@@ -94,6 +110,9 @@ class Cell(Frozen):
     def _digest(self, *without: str) -> str:
         content = self.model_dump(mode="json", exclude=set(without))
         content |= {"task": _placeless(content["task"]), "model": _placeless(content["model"])}
+        for factor in ("encoding", "rewiring"):
+            if content[factor] is None:  # a cell without has the key it had before there were any
+                del content[factor]
         return _digest(content | {"schema_version": self.schema_version, "trainer_version": self.trainer_version})
 
 

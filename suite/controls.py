@@ -1,19 +1,17 @@
 """Controls: small models that are shown a task without its edges, and what they can score.
 
-A *view* is the task as a control sees it, a task itself, so that controls are trained by the same engine as everything else.
+They see it through a view (`suite.views`), so that they are trained by the same engine as everything else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
-from pydantic import PrivateAttr
 from torch import Tensor, nn
-from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
 from suite.cell import Cell, ModelRef, Protocol, TaskRef
@@ -24,7 +22,8 @@ from suite.models.layers import MLP, Linear
 from suite.operators import Operators
 from suite.refs import file_sha256, ref_of
 from suite.samples import distinct, graphs_of, linear_hash
-from suite.task import Block, Level, Loss, Split, Task
+from suite.task import Block, Split, Task
+from suite.views import View
 
 BUDGET = Protocol(lr=3e-3, batch_size=64, max_steps=600, num_validation=512, num_test=2048, solved_at=0.98)
 SLOW_BUDGET = BUDGET.model_copy(update={"batch_size": 32, "max_steps": 300})  # where drawing is what costs
@@ -43,60 +42,10 @@ def task_ref(task: Task) -> TaskRef:
     return TaskRef(ref=ref, params=task.config(), version=task.version, sha256=file_sha256(ref))
 
 
-class View(Task):
-    """Base of the views: asks what `seen` asks, and shows what `show` leaves of a block."""
-
-    seen: TaskRef
-    _task: Task = PrivateAttr()
-
-    def model_post_init(self, context: Any) -> None:
-        self._task = self.seen.load()
-
-    @property
-    def level(self) -> Level:  # type: ignore[override]  # a task's class says it, a view repeats its task's
-        return self._task.level
-
-    @property
-    def loss(self) -> Loss:  # type: ignore[override]
-        return self._task.loss
-
-    @property
-    def fixed(self) -> bool:  # type: ignore[override]
-        return self._task.fixed
-
-    @property
-    def out_channels(self) -> int:
-        return self._task.out_channels
-
-    @property
-    def chance(self) -> float:
-        return self._task.chance
-
-    @property
-    def ceiling(self) -> float:
-        return self._task.ceiling
-
-    def at(self, split: Split, block: int) -> Self:
-        view = self.model_copy()
-        view._task = self._task.at(split, block)
-        return view
-
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
-        drawn = self._task.draw(num_graphs, rng)
-        if isinstance(drawn, Block):
-            return self.show(drawn)
-        graphs = [graph for one in drawn for graph in self.show(_alone(one)).to_data_list()]
-        return Block.from_data_list(graphs) or graphs
-
-    def show(self, block: Block) -> Block:
-        """Return what the control sees of `block`."""
-        raise NotImplementedError
-
-
 class Blind(View):
     """The read-out nodes alone: their own x, degree, and the number of nodes."""
 
-    def show(self, block: Block) -> Block:
+    def show(self, block: Block, rng: torch.Generator) -> Block:
         return _edgeless(described(block, block.readout_index), block.y, block.readout_index.numel())
 
 
@@ -109,7 +58,7 @@ class Unordered(View):
 
     max_rows: int | None = None
 
-    def show(self, block: Block) -> Block:
+    def show(self, block: Block, rng: torch.Generator) -> Block:
         readout, context = block.readout_index, _context(block)
         other = torch.ones(block.num_nodes, dtype=torch.bool).index_fill(0, readout, False).nonzero().flatten()
         if self.max_rows is None:
@@ -132,12 +81,6 @@ def _context(block: Block) -> Tensor:
     count = degree(block.edge_index[1], block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE)
     size = torch.full((block.num_nodes, 1), block.num_nodes).log()
     return torch.cat([F.one_hot(count, MAX_DEGREE + 1).float(), size], dim=1)
-
-
-def _alone(graph: Data) -> Block:
-    block = Block.from_data_list([graph])
-    assert block is not None  # one graph always shares its topology with itself
-    return block
 
 
 def _edgeless(x: Tensor, y: Tensor, num_readouts: int) -> Block:

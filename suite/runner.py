@@ -78,7 +78,7 @@ class Planner:
         self.store, self.retry, self.cell_seconds, self.parts = store, retry, cell_seconds, parts
         self.provenance = environment() | {"run": {"id": uuid.uuid4().hex} | (run or {})}
         measures = importlib.import_module(parts.measures).MEASURES
-        self.measures = [(name, measure.version) for name, measure in measures.items()]
+        self.measures = [(name, measure.version, measure.rewired) for name, measure in measures.items()]
         self.certificate: int = importlib.import_module(parts.certify).VERSION
         self.given_up: list[dict[str, Any]] = []
 
@@ -111,8 +111,10 @@ class Planner:
     def _missing(self, cell: Cell) -> list[Piece]:
         record = self.store.record(cell.key)  # not just `has`: a record that cannot be read is made again
         there = self.store.measured(cell.key) if record else set()
-        asked = self.measures if cell.purpose == "report" else []  # trials of tuning are scored and no more
-        measures = [Piece(cell.key, name, version) for name, version in asked if (name, version) not in there]
+        measures: list[Piece] = []
+        if cell.purpose == "report":  # trials of tuning are scored and no more
+            asked = [entry[:2] for entry in self.measures if cell.rewiring is not None or not entry[2]]
+            measures = [Piece(cell.key, *entry) for entry in asked if entry not in there]
         if record is None:
             return [Piece(cell.key, "train"), *measures]
         return measures if record["status"] == "ok" else []

@@ -7,7 +7,8 @@
     section = "hops"                                    # where the report shows the block
     tasks = [{ kind = "transfer", topology = "ring" }]  # a name, module:Name or file.py:Name, and the task's own fields
     hops = [3, 5, 8]                                    # for every task of the block that has the field
-    models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" }]
+    models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" },
+              { name = "gcn", encoding = "laplacian", rewiring = { name = "expander", degree = 6 } }]  # suite.factors
     num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
     parameters = 20000                                  # of every model, by its width; or hidden_channels = 64
     num_seeds = 5                                       # or seeds = [0, 1, 2]
@@ -36,13 +37,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
 
-from suite.cell import Cell, Frozen, ModelRef, Protocol, Purpose, TaskRef
+from suite.cell import Cell, FactorRef, Frozen, ModelRef, Protocol, Purpose, TaskRef
 from suite.provenance import public
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.rng import digest, stream
 from suite.tuning import FIRST_SEED, Choice, Range, Tune, ask, best
 
 if TYPE_CHECKING:
+    from suite.factors import Factors
     from suite.task import Task
 
 SCHEMA = 1
@@ -113,11 +115,10 @@ class TaskSpec(Open):
     kind: StrictStr
 
 
-class ModelSpec(Open):
-    """A model as the file names it: `name`, settings of its own, and how figures call it."""
+class Named(Open):
+    """A name, bare or with settings beside it."""
 
     name: StrictStr
-    title: StrictStr | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -131,9 +132,37 @@ class ModelSpec(Open):
 
     @property
     def label(self) -> str:
-        """The name, with the settings that make it another model: `gcn(norm=none)`."""
-        settings = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
-        return f"{self.short}({settings})" if settings else self.short
+        """The name, with the settings that make it another one: `gcn(norm=none)`."""
+        return _with_settings(self.short, self.settings)
+
+
+def _with_settings(name: str, settings: dict[str, Any]) -> str:
+    def said(value: Any) -> Any:
+        named = isinstance(value, dict) and "name" in value
+        return _with_settings(value["name"], {key: own for key, own in value.items() if key != "name"}) if named else value
+
+    written = ", ".join(f"{key}={said(value)}" for key, value in sorted(settings.items()))
+    return f"{name}({written})" if written else name
+
+
+class ModelSpec(Named):
+    """A model as the file names it: `name`, settings of its own, factors, and how figures call it."""
+
+    title: StrictStr | None = None
+    encoding: Named | None = None
+    rewiring: Named | None = None
+
+    @property
+    def alone(self) -> str:
+        """The label without factors."""
+        return super().label
+
+    @property
+    def label(self) -> str:
+        """The model's, and its factors': `gcn(encoding=laplacian, norm=none)`."""
+        factors = {"encoding": self.encoding, "rewiring": self.rewiring}
+        given = {name: factor.label for name, factor in factors.items() if factor is not None}
+        return _with_settings(self.short, self.settings | given)
 
 
 class Grid(Frozen):
@@ -509,6 +538,7 @@ class _Block:
         self.tuning: list[Tuning] = []
         self.channels: dict[tuple[str, int, int], tuple[str, ...] | None] = {}
         self.widths: dict[str, int] = {}
+        self.refused: dict[tuple[str, FactorRef | None, FactorRef | None], str | None] = {}
 
     def expand(self, keep: Sequence[int]) -> tuple[list[Entry], list[str]]:
         """Return the entries of the tasks numbered `keep`, and what is wrong with them."""
@@ -556,7 +586,18 @@ class _Block:
     def _model(self, spec: ModelSpec, settings: dict[str, Any]) -> ModelRef:
         from suite.models import resolve
 
-        return resolve(_placed(spec.name, self.folder), spec.settings | settings)
+        name = _placed(spec.name, self.folder)
+        return resolve(name, spec.settings | self._factors(spec).settings | settings)
+
+    def _factors(self, spec: ModelSpec) -> Factors:
+        """Return what the model is combined with; raises ValueError where it cannot be."""
+        from suite.factors import combine
+        from suite.models import settings_of
+
+        encoding, rewiring = (
+            None if one is None else (one.name, _with_none(one.settings)) for one in (spec.encoding, spec.rewiring)
+        )
+        return combine(spec.alone, settings_of(_placed(spec.name, self.folder)) - set(spec.settings), encoding, rewiring)
 
     def _at(self, place: _Place, settings: dict[str, Any], seeds: Iterable[int], purpose: Purpose = "report") -> list[Entry]:
         """Return the cells of a condition, with `settings` of protocol and model changed; none, and a problem, where refused."""
@@ -569,12 +610,13 @@ class _Block:
         except ValidationError as error:
             self.problems += [_said(found, f"{self.path}.tune", set()) for found in error.errors()]
             return []
-        resized = self._resized(place, model)
+        factors = self._factors(place.spec)
+        resized = self._resized(place, model, factors.encoding)
         channel = resized and self._channel(place, resized.model, resized.hidden_channels)
-        if resized is None or channel is None:
+        if resized is None or channel is None or self._refused(place, factors):
             return []
         entry, spec = find(_placed(place.spec.name, self.folder)), place.spec
-        title = spec.title or spec.label.replace(spec.short, entry.title, 1)
+        title = spec.title or " + ".join([spec.alone.replace(spec.short, entry.title, 1), *factors.titles])
         cells = [
             Cell(
                 task=place.ref,
@@ -584,10 +626,13 @@ class _Block:
                 seed=seed,
                 protocol=protocol,
                 purpose=purpose,
+                encoding=factors.encoding,
+                rewiring=factors.rewiring,
             )
             for seed in seeds
         ]
-        about = spec.label, title, entry.family, channel, place.rule, resized.budget
+        channel = tuple(sorted({*channel, *factors.channel}))
+        about = spec.label, title, factors.family(entry.family), channel, place.rule, resized.budget
         return [Entry(self.grid.section, cell, place.task, *about) for cell in cells]
 
     def _tuned(self, place: _Place) -> list[Entry]:
@@ -635,14 +680,34 @@ class _Block:
         bare = [] if wrong else [spec.label for spec in models if not self._space(spec)]
         self.problems += [f"{self.path}.tune: there is nothing to search for {label}" for label in bare]
 
-    def _resized(self, place: _Place, model: ModelRef) -> _Resized | None:
+    def _refused(self, place: _Place, factors: Factors) -> bool:
+        """Say, once a task, why its graphs cannot have these factors; what cannot be drawn here is refused by the worker."""
+        from suite.factors import refusal
+        from suite.task import DataUnavailable
+
+        asked = place.ref.key, factors.encoding, factors.rewiring
+        if asked[1:] == (None, None):
+            return False
+        if asked not in self.refused:
+            try:
+                reason = refusal(place.task, stream(place.task.config(), "probe"), *asked[1:])
+            except DataUnavailable:
+                reason = None
+            self.refused[asked] = reason
+        if reason := self.refused[asked]:
+            at = "" if place.task.range is None else f" at {place.task.range} hops"
+            self.problems.append(f"{self.path}.models: {place.spec.label} on {place.task.title}{at}: {reason}")
+        return reason is not None
+
+    def _resized(self, place: _Place, model: ModelRef, encoding: FactorRef | None) -> _Resized | None:
         """Return the model as it keeps to the budget of the block; None, and a problem, where it cannot."""
         from suite.budget import Sizes, sized
 
         asked = self.grid.parameters
         if asked is None:
             return _Resized(model, self.grid.hidden_channels, None)
-        sizes = Sizes(self._in_channels(place.ref), place.num_layers, place.task.out_channels)
+        added = 0 if encoding is None else encoding.settings["width"]
+        sizes = Sizes(self._in_channels(place.ref) + added, place.num_layers, place.task.out_channels, encoding)
         try:
             found = sized(model, asked, sizes)
         except ValueError as error:

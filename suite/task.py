@@ -85,6 +85,8 @@ class Block:
         readout_index: [num_readouts] long, the nodes the answers are read at.
         source_index: [num_sources] long, or None where nothing is planted.
         varying: [num_nodes] bool, whether a node's x may differ between graphs; None: the engine compares where that may pay.
+        original_index: [2, num] long, the edges before a rewiring, from which distances are counted; None: `edge_index`.
+        own: [num_nodes, in_channels] bool, what of x the task itself gave (factors append columns and nodes); None: all.
     """
 
     def __init__(
@@ -95,9 +97,12 @@ class Block:
         readout_index: Tensor,
         source_index: Tensor | None = None,
         varying: Tensor | None = None,
+        original_index: Tensor | None = None,
+        own: Tensor | None = None,
     ) -> None:
         self.edge_index, self.x, self.y = edge_index, x, y
         self.readout_index, self.source_index, self.varying = readout_index, source_index, varying
+        self.original_index, self.own = original_index, own
 
     @property
     def num_graphs(self) -> int:
@@ -110,8 +115,8 @@ class Block:
     def to_data_list(self) -> list[Data]:
         """Return the same graphs as PyG `Data`, one by one."""
         fixed: dict[str, Any] = {"edge_index": self.edge_index, "readout_index": self.readout_index}
-        if self.source_index is not None:
-            fixed["source_index"] = self.source_index
+        maybe = {"source_index": self.source_index, "original_index": self.original_index, "own": self.own}
+        fixed |= {name: value for name, value in maybe.items() if value is not None}
         return [Data(x=x, y=y, **fixed) for x, y in zip(self.x, self.y, strict=True)]
 
     @classmethod
@@ -121,12 +126,19 @@ class Block:
         source = first.get("source_index")
         for graph in graphs[1:]:
             same = graph.num_nodes == first.num_nodes and torch.equal(graph.edge_index, first.edge_index)
-            if not (same and torch.equal(graph.readout_index, first.readout_index)):
+            if not (same and torch.equal(graph.readout_index, first.readout_index) and _same_origin(graph, first)):
                 return None
             if source is not None and not torch.equal(graph.source_index, source):
                 source = None
         x, y = torch.stack([g.x for g in graphs]), torch.stack([g.y for g in graphs])
-        return cls(first.edge_index, x, y, first.readout_index, source)
+        origin = {name: first.get(name) for name in ("original_index", "own")}
+        return cls(first.edge_index, x, y, first.readout_index, source, **origin)
+
+
+def _same_origin(graph: Data, other: Data) -> bool:
+    """Return whether two graphs of as many nodes have the same edges before a rewiring, or neither was rewired."""
+    edges, others = graph.get("original_index"), other.get("original_index")
+    return edges is others or (edges is not None and others is not None and torch.equal(edges, others))
 
 
 class Packed(Sequence[Data]):
@@ -138,10 +150,11 @@ class Packed(Sequence[Data]):
         y: [num_answers, ...].
         readout_index: [num_readouts] long, or None where the task asks for whole graphs.
         source_index: [num_sources] long, or None.
+        original_index, own: as in `Block`, of all graphs, or None.
         sizes: for each of these names, how many entries each graph has: [num_graphs] long.
     """
 
-    NUMBERED = ("edge_index", "readout_index", "source_index")  # what names nodes
+    NUMBERED = ("edge_index", "readout_index", "source_index", "original_index")  # what names nodes
 
     def __init__(
         self,
@@ -150,11 +163,14 @@ class Packed(Sequence[Data]):
         y: Tensor,
         readout_index: Tensor | None = None,
         source_index: Tensor | None = None,
+        original_index: Tensor | None = None,
+        own: Tensor | None = None,
         *,
         sizes: dict[str, Tensor],
     ) -> None:
         self.x, self.edge_index, self.y = x, edge_index, y
         self.readout_index, self.source_index, self.sizes = readout_index, source_index, sizes
+        self.original_index, self.own = original_index, own
 
     @classmethod
     def of(cls, graphs: Sequence[Data]) -> Packed:
@@ -165,7 +181,7 @@ class Packed(Sequence[Data]):
         sizes: dict[str, Tensor] = {}
         starts = [0, *accumulate(graph.x.size(0) for graph in graphs)]
         stores = [graph.to_dict() for graph in graphs]
-        for name in ("x", "edge_index", "y", "readout_index", "source_index"):
+        for name in ("x", "edge_index", "y", "readout_index", "source_index", "original_index", "own"):
             if all(name in store for store in stores):
                 parts = [store[name] for store in stores]
                 sizes[name] = torch.tensor([part.size(_rows(name)) for part in parts])
@@ -209,7 +225,7 @@ class Packed(Sequence[Data]):
 
 def _rows(name: str) -> int:
     """Return the axis along which a field of several graphs is joined."""
-    return 1 if name == "edge_index" else 0
+    return 1 if name in ("edge_index", "original_index") else 0
 
 
 def _starts(sizes: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 class Parts(NamedTuple):
     """The modules that do the work, by name: the driver never imports the engine."""
 
-    engine: str = "suite.engine"  # train, initial_model
+    engine: str = "suite.engine"  # train, initial_model, task_of
     measures: str = "suite.measures"  # MEASURES, measure
     certify: str = "suite.certify"  # VERSION, certify
 
@@ -219,7 +219,7 @@ class _Worker:
         trained = deepcopy(initial)
         trained.load_state_dict(self.store.weights(cell.key))
         measure = importlib.import_module(self.job.parts.measures).measure
-        result = measure(piece.stage, cell.task.load(), cell.seed, initial, trained.eval())
+        result = measure(piece.stage, self._engine.task_of(cell), cell.seed, initial, trained.eval())
         self.store.commit_measure(cell.key, piece.stage, piece.version, result)
 
     def _certify(self) -> None:

@@ -44,6 +44,11 @@ def cells_of(num_seeds: int, does: dict[str, str] | None = None, *, condition: i
     )
 
 
+def task_of(cell: Cell) -> Quiet:
+    task: Quiet = cell.task.load()
+    return task
+
+
 def initial_model(cell: Cell) -> nn.Module:
     torch.manual_seed(cell.seed)
     return nn.Linear(3, 2).eval()
@@ -116,7 +121,7 @@ def _sum(model: nn.Module) -> dict[str, Any]:
     return {"sum": sum(p.double().sum().item() for p in model.parameters()), "nothing": float("nan")}
 
 
-MEASURES = {"sum": SimpleNamespace(version=2, run=_sum)}
+MEASURES = {"sum": SimpleNamespace(version=2, run=_sum, rewired=False)}
 
 
 def measure(name: str, _task: Quiet, _seed: int, initial: nn.Module, trained: nn.Module) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from datasets import MeanExchange, OwnToken, PublishedNeighborsMatch, PublishedR
 from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.tree import Tree
-from suite.cell import Cell, Protocol, TaskRef
+from suite.cell import Cell, FactorRef, Protocol, TaskRef
 from suite.engine import ALL_SHORTCUTS, Trained, initial_model, train
 from suite.engine.batches import Sharing, draw, graph_batch
 from suite.engine.replicas import Replicas
@@ -98,11 +98,17 @@ def test_loss_and_gradients_on_every_path_equal_the_plain_models(
 
 
 def assert_equal_on_a_path(
-    model: str, overrides: dict[str, object], asked: Task, num_layers: int, num_graphs: int, shortcuts: set[str]
+    model: str,
+    overrides: dict[str, object],
+    asked: Task,
+    num_layers: int,
+    num_graphs: int,
+    shortcuts: set[str],
+    encoding: FactorRef | None = None,
 ) -> None:
     torch.manual_seed(num_layers)
     sizes = (asked.draw(2, torch.Generator()).x.size(-1), 8, num_layers, asked.out_channels)
-    plain = [build(resolve(model, overrides), *sizes).double() for _ in range(3)]
+    plain = [build(resolve(model, overrides), *sizes, encoding).double() for _ in range(3)]
     for parameter in (p for m in plain for p in m.parameters()):  # a bias of 0 may put a ReLU on its kink, where rounding decides
         parameter.data += 0.1 * torch.randn_like(parameter)
     found, stack, _ = shared_loss(plain, asked, num_layers, num_graphs, frozenset(shortcuts))

@@ -87,7 +87,8 @@ def by_hand(model: nn.Module, graph: Data, chunk_size: int = 1 << 20) -> Tensor:
 
 
 def same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12 * float(expected.max()))
+    # Where derivatives of order one cancel, as behind a layer norm, float64 leaves 1e-16 of them.
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-15 + 1e-12 * float(expected.max()))
 
 
 def beyond(graph: Data, reach: int) -> Tensor:

@@ -262,7 +262,7 @@ def test_which_failures_are_tried_again(store: Store, status: str, again: bool) 
 
 
 def test_a_measure_that_fails_leaves_the_cell_and_its_other_measures(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = SimpleNamespace(version=1, run=None)  # the worker, a process of its own, has no such measure
+    broken = SimpleNamespace(version=1, rewired=False, run=None)  # the worker, a process of its own, has no such measure
     monkeypatch.setitem(fake_parts.MEASURES, "broken", broken)
     batch = cells_of(1)
     witness = run(store, [batch])

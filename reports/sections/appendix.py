@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.blocks import NONE, Block, cell, figure, fixed, heading, short, table, text
 from reports.figures import Drawing
-from reports.sections import fairness
+from reports.sections import fairness, rewiring
 from reports.sections.context import Context
 from reports.sections.provenance import LONG, lost_rows, lost_table
 from reports.sections.tasks import families
@@ -16,7 +16,8 @@ from reports.sections.tasks import families
 
 def blocks(context: Context) -> list[Block]:
     """Return the appendix; its headings are lettered."""
-    found = [*_figures(context), *_conditions(context), *fairness.appendix(context), *_certificates(context), *_lost(context)]
+    tables = [*_conditions(context), *rewiring.appendix(context), *fairness.appendix(context), *_certificates(context)]
+    found = [*_figures(context), *tables, *_lost(context)]
     return [{"kind": "appendix"}, *found] if found else []
 
 

@@ -138,6 +138,7 @@ def _model_rows(context: Context) -> list[list[Any]]:
         settings |= {name: "tuned" for name in tuned.get((row["part"], row["model"]), ()) if name in settings}
         if isinstance(row.get("budget"), dict) and "mlp_channels" in settings:
             settings["mlp_channels"] = "by budget"
+        settings |= _factors(record["cell"]) if record else {}
         place = record["cell"]["model"]["ref"].rpartition(":")[2] if record else NONE
         shown = ", ".join(f"{name}={_plain(value)}" for name, value in settings.items()) or NONE
         channel = ", ".join(row["global_channel"]) or "none"
@@ -145,6 +146,18 @@ def _model_rows(context: Context) -> list[list[Any]]:
         rows.setdefault((label, shown), [name, row["family"], channel, place, shown])
     run = {label for label, shown in rows if shown != NONE}
     return [line for (label, shown), line in rows.items() if shown != NONE or label not in run]
+
+
+def _factors(asked: dict[str, Any]) -> dict[str, str]:
+    """Return the encoding and the rewiring of a cell, with their settings; records from before there were any have none."""
+    given = {kind: asked.get(kind) for kind in ("encoding", "rewiring")}
+    return {kind: _factor(factor) for kind, factor in given.items() if factor is not None}
+
+
+def _factor(factor: dict[str, Any]) -> str:
+    said = {name: _factor(value) if isinstance(value, dict) else _plain(value) for name, value in factor["settings"].items()}
+    settings = ", ".join(f"{name}={value}" for name, value in said.items())
+    return f"{factor['name']}({settings})" if settings else str(factor["name"])
 
 
 def _measures() -> list[Block]:
@@ -173,9 +186,9 @@ def _measures() -> list[Block]:
         prose(
             """at ε = 10⁻³, about the precision of bfloat16. Noise is part of the definition: propagation is mostly
             invertible in exact arithmetic, so smoothing is loss at a precision. Influence: Jacobians of the read-out
-            with respect to the input of every node, by reverse differentiation; share and total as in the section on
-            over-squashing, averaged as logarithms over pairs. The operator share is that of the bare operator at the
-            model's depth,"""
+            with respect to the input of every node, by reverse differentiation, encodings held fixed and distances those of
+            the task's own graph, whatever a rewiring made of it; share and total as in the section on over-squashing,
+            averaged as logarithms over pairs. The operator share is that of the bare operator at the model's depth,"""
         ),
         equation("operator", "operator share equals entry v u of S to the power L over the sum of row v"),
         prose("which needs no weights. A share of exactly zero is shown apart, never as a small number."),

@@ -3,5 +3,6 @@
 from suite.engine.batches import blocks
 from suite.engine.machine import settings
 from suite.engine.train import ALL_SHORTCUTS, Trained, initial_model, train
+from suite.factors import task_of
 
-__all__ = ["ALL_SHORTCUTS", "Trained", "blocks", "initial_model", "settings", "train"]
+__all__ = ["ALL_SHORTCUTS", "Trained", "blocks", "initial_model", "settings", "task_of", "train"]

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from suite.engine.topology import Prepared, coupling, encodings, sizes_of
 from suite.models.base import Model
-from suite.models.encodings import ENCODINGS
+from suite.models.encodings import encoded
+from suite.models.fronted import FrontedModule
 from suite.operators import SharedOperators
 from suite.rng import stream
 from suite.samples import Drawn, distinct, linear_hash
@@ -112,6 +113,8 @@ class GraphBatch:
 
 def takes_batch(module: nn.Module) -> bool:
     """Return whether the module's forward has a parameter `batch`; PyG's third positional one is `edge_weight`."""
+    if isinstance(module, FrontedModule):
+        return takes_batch(module.inner)
     parameters = inspect.signature(module.forward).parameters
     return "batch" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
@@ -119,7 +122,7 @@ def takes_batch(module: nn.Module) -> bool:
 def graph_batch(drawn: Drawn, needs: frozenset[str]) -> GraphBatch:
     """Batch graphs for the general path; pairwise encodings are padded to the largest graph, -1 where there is no pair."""
     graphs = Packed.of(drawn.to_data_list() if isinstance(drawn, Block) else drawn)
-    return GraphBatch(graphs, {name: _padded([ENCODINGS[name](graph) for graph in graphs]) for name in needs})
+    return GraphBatch(graphs, {name: _padded([encoded(name, graph) for graph in graphs]) for name in needs})
 
 
 def _padded(pairs: list[Tensor]) -> Tensor:
@@ -175,7 +178,8 @@ class Sharing:
     def _prepared(self, block: Block, training: bool, varying: Tensor) -> Prepared:
         """Look topologies up by their content: tasks may draw the same edges again as a new tensor."""
         training = training and "norm(train)" in self.model.global_channel
-        edges = (block.edge_index.numpy().tobytes(), block.num_nodes)
+        original = None if block.original_index is None else block.original_index.numpy().tobytes()
+        edges = (block.edge_index.numpy().tobytes(), block.num_nodes, original)
         asked = (*edges, block.readout_index.numpy().tobytes(), varying.numpy().tobytes(), training)
         if asked not in self._known:
             if edges not in self._needs:
@@ -221,6 +225,11 @@ def _once(x: Tensor, y: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor], Ten
     return list(once_x), list(once_y), counts.to(x.dtype)
 
 
+def own_edges(block: Block) -> Tensor:
+    """Return the edges that the task itself drew, before a rewiring: [2, num_edges]."""
+    return block.edge_index if block.original_index is None else block.original_index
+
+
 def same_topology(drawn: Sequence[Drawn]) -> bool:
     """Return whether all draws are blocks of one topology with the same read-outs."""
     first = drawn[0]
@@ -229,5 +238,6 @@ def same_topology(drawn: Sequence[Drawn]) -> bool:
         and d.num_nodes == first.num_nodes
         and torch.equal(d.edge_index, first.edge_index)
         and torch.equal(d.readout_index, first.readout_index)
+        and torch.equal(own_edges(d), own_edges(first))
         for d in drawn[1:]
     )

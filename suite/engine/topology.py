@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from suite.models.base import Model
-from suite.models.encodings import ENCODINGS
+from suite.models.encodings import encoded
 from suite.operators import SharedOperators
 from suite.task import Block
 
@@ -63,4 +63,6 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
 def encodings(block: Block, model: Model) -> dict[str, Tensor]:
     """Return the encodings of the graph that `model` needs."""
     graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes)
-    return {name: ENCODINGS[name](graph) for name in model.needs}
+    if block.original_index is not None:
+        graph.original_index = block.original_index
+    return {name: encoded(name, graph) for name in model.needs}

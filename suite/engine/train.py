@@ -17,6 +17,7 @@ from suite.engine.flops import flops_per_step
 from suite.engine.machine import keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
 from suite.engine.score import losses, scores
+from suite.factors import redrawn, task_of
 from suite.models import build
 from suite.models.base import Model
 from suite.rng import digest
@@ -70,7 +71,7 @@ def train(
         raise ValueError("train takes the cells of one condition, which differ in their seed or learning rate only")
     if "kept_memory" in shortcuts:
         keep_freed_memory()
-    task = cells[0].task.load()
+    task = task_of(cells[0])
     first = [draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) for cell in cells]
     initial = [initial_model(cell, task, block) for cell, block in zip(cells, first, strict=True)]
     model = initial[0]
@@ -105,12 +106,13 @@ def initial_model(cell: Cell, task: Task | None = None, block: Drawn | None = No
 
     Data-dependent layers have taken their constants from the cell's first training block.
     """
-    task = task or cell.task.load()
+    task = task or task_of(cell)
     block = draw(task, cell.seed, "train", 0, batch_graphs(task, cell)) if block is None else block
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(digest("initial", cell.key, size=8), 16) >> 1)
         in_channels = packed(block).x.size(-1)
-        model = build(cell.model, in_channels, cell.hidden_channels, cell.num_layers, task.out_channels).eval()
+        sizes = in_channels, cell.hidden_channels, cell.num_layers, task.out_channels
+        model = build(cell.model, *sizes, cell.encoding).eval()
     if isinstance(model, Model) and model.calibrated:
         model.calibrate(graph_batch(block, model.needs).forward)
     return model
@@ -144,7 +146,7 @@ class _Loop:
         self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
         self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
-        self._fixed = self._draw_batch(0) if task.fixed else None
+        self._fixed = self._draw_batch(0) if task.fixed and not redrawn(cells[0]) else None
         self.start, self.cpu_start = time.perf_counter(), time.process_time()
 
     def run(self, on_done: Callable[[Trained], None], on_step: Callable[[int, int], None] | None) -> None:

@@ -9,6 +9,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
                     spectral_gap
     gradients       gradient_norms by layer
+    rewiring        what a rewiring did to the way from a source to its read-out node
 
 A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
 in eval mode and on whole graphs; the model, its mode and gradients, and global random state stay as they were.
@@ -22,7 +23,7 @@ from typing import Any
 
 from torch import nn
 
-from suite.measures import gradients, recoverability, smoothing, squashing, structure
+from suite.measures import gradients, recoverability, rewiring, smoothing, squashing, structure
 from suite.refs import unknown
 from suite.task import Task
 
@@ -31,11 +32,13 @@ from suite.task import Task
 class Measure:
     """A table entry: `run(model, task, seed)` returns JSON values, None where a value is not defined.
 
-    Raise `version`, which is part of the result's file name, when the same model would be given other numbers.
+    Raise `version`, which is part of the result's file name, when the same model would be given other numbers. With `rewired`
+    it is taken of cells with a rewiring alone.
     """
 
     version: int
     run: Callable[[nn.Module, Task, int], dict[str, Any]]
+    rewired: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -44,6 +47,7 @@ MEASURES: dict[str, Measure] = {
     "influence": Measure(2, squashing.run),
     "operator_share": Measure(1, structure.run),
     "gradient": Measure(1, gradients.run),
+    "rewiring": Measure(1, rewiring.run, rewired=True),
 }
 
 

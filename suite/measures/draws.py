@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from suite.hops import hop_distance
 from suite.rng import stream
 from suite.samples import graphs_of
 from suite.task import Task
@@ -54,6 +55,15 @@ def readouts_of(graph: Data) -> Tensor:
         raise ValueError("this measure asks at read-out nodes, and the graph has no readout_index")
     index: Tensor = graph.readout_index
     return index
+
+
+def hops_of(graph: Data) -> Tensor:
+    """Return the hop distance of every node from each read-out node, in the task's own graph: [num_readouts, num_nodes] long.
+
+    Where a rewiring put other edges in place of the task's, those count; nodes that it appended are on no path: -1.
+    """
+    edges = graph.original_index if "original_index" in graph else graph.edge_index
+    return hop_distance(edges, readouts_of(graph), int(graph.num_nodes or 0))
 
 
 def source_mask(graph: Data) -> Tensor | None:

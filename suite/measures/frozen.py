@@ -22,7 +22,7 @@ class Pass(NamedTuple):
     """One forward pass over graphs joined into one.
 
     Attributes:
-        x: [num_nodes, in_channels] float64, a leaf.
+        x: [num_nodes, in_channels] float64, a leaf; derivatives by what factors appended to it are 0.
         hidden: states before the first layer and after each, each [num_nodes, channels].
         output: [num_nodes, out_channels].
         ptr: [num_graphs + 1] long, where each graph's nodes begin.
@@ -74,7 +74,7 @@ class Frozen:
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
         with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            hidden, output = self._states(x, given.graphs.edge_index, named | given.needs)
+            hidden, output = self._states(_own(x, given.graphs.own), given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
         return Pass(x, hidden, output, given.graphs.ptr, read)
 
@@ -98,7 +98,8 @@ class Frozen:
         x = given.graphs.x[nodes].double().requires_grad_()
         op = Window(given.graphs.edge_index, given.graphs.x.size(0), torch.float64, nodes)
         with torch.enable_grad():
-            hidden = self.propagating.states(x, op)
+            own = given.graphs.own
+            hidden = self.propagating.states(_own(x, None if own is None else own[nodes]), op)
             return x, hidden[0], self.propagating.decode(hidden)
 
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
@@ -109,6 +110,11 @@ class Frozen:
         with _recorded(module) as states:
             output = module(x, edge_index, **named)
         return [x, *states], output
+
+
+def _own(x: Tensor, own: Tensor | None) -> Tensor:
+    """Return x, of which only what the task gave, `own`, carries gradients."""
+    return x if own is None else torch.where(own, x, x.detach())
 
 
 def _unanswered(graph: Data) -> Data:

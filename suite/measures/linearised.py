@@ -163,12 +163,12 @@ class Linearised(NamedTuple):
     cuts: list[tuple[csr_array | None, int, Piece | None]]  # transposed matrix, which tensor is read, its piece
 
 
-def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
-    """Return the pieces of `model` in eval mode at x [num_window_nodes, in_channels].
+def linearise(model: Model, x: Tensor, op: Linearising, own: Tensor | None = None) -> Linearised:
+    """Return the pieces of `model` in eval mode at x [num_window_nodes, in_channels], those by x at `own` only, where given.
 
     Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
     """
-    inputs, reads = _forward(model, x, op)
+    inputs, reads = _forward(model, x, op, own)
     first: dict[int, int] = {}
     cuts: list[tuple[csr_array | None, int, Piece | None]] = []
     for index, cut in enumerate(op.cuts):
@@ -178,11 +178,11 @@ def linearise(model: Model, x: Tensor, op: Linearising) -> Linearised:
     return Linearised(_piece(reads[-1], inputs), cuts)
 
 
-def _forward(model: Model, x: Tensor, op: Linearising) -> tuple[list[Tensor], list[Tensor]]:
+def _forward(model: Model, x: Tensor, op: Linearising, own: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
     """Return what pieces begin with (x, H0, leaves) and what they end in (the different tensors that cuts read, output)."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        hidden = model.states(x, op)
+        hidden = model.states(x if own is None else torch.where(own, x, x.detach()), op)
         output = model.decode(hidden)
     reads = {id(cut.read): cut.read for cut in op.cuts}
     return [x, op.origin(hidden[0]), *(cut.leaf for cut in op.cuts)], [*reads.values(), output]
@@ -284,12 +284,14 @@ class ByHand:
         x: [num_nodes, in_channels] float64.
         edge_index: [2, num_edges] long.
         chunk_size: how many float64 values the Jacobians of all pieces may hold together; a derivative G holds no more.
+        own: [num_nodes, in_channels] bool, by which entries of x derivatives are asked; None: all.
 
     Raises NotNodeWiseError for a model that mixes nodes by anything but linear propagation.
     """
 
-    def __init__(self, model: Model, x: Tensor, edge_index: Tensor, chunk_size: int) -> None:
+    def __init__(self, model: Model, x: Tensor, edge_index: Tensor, chunk_size: int, own: Tensor | None = None) -> None:
         assert model.reach is not None
+        self.own = own
         self.model, self.x, self.edge_index, self.chunk_size = model, x, edge_index, chunk_size
         self.reach = model.reach
         ends = edge_index.numpy()
@@ -323,7 +325,7 @@ class ByHand:
             window = self._seen(nodes[group])
             inside = torch.from_numpy(window)
             op = Linearising(self.edge_index, self.x.size(0), self.x.dtype, inside)
-            pieces = linearise(self.model, self.x[inside], op)
+            pieces = linearise(self.model, self.x[inside], op, None if self.own is None else self.own[inside])
             self._fill(out, group, nodes, window, pieces, directions)
         return out
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from suite.hops import hop_distance
-from suite.measures.colours import Asked, by_colour, colour
-from suite.measures.draws import readouts_of
+from suite.measures.colours import Asked, by_colour, colour, sees
+from suite.measures.draws import hops_of, readouts_of
 from suite.measures.frozen import Frozen
 from suite.measures.structure import sum_by_hop
 from suite.rng import stream
@@ -40,19 +39,17 @@ def influence_profile(model: nn.Module, graph: Data, num_probes: int = 16, rng: 
     that are asked for each: exact, error 0. Float64, eval mode. A built-in model of finite reach runs on the nodes in reach
     only, with the whole graph's degrees.
 
-    Columns end at the farthest node in declared reach. Zero: no dependence, exactly, in both estimators; but a norm below
-    1e-162 has no square. `rng` is where probes come from, or a fixed stream.
+    Derivatives and hops are those of `influence`: by the task's own features, in the task's own graph. Columns end at the
+    farthest node in declared reach. Zero: no dependence, exactly, in both estimators; but a norm below 1e-162 has no square.
+    `rng` is where probes come from, or a fixed stream.
 
     Raises ValueError for a graph without `readout_index`, and unless `num_probes` >= 2, below which there is no error bar.
     """
     if num_probes < 2:
         raise ValueError(f"num_probes: must be >= 2 for a standard error, got {num_probes}")
     frozen, readouts, rng = Frozen(model), readouts_of(graph), rng or stream("influence", "profile")
-    hops = hop_distance(graph.edge_index, readouts, int(graph.num_nodes or 0))
-    seen = torch.ones_like(hops, dtype=torch.bool)
-    if frozen.reach is not None:
-        hops[hops > frozen.reach] = -1
-        seen = hops >= 0
+    seen = sees(readouts, graph.edge_index, torch.zeros(int(graph.num_nodes or 0), dtype=torch.long), frozen.reach)
+    hops = hops_of(graph).where(seen, -1)
     num_hops, exact = 1 + int(hops.max()), False
     squares, errors = torch.zeros(2, readouts.numel(), num_hops, dtype=torch.float64)
     for asked in by_colour(frozen, frozen.join([graph]), readouts, seen, colour(seen)):

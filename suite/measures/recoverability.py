@@ -145,10 +145,11 @@ def _own_tokens(graphs: list[Data], channels: slice) -> tuple[Tensor, int]:
 
 def _plant(graphs: list[Data], rng: torch.Generator) -> tuple[list[Data], Tensor, int]:
     """Return copies of `graphs` with a random one-hot token over the first columns of x, the tokens and how many there are."""
-    num_classes = min(PLANTED, graphs[0].x.size(1))
-    token = torch.randint(num_classes, (sum(graph.x.size(0) for graph in graphs),), generator=rng)
+    own = torch.cat([graph.own if "own" in graph else torch.ones_like(graph.x, dtype=torch.bool) for graph in graphs])
+    num_classes = min(PLANTED, int(own.any(0).sum()))  # an encoding's columns, and nodes that were appended, keep their x
+    token = torch.randint(num_classes, (len(own),), generator=rng).where(own.any(1), -1)
     planted = []
-    pieces = torch.split(F.one_hot(token, num_classes), [graph.x.size(0) for graph in graphs])
+    pieces = torch.split(F.one_hot(token + 1, num_classes + 1)[:, 1:], [graph.x.size(0) for graph in graphs])
     for graph, one_hot in zip(graphs, pieces, strict=True):
         planted.append(copy.copy(graph))
         planted[-1].x = torch.cat([one_hot.to(graph.x.dtype), graph.x[:, num_classes:]], dim=1)

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from suite.engine.batches import GraphBatch
-from suite.hops import hop_distance
 from suite.measures.colours import Asked, by_colour, colour, sees
-from suite.measures.draws import as_json, draw, draw_several, readouts_of, source_mask, with_readouts
+from suite.measures.draws import as_json, draw, draw_several, hops_of, readouts_of, source_mask, with_readouts
 from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand, NotNodeWiseError, row_norm
 from suite.measures.structure import log10_mean, sum_by_hop
@@ -64,9 +63,10 @@ def influence(
     """Return the influence of every node on every read-out node, graph by graph.
 
     J_vu = d out_v / d x_u [out_channels, in_channels] on the whole graph (a cut-out neighbourhood would change degrees and
-    lose attention, virtual nodes and norms), float64, eval mode, encodings held fixed; also d out_v / d H0_u where the model
-    has `encode`, since a dead input column hides sensitivity. Up to 64 outputs: exact. More: 16 Gaussian probes z,
-    |J_vu|^2 = E |z^T J_vu|^2, unbiased in the square (drawn from `rng`, or a fixed stream).
+    lose attention, virtual nodes and norms), float64, eval mode, encodings held fixed: of x only what the task gave counts
+    (`Block.own`), neither the columns of an encoding nor the nodes that a rewiring appended, and paths are those of the rewired
+    graph. Also d out_v / d H0_u where the model has `encode`, since a dead input column hides sensitivity. Up to 64 outputs:
+    exact. More: 16 Gaussian probes z, |J_vu|^2 = E |z^T J_vu|^2, unbiased in the square (drawn from `rng`, or a fixed stream).
 
     Two ways, equal but for rounding. Built-in models that only propagate: by hand, all channels at once, rows in reach only
     (`suite.measures.linearised`), where many backward passes would be needed; `chunk_size` bounds the float64 values that
@@ -86,9 +86,8 @@ def influence(
 
 
 def influence_by_hop(model: nn.Module, graph: Data) -> InfluenceByHop:
-    """Return `by_hop` of the influence with respect to `x` at the read-out nodes of one graph, distances by BFS."""
-    hops = hop_distance(graph.edge_index, readouts_of(graph), int(graph.num_nodes or 0))
-    return by_hop([influence(model, [graph])[0].x], [hops])
+    """Return `by_hop` of the influence with respect to `x` at the read-out nodes of one graph, distances as in `hops_of`."""
+    return by_hop([influence(model, [graph])[0].x], [hops_of(graph)])
 
 
 def by_hop(norms: Sequence[Tensor], hops: Sequence[Tensor]) -> InfluenceByHop:
@@ -119,7 +118,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
 
     Keys: those of `InfluenceByHop` with respect to `x`, and `hops` [0..H]; of the planted source `source_share` (mean),
     `log10_source_share` (mean over the pairs where it is not 0, None if there is none), `source_zeros`, `source_hops`
-    (mean); `num_readouts`; `hidden`: the same with respect to H0, None where the model has no `encode`.
+    (mean); `num_readouts`; `hidden`: the same with respect to H0, None where the model has no `encode`. Hops are those of the
+    task's own graph, also where the model runs on a rewired one.
     """
     rng = stream(task.config(), seed, "measure", "readouts")
     num_nodes = int(draw(task, seed, 0)[0].num_nodes or 1)
@@ -128,7 +128,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     graphs = draw_several(task, seed, at_most=min(MAX_DRAWS, num_readouts), max_nodes=MAX_BACKWARD_NODES)
     graphs = [with_readouts(graph, -(-num_readouts // len(graphs)), rng) for graph in graphs]
     found = influence(model, graphs, rng)
-    hops = [hop_distance(g.edge_index, readouts_of(g), int(g.num_nodes or 0)) for g in graphs]
+    hops = [hops_of(graph) for graph in graphs]
     sources = [source_mask(graph) for graph in graphs]
     result = _summary([f.x for f in found], hops, sources)
     hidden = [f.hidden for f in found if f.hidden is not None]
@@ -186,6 +186,8 @@ def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator, chunk_s
     norms = _by_hand(frozen, given, readouts, int(colours.max()) + 1, rng, chunk_size)
     if norms is None:
         norms = _backwards(by_colour(frozen, given, readouts, seen, colours), seen, rng)
+    if given.graphs.own is not None:  # nodes that a rewiring appended have states, but no input of the task's
+        norms = norms * given.graphs.own.any(1)
     cut = [part[:, :, a:b] for part, (a, b) in zip(torch.split(norms, counts, dim=1), pairwise(ptr), strict=True)]
     return [Influence(x, hidden if frozen.encodes else None) for x, hidden in cut]
 
@@ -197,7 +199,8 @@ def _by_hand(
     if frozen.propagating is None:
         return None
     try:
-        hand = ByHand(frozen.propagating, given.graphs.x.double(), given.graphs.edge_index, chunk_size)
+        graphs = given.graphs
+        hand = ByHand(frozen.propagating, graphs.x.double(), graphs.edge_index, chunk_size, graphs.own)
         num_directions = hand.out_channels if hand.out_channels <= EXACT_UP_TO else NUM_PROBES
         if num_passes * num_directions <= 2 * hand.width or not hand.fits(readouts):
             return None

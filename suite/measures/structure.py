@@ -19,8 +19,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh, 
 from torch import Tensor, nn
 from torch_geometric.utils import add_remaining_self_loops, scatter
 
-from suite.hops import hop_distance
-from suite.measures.draws import as_json, draw_several, readouts_of, source_mask, with_readouts
+from suite.measures.draws import as_json, draw_several, hops_of, readouts_of, source_mask, with_readouts
 from suite.measures.frozen import Frozen
 from suite.refs import unknown
 from suite.rng import stream
@@ -255,7 +254,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
 
     A model that declares no operator is compared with gcn, and `declared` is false. Keys: `source` (Op^L)_vu, mean over the
     pairs; `source_share`, its share of v's row; `log10_source_share`, mean over the pairs where it is not 0;
-    `source_hops`, mean; by hop: `by_hop`, the shell's sum of entries, and `share`, the same of the row shares.
+    `source_hops`, mean; by hop: `by_hop`, the shell's sum of entries, and `share`, the same of the row shares. The operator is
+    that of the rewired graph, where there is one; hops are those of the task's own.
     """
     frozen = Frozen(model)
     graphs = draw_several(task, seed, at_most=8, max_nodes=1 << 15)  # as influence, where that can be afforded
@@ -266,7 +266,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     for graph in (with_readouts(graph, 32, rng) for graph in graphs):
         readout, num_nodes = readouts_of(graph), int(graph.num_nodes or 0)
         rows.append(operator_power(graph.edge_index, num_nodes, operator, num_layers, readout))
-        hops.append(hop_distance(graph.edge_index, readout, num_nodes))
+        hops.append(hops_of(graph))
         sources.append(source_mask(graph))
     result = {"operator": operator, "declared": frozen.operator is not None, "num_layers": num_layers}
     return as_json(result | _by_hop(rows, hops) | _of_source(rows, hops, sources))

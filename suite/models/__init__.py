@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from suite.cell import ModelRef
+from suite.cell import FactorRef, ModelRef
 from suite.models.adgn import ADGN
 from suite.models.appnp import APPNP
 from suite.models.cognn import CoGNN
 from suite.models.constant import Constant
 from suite.models.encodings import ENCODINGS
+from suite.models.fronted import fronted
 from suite.models.graphcon import GraphCON
+from suite.models.node_encodings import load_encoding
 from suite.models.phdgn import PHDGN
 from suite.models.polynormer import Polynormer
 from suite.models.propagation import Propagation
@@ -171,7 +173,21 @@ def _can_be_said(value: Any) -> bool:
     return True
 
 
-def build(ref: ModelRef, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Module:
-    """Return the model that `ref` describes, freshly initialised from torch's global generator."""
+def build(
+    ref: ModelRef,
+    in_channels: int,
+    hidden_channels: int,
+    num_layers: int,
+    out_channels: int,
+    encoding: FactorRef | None = None,
+) -> nn.Module:
+    """Return the model that `ref` describes, freshly initialised from torch's global generator.
+
+    `in_channels` is the width of x, the columns of an `encoding` included; one with weights of its own stands in front of it.
+    """
+    given = None if encoding is None else load_encoding(encoding)
+    front = None if given is None else given.front()
+    if given is not None and front is not None:
+        in_channels += front.channels - given.width
     model: nn.Module = load(ref.ref, ref.sha256)(in_channels, hidden_channels, num_layers, out_channels, **ref.settings)
-    return model
+    return model if given is None or front is None else fronted(front, given.width, model)

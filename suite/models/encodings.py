@@ -69,4 +69,12 @@ ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "rrwp": random_walks,
     "spectrum": spectrum,
 }
+ALONG = frozenset({"expander"})  # of these: where layers propagate, so of the edges that a rewiring leaves
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
+
+
+def encoded(name: str, graph: Data) -> Tensor:
+    """Return encoding `name` of a graph: of the edges that the task drew, where `original_index` keeps them from a rewiring."""
+    if name in ALONG or "original_index" not in graph:
+        return ENCODINGS[name](graph)
+    return ENCODINGS[name](Data(edge_index=graph.original_index, num_nodes=graph.num_nodes))

@@ -1,0 +1,178 @@
+"""Factors: what a cell changes about its task's graphs, whatever the model: an encoding of nodes, a rewiring.
+
+`task_of(cell)` is the task as the cell sees it, a task itself: training, evaluation and measures draw from that one, certificates
+and the contract kit from the task alone. What the task draws is the same with and without factors; then
+
+1. the encoding, of the task's own graph, appends columns to x. Signs and bases are drawn for every sample from the stream of the
+   block, behind what the task took from it: all models of a seed see the same;
+2. the rewiring puts other edges in the place of the task's, and may append nodes, whose x is 0.
+
+`Block.original_index` keeps the task's edges, and `Block.own` which entries of x are the task's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import PrivateAttr, ValidationError
+from torch_geometric.utils import coalesce
+
+from suite.cell import Cell, FactorRef
+from suite.models.attentions import PAIR_BIASES
+from suite.models.factor import Factor, resolve_factor
+from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding, load_encoding
+from suite.models.rewirings import REWIRINGS, Graph, Rewiring, load_rewiring, rewire
+from suite.refs import unknown
+from suite.samples import graphs_of
+from suite.task import Block, Task
+from suite.views import View
+
+PAIR_TITLES = {"spd": "SPD", "rrwp": "RRWP", "resistance": "resistance"}
+
+
+def task_of(cell: Cell) -> Task:
+    """Return the task as `cell` sees it: the task itself, or a view of it with the cell's factors."""
+    if cell.encoding is None and cell.rewiring is None:
+        task: Task = cell.task.load()
+        return task
+    return Factored(seen=cell.task, encoding=cell.encoding, rewiring=cell.rewiring)
+
+
+class Factors(NamedTuple):
+    """What a model is combined with, as a study's cells hold it.
+
+    Attributes:
+        settings: of the model: how it reads an encoding of pairs, which is no field of a cell.
+        encoding, rewiring: as in `Cell`.
+        titles: behind the model's, in figures.
+        channel: what the rewiring opens past the task's own edges.
+    """
+
+    settings: dict[str, Any]
+    encoding: FactorRef | None
+    rewiring: FactorRef | None
+    titles: tuple[str, ...]
+    channel: frozenset[str]
+
+    def family(self, own: str) -> str:
+        """Return the family of the combination; `own` is the model's. Told of pairs, a set model is no control."""
+        if self.rewiring is not None and (own != "Control" or self.channel):
+            return load_rewiring(self.rewiring).family
+        return "Transformer" if self.settings and own == "Control" else own
+
+
+Asked = tuple[str, dict[str, Any]]  # name and settings
+
+
+def combine(model: str, open_settings: Collection[str], encoding: Asked | None, rewiring: Asked | None) -> Factors:
+    """Return what `model`, whose settings not given yet are `open_settings`, is combined with.
+
+    An encoding of pairs is read by attention among all nodes, through its setting `pair_bias`. Raises ValueError for unknown
+    names or settings, and for an encoding of pairs that the model has no place for.
+    """
+    settings, encoded, titles = {}, None, []
+    if encoding is not None and encoding[0] in PAIR_BIASES:
+        settings = _pair_bias(model, open_settings, *encoding)
+        titles.append(PAIR_TITLES[encoding[0]])
+    elif encoding is not None:
+        encoded = _resolved("encoding", {**NODE_ENCODINGS, **dict.fromkeys(PAIR_BIASES, NodeEncoding)}, *encoding)
+        titles.append(load_encoding(encoded).title)
+    rewired = None if rewiring is None else _resolved("rewiring", REWIRINGS, *rewiring)
+    loaded = None if rewired is None else load_rewiring(rewired)
+    titles += [] if loaded is None else [loaded.title]
+    return Factors(settings, encoded, rewired, tuple(titles), frozenset() if loaded is None else loaded.channel)
+
+
+def _pair_bias(model: str, open_settings: Collection[str], name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    if settings:
+        raise ValueError(f"encoding '{name}' has no settings of its own, got '{min(settings)}'; the model's say how it is read")
+    if "pair_bias" not in open_settings:
+        raise ValueError(
+            f"encoding '{name}' is of pairs of nodes, and only attention among all nodes reads pairs: {model} has no setting"
+            f" 'pair_bias', or has it already. Give it to a transformer (set_transformer, gps), or encode nodes:"
+            f" {', '.join(NODE_ENCODINGS)}"
+        )
+    return {"pair_bias": name}
+
+
+def _resolved(what: str, table: Mapping[str, type[Factor]], name: str, settings: dict[str, Any]) -> FactorRef:
+    try:
+        return resolve_factor(what, table, name, settings)
+    except ValidationError as error:
+        raise ValueError("; ".join(_said(what, table[name], found) for found in error.errors())) from error
+
+
+def _said(what: str, cls: type[Factor], found: Any) -> str:
+    place = ".".join([what, *map(str, found["loc"])])
+    if found["type"] == "extra_forbidden":
+        return f"{place}: {unknown('setting', str(found['loc'][-1]), cls.model_fields)}"
+    if found["type"] == "missing":
+        return f"{place}: is missing"
+    message = found["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{place}: {message}" if found["type"] == "value_error" else f"{place}: {message}, got {found['input']!r}"
+
+
+def redrawn(cell: Cell) -> bool:
+    """Return whether two draws of a task that is one fixed graph differ all the same, by what its encoding draws."""
+    return cell.encoding is not None and load_encoding(cell.encoding).redrawn
+
+
+def refusal(task: Task, rng: torch.Generator, encoding: FactorRef | None, rewiring: FactorRef | None) -> str | None:
+    """Return why the graphs of `task` cannot have these factors, and what would do, from one graph drawn by `rng`; or None."""
+    graph = graphs_of(task.at("train", 0).draw(1, rng))[0]
+    num_nodes = int(graph.num_nodes or 0)
+    if encoding is not None and (reason := load_encoding(encoding).refusal(num_nodes)):
+        return f"encoding '{encoding.name}' {reason}"
+    if rewiring is not None:
+        edges = coalesce(graph.edge_index, num_nodes=num_nodes)
+        if reason := load_rewiring(rewiring).refusal(Graph(edges, num_nodes, graph.get("readout_index"))):
+            return f"rewiring '{rewiring.name}' {reason}"
+    return None
+
+
+class Factored(View):
+    """A task seen through factors. It is called, asked and scored as the task is, and its streams have the task's names."""
+
+    encoding: FactorRef | None = None
+    rewiring: FactorRef | None = None
+    _encoding: NodeEncoding | None = PrivateAttr(None)
+    _rewiring: Rewiring | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        self._encoding = None if self.encoding is None else load_encoding(self.encoding)
+        self._rewiring = None if self.rewiring is None else load_rewiring(self.rewiring)
+
+    @property
+    def title(self) -> str:
+        return self._task.title
+
+    @property
+    def range(self) -> int | None:
+        return self._task.range
+
+    @property
+    def token_channels(self) -> slice | None:
+        return self._task.token_channels
+
+    def config(self) -> dict[str, Any]:
+        return self._task.config()
+
+    def show(self, block: Block, rng: torch.Generator) -> Block:
+        own = torch.ones(block.x.shape[1:], dtype=torch.bool)
+        x, varying = block.x, block.varying
+        if self._encoding is not None:
+            columns = self._encoding.draw(block.edge_index, block.num_nodes, block.num_graphs, rng).to(x.dtype)
+            x = torch.cat([x, columns.expand(block.num_graphs, -1, -1)], 2)
+            own = F.pad(own, (0, self._encoding.width))
+            varying = torch.ones_like(own[:, 0]) if self._encoding.redrawn else varying
+        edges, original = block.edge_index, None
+        if self._rewiring is not None:
+            rewired = rewire(self._rewiring, edges, block.num_nodes, block.readout_index)
+            edges, original, new = rewired.edge_index, edges, rewired.num_nodes - block.num_nodes
+            x, own = F.pad(x, (0, 0, 0, new)), F.pad(own, (0, 0, 0, new))
+            varying = None if varying is None else F.pad(varying, (0, new))
+        return Block(edges, x, block.y, block.readout_index, block.source_index, varying, original, own)
