@@ -624,7 +624,113 @@ def test_gred_begins_with_radii_of_uniform_points_in_the_disk() -> None:
     assert 0 <= conv.phase.min() < conv.phase.max() < 2 * math.pi
 
 
-NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer", "gred"]
+# TokenGT
+
+
+def reference_tokengt(model: nn.Module, graph: Data, rows: Tensor) -> Tensor:
+    """A list of tokens, nodes and then edges, through PyTorch's own attention; rows [n, width] are the identifiers."""
+    edges = sorted(set(map(tuple, graph.edge_index.T.tolist())))
+    ends = [(v, v) for v in range(len(rows))] + edges
+    t = torch.stack([model.identifier.weight @ torch.cat([rows[u], rows[v]]) for u, v in ends])
+    t = t + torch.cat([model.encoder(graph.x.double()), model.edge_type.expand(len(edges), -1)])
+    for block in model.blocks:
+        normal, width = _normed(block.attention_norm, t), t.size(1)
+        read, _ = nn.functional.multi_head_attention_forward(
+            *[normal] * 3,
+            width,
+            block.heads,
+            torch.cat([block.query.weight, block.key.weight, block.value.weight]),
+            torch.cat([block.query.bias, torch.zeros(width), block.value.bias]),
+            None,
+            None,
+            False,
+            0.0,
+            block.out.weight,
+            block.out.bias,
+        )
+        t = t + read
+        t = t + block.mlp(_normed(block.mlp_norm, t))
+    return model.decoder(_normed(model.norm, t[: len(rows)]))
+
+
+def _normed(norm: nn.Module, h: Tensor) -> Tensor:
+    return nn.functional.layer_norm(h, h.shape[1:], norm.weight, norm.bias)
+
+
+@pytest.mark.usefixtures("_double")
+@pytest.mark.parametrize("width", [3, 8, 16])  # of identifiers: less than most graphs have nodes, as many as the largest, more
+def test_tokengt_equals_its_equations_in_each_graph_of_a_batch(width: int) -> None:
+    torch.manual_seed(24)
+    model = randomised(build(resolve("tokengt", {"heads": 2, "identifier_channels": width}), 5, 8, 2, 3)).eval()
+    alone = Data(x=torch.randn(1, 5), edge_index=torch.empty(2, 0).long(), readout_index=torch.tensor([0]))
+    directed = torch.tensor([[0, 1, 2, 2, 2, 0], [1, 2, 0, 3, 2, 1]])  # with a loop and an edge twice
+    several = [path(6), alone, ring(8), Data(x=torch.randn(4, 5), edge_index=directed, readout_index=torch.tensor([0]))]
+    batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
+    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    expected = []
+    for graph in several:
+        rows = ENCODINGS["identifiers"](graph)[:, :width]
+        rows = torch.cat([rows, torch.zeros(len(rows), width - rows.size(1))], dim=1) @ model.frame
+        expected.append(reference_tokengt(model, graph, rows / rows.norm(dim=1, keepdim=True)))
+    assert_same_gradients(found, torch.cat(expected), list(model.parameters()))
+
+
+def test_identifiers_are_orthonormal_rows_that_follow_the_nodes() -> None:
+    torch.manual_seed(25)
+    edge_index = to_undirected(torch.tensor([[0, 0, 1, 2, 3, 4, 5, 6, 1], [1, 2, 2, 3, 4, 5, 6, 7, 8]]))  # without symmetries
+    order, state = torch.randperm(9), torch.get_rng_state()
+    one = ENCODINGS["identifiers"](Data(edge_index=edge_index, num_nodes=9))
+    other = ENCODINGS["identifiers"](Data(edge_index=order.argsort()[edge_index].flip(1), num_nodes=9))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(one @ one.T, torch.eye(9).double(), rtol=0, atol=1e-12)
+    assert torch.equal(other, one[order])
+
+
+@pytest.mark.parametrize("num_nodes", [5, 12])
+def test_tokengt_turns_its_identifiers_at_every_step_and_keeps_them_orthonormal(num_nodes: int) -> None:
+    torch.manual_seed(26)
+    model = build(resolve("tokengt", {"identifier_channels": 8}), 5, 8, 1, 3).double()
+    assert model.random
+    rows = ENCODINGS["identifiers"](ring(num_nodes))
+    first, second = (rows @ model._frame(num_nodes).double() for _ in range(2))
+    assert (first - second).abs().max() > 0.1
+    fixed = rows @ model.eval()._frame(num_nodes)
+    assert torch.equal(fixed, rows @ model._frame(num_nodes))
+    if num_nodes <= 8:
+        for turned in (first, second, fixed):
+            torch.testing.assert_close(turned @ turned.T, torch.eye(num_nodes).double(), rtol=0, atol=1e-5)
+
+
+def test_rotations_of_tokengt_are_as_likely_as_any_other() -> None:
+    """An entry of a random rotation in d dimensions has mean 0 and variance 1 / d, whatever the identifiers are turned from."""
+    torch.manual_seed(27)
+    model = build(resolve("tokengt", {"identifier_channels": 4}), 5, 8, 1, 3)
+    rows = ENCODINGS["identifiers"](ring(6)).float()
+    drawn = torch.stack([rows @ model._frame(6) for _ in range(4000)])
+    assert drawn.mean(0).abs().max() < 5 * (1 / (6 * 4000)) ** 0.5
+    torch.testing.assert_close(drawn.var(0), torch.full((6, 4), 1 / 6), rtol=0.15, atol=0)
+
+
+def test_tokengt_sees_edges() -> None:
+    torch.manual_seed(28)
+    model, x = build(resolve("tokengt"), 5, 8, 2, 3).double().eval(), torch.randn(6, 5, dtype=torch.float64)
+    outs = []
+    for edge_index in (path(6).edge_index, ring(6).edge_index):
+        needs = {"joined": ENCODINGS["joined"](Data(edge_index=edge_index, num_nodes=6))[None]}
+        outs.append(model(x, edge_index, identifiers=torch.eye(6).double()[None], **needs))
+    assert (outs[0] - outs[1]).abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_layers", "message"),
+    [({"heads": 3}, 2, "hidden_channels: must be a multiple of heads = 3, got 8"), ({}, 0, "num_layers: must be >= 1")],
+)
+def test_tokengt_refuses_what_does_not_go_together(settings: dict[str, object], num_layers: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(resolve("tokengt", settings), 5, 8, num_layers, 2)
+
+
+NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer", "gred", "tokengt"]
 VARIANTS = {
     "sgformer with attending edges": ("sgformer", {"conv": "gat", "norm": "graph", "heads": 3}),
     "sgformer over shells": ("sgformer", {"conv": "drew_delay", "norm": "none"}),
@@ -632,6 +738,7 @@ VARIANTS = {
     "specformer under graph norm": ("specformer", {"norm": "graph"}),
     "gred without norm": ("gred", {"norm": "none", "skip": "none"}),
     "gred beside attention": ("gps", {"conv": "gred"}),
+    "tokengt with few identifiers": ("tokengt", {"identifier_channels": 3, "heads": 2}),
     "nodeformer beside gcn": ("nodeformer", {"conv": "gcn", "norm": "batch"}),
     "san beside gcn, norms first": ("san", {"conv": "gcn", "norm_first": True}),
     "polynormer with gcn": ("polynormer", {"conv": "gcn", "global_layers": 1, "heads": 2, "norm": "layer"}),

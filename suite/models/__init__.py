@@ -24,6 +24,7 @@ from suite.models.sgformer import SGFormer
 from suite.models.specformer import Specformer
 from suite.models.stack import Stack
 from suite.models.swan import SWAN
+from suite.models.tokengt import TokenGT
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.rng import canonical_json
@@ -85,6 +86,7 @@ MODELS: dict[str, ModelEntry] = {
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
     "nodeformer": ModelEntry(Transformer, "Transformer", "NodeFormer", {"attention": "nodeformer"}),
     "san": ModelEntry(Transformer, "Transformer", "SAN", {"attention": "san"}),
+    "tokengt": ModelEntry(TokenGT, "Transformer", "TokenGT"),
     "specformer": ModelEntry(Specformer, "Transformer", "Specformer"),
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_dense_adj, to_undirected
 
 from suite.hops import hop_distance
-from suite.models.expander import with_expander
+from suite.models.expander import drawn_for, with_expander
 
 
 def all_hop_distances(graph: Data) -> Tensor:
@@ -47,6 +47,19 @@ def joined(graph: Data) -> Tensor:
     return pairs
 
 
+def identifiers(graph: Data) -> Tensor:
+    """Return a random orthonormal row for each node, drawn as `with_expander` draws: [n, n] float64 (2207.02505).
+
+    Renumbering nodes renumbers the rows, but among nodes of one colour, where another graph as likely is drawn instead. What is
+    drawn for a topology stays: models that could learn it by heart turn it anew at every step.
+    """
+    order, rng = drawn_for(graph, "identifiers")
+    turned, upper = torch.linalg.qr(torch.randn(len(order), len(order), generator=rng, dtype=torch.float64))
+    rows = torch.empty_like(turned)
+    rows[order] = turned * upper.diagonal().sign()  # QR alone decides on signs; so every rotation is as likely
+    return rows
+
+
 def spectrum(graph: Data) -> Tensor:
     """Return u_k(v) and lambda_k at (v, k), of L u_k = lambda_k u_k, L = I - D^-1/2 A D^-1/2, edges undirected: [n, n, 2].
 
@@ -64,12 +77,13 @@ def spectrum(graph: Data) -> Tensor:
 ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "expander": with_expander,
     "hop_distance": all_hop_distances,
+    "identifiers": identifiers,
     "joined": joined,
     "resistance": resistances,
     "rrwp": random_walks,
     "spectrum": spectrum,
 }
-ALONG = frozenset({"expander"})  # of these: where layers propagate, so of the edges that a rewiring leaves
+ALONG = frozenset({"expander", "joined", "spectrum"})  # of these: where layers propagate, so of the edges that a rewiring leaves
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
 
 
