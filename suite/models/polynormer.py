@@ -59,10 +59,11 @@ class Polynormer(Model):
     Args:
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: of the global attention; must divide hidden_channels. (Authors and PyG give each head hidden_channels.)
-        conv: of the local layers, as in `Stack`: gat or gcn in the paper.
+        conv: of the local layers, as in `Stack`: in the paper GAT, whose default of one head is taken here, or gcn.
         global_layers: of attention; 0: local layers alone, a message-passing model.
         beta: the share of x in local layers, and what is added to the gate in global ones.
         norm: of the local layers, as in `Stack`.
+        mlp_channels: inner width of the encoder; None: hidden_channels.
         dropout: after each layer, while training (PyG: 0.5).
     """
 
@@ -74,16 +75,17 @@ class Polynormer(Model):
         out_channels: int,
         *,
         heads: int = 1,
-        conv: str = "gat",
+        conv: str = "gat_one_head",
         global_layers: int = 2,
         beta: float = 0.9,
         norm: str = "batch",
+        mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _check(hidden_channels, num_layers, heads, conv, global_layers)
         width = hidden_channels
-        self.encoder = MLP(in_channels, width, width)
+        self.encoder = MLP(in_channels, mlp_channels or width, width)
         self.local_layers = nn.ModuleList(
             LocalLayer(width, CONVS[conv](width, width, index, False), norm, beta, dropout) for index in range(num_layers)
         )

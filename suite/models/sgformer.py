@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from suite.models.base import Model
 from suite.models.convs import CONVS, Memory
-from suite.models.layers import LayerNorm, Linear, dropout, find_norm, make_norm
+from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
 
@@ -41,12 +41,12 @@ class SimpleAttention(nn.Module):
 
 
 class SGFormer(Model):
-    """Mix of two branches of `num_layers` layers each, then a linear map (2306.10759; twin of PyG's `SGFormer`).
+    """Encoder, mix of two branches of `num_layers` layers each, decoder (2306.10759; twin of PyG's `SGFormer` behind an encoder).
 
         attention:  a <- ReLU(LayerNorm((attend(a) + a) / 2))
         graph:      g <- ReLU(norm(conv(g))) + g0
 
-    State l is graph_weight * g + (1 - graph_weight) * a after l layers of both: what the linear map reads of the last. The
+    State l is graph_weight * g + (1 - graph_weight) * a after l layers of both: what the decoder reads of the last. The
     authors use one layer of attention whatever the depth of the other branch; here the branches are equally deep.
 
     Args:
@@ -55,6 +55,7 @@ class SGFormer(Model):
         conv: of the graph branch, as in `Stack`.
         graph_weight: the share of the graph branch.
         norm: of the graph branch, as in `Stack`.
+        mlp_channels: inner width of the encoder; None: hidden_channels.
         dropout: after each layer of both branches, while training (authors and PyG: 0.5).
     """
 
@@ -69,6 +70,7 @@ class SGFormer(Model):
         conv: str = "gcn",
         graph_weight: float = 0.5,
         norm: str = "batch",
+        mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -77,7 +79,8 @@ class SGFormer(Model):
         if not 0 < graph_weight < 1:
             raise ValueError(f"graph_weight: must lie between 0 and 1, got {graph_weight}")
         width, bias = hidden_channels, not find_norm(norm).centres
-        self.attention_encoder, self.graph_encoder = Linear(in_channels, width), Linear(in_channels, width, bias)
+        self.encoder = MLP(in_channels, mlp_channels or width, width)
+        self.attention_encoder, self.graph_encoder = Linear(width, width), Linear(width, width, bias)
         self.attentions = nn.ModuleList(SimpleAttention(width, heads) for _ in range(num_layers))
         self.attention_norms = nn.ModuleList(LayerNorm(width) for _ in range(num_layers + 1))
         self.convs = nn.ModuleList(CONVS[conv](width, width, index, bias) for index in range(num_layers))
@@ -90,6 +93,7 @@ class SGFormer(Model):
         self.width_multiple = getattr(CONVS[conv], "heads", 1)
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        x = self.encoder(x)
         entry = op.layer(0) if len(self.convs) else op
         a = self._drop(self.attention_norms[0](self.attention_encoder(x), entry).relu())
         g = self._drop(self.graph_norms[0](self.graph_encoder(x), entry).relu())

@@ -90,6 +90,7 @@ class Specformer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: of the transformer over eigenvalues, one filter each; must divide hidden_channels.
         norm: as in `Stack`.
+        mlp_channels: inner width of the encoder; None: hidden_channels.
         dropout: after each layer, while training.
     """
 
@@ -104,12 +105,13 @@ class Specformer(Model):
         *,
         heads: int = 4,
         norm: str = "layer",
+        mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if hidden_channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
-        self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
+        self.encoder = MLP(in_channels, mlp_channels or hidden_channels, hidden_channels)
         self.filters = Filters(hidden_channels, heads)
         self.layers = nn.ModuleList(SpectralLayer(hidden_channels, heads, norm, dropout) for _ in range(num_layers))
         self.decoder = Linear(hidden_channels, out_channels)

@@ -18,13 +18,13 @@ from suite.operators.attention import softmax_attention
 class TokenBlock(nn.Module):
     """t + MHA(norm(t)), then t + MLP(norm(t)), over all tokens of a graph: nodes, as rows, and edges [..., graphs * edges, c]."""
 
-    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+    def __init__(self, channels: int, heads: int, mlp_channels: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.query, self.value, self.out = (Linear(channels, channels) for _ in range(3))
         self.key = Linear(channels, channels, bias=False)  # one would add the same to all logits of a token: no effect
         self.attention_norm, self.mlp_norm = LayerNorm(channels), LayerNorm(channels)
-        self.mlp = MLP(channels, 2 * channels, channels)
+        self.mlp = MLP(channels, mlp_channels, channels)
 
     def forward(self, h: Tensor, edges: Tensor, real_edges: Tensor, op: Operators) -> tuple[Tensor, Tensor]:
         """Return nodes and edges after the block; `real_edges` [graphs, edges] says which are no padding."""
@@ -73,6 +73,7 @@ class TokenGT(Model):
         heads: attention heads; must divide hidden_channels.
         identifier_channels: width of p (authors: 64). In larger graphs p are rows of as many random columns, of length one, and
             only nearly orthogonal.
+        mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
         dropout: after attention and MLP, while training.
     """
 
@@ -89,6 +90,7 @@ class TokenGT(Model):
         *,
         heads: int = 4,
         identifier_channels: int = 64,
+        mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -99,7 +101,8 @@ class TokenGT(Model):
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.identifier = Linear(2 * identifier_channels, hidden_channels, bias=False)
         self.edge_type = nn.Parameter(torch.randn(hidden_channels))
-        self.blocks = nn.ModuleList(TokenBlock(hidden_channels, heads, dropout) for _ in range(num_layers))
+        inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
+        self.blocks = nn.ModuleList(TokenBlock(hidden_channels, heads, inner, dropout) for _ in range(num_layers))
         self.norm, self.decoder = LayerNorm(hidden_channels), Linear(hidden_channels, out_channels)
         self.register_buffer("frame", orthogonal(identifier_channels, identifier_channels))
         self.width_multiple = heads

@@ -2,7 +2,7 @@
 
 from suite.models.convs.base import Conv, Memory
 from suite.models.convs.drew import DelayedDRew, DRew
-from suite.models.convs.gat import GAT
+from suite.models.convs.gat import GAT, OneHeadGAT
 from suite.models.convs.gated_gcn import GatedGCN
 from suite.models.convs.gatv2 import GATv2
 from suite.models.convs.gcn import GCN
@@ -23,6 +23,7 @@ CONVS: dict[str, type[Conv]] = {
     "drew_delay": DelayedDRew,
     "gat": GAT,
     "gated_gcn": GatedGCN,
+    "gat_one_head": OneHeadGAT,
     "gatv2": GATv2,
     "gcn": GCN,
     "gcnii": GCNII,
