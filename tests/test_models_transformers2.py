@@ -307,16 +307,15 @@ def test_polynormer_without_attention_is_a_message_passing_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "num_layers", "message"),
+    ("settings", "message"),
     [
-        ({"conv": "gta"}, 2, r"conv: must be one of .*; got 'gta'"),
-        ({"heads": 3}, 2, "hidden_channels: must be a multiple of heads = 3, got 8"),
-        ({}, 0, "num_layers: must be >= 1"),
+        ({"conv": "gta"}, r"conv: must be one of .*; got 'gta'"),
+        ({"heads": 3}, "hidden_channels: must be a multiple of heads = 3, got 8"),
     ],
 )
-def test_polynormer_refuses_what_does_not_go_together(settings: dict[str, object], num_layers: int, message: str) -> None:
+def test_polynormer_refuses_what_does_not_go_together(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(resolve("polynormer", settings), 5, 8, num_layers, 2)
+        build(resolve("polynormer", settings), 5, 8, 2, 2)
 
 
 # DeepSets
@@ -738,13 +737,9 @@ def test_tokengt_sees_edges() -> None:
     assert (outs[0] - outs[1]).abs().min() > 0
 
 
-@pytest.mark.parametrize(
-    ("settings", "num_layers", "message"),
-    [({"heads": 3}, 2, "hidden_channels: must be a multiple of heads = 3, got 8"), ({}, 0, "num_layers: must be >= 1")],
-)
-def test_tokengt_refuses_what_does_not_go_together(settings: dict[str, object], num_layers: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(resolve("tokengt", settings), 5, 8, num_layers, 2)
+def test_tokengt_refuses_heads_that_do_not_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="hidden_channels: must be a multiple of heads = 3, got 8"):
+        build(resolve("tokengt", {"heads": 3}), 5, 8, 2, 3)
 
 
 NAMES = ["sgformer", "polynormer", "deep_sets", "nodeformer", "san", "specformer", "gred", "tokengt"]
@@ -796,3 +791,11 @@ def test_models_take_graphs_without_edges(name: str) -> None:
     model = build(resolve(name), 5, 8, 2, 3)
     model.train(not model.random)
     assert bool(graph_batch(several, model.needs).forward(model).isfinite().all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_layers_nodes_know_themselves_alone(name: str) -> None:
+    torch.manual_seed(31)
+    model, graph = randomised(build(resolve(name), 5, 8, 0, 2)).eval(), path(5)
+    felt = influence(model, [graph])[0].x[0]
+    assert (felt != 0).tolist() == [True] + [False] * 4

@@ -60,7 +60,7 @@ class Polynormer(Model):
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
         heads: of the global attention; must divide hidden_channels. (Authors and PyG give each head hidden_channels.)
         conv: of the local layers, as in `Stack`: in the paper GAT, whose default of one head is taken here, or gcn.
-        global_layers: of attention; 0: local layers alone, a message-passing model.
+        global_layers: of attention; 0: local layers alone, a message-passing model. Without local ones there is nothing to read.
         beta: the share of x in local layers, and what is added to the gate in global ones.
         norm: of the local layers, as in `Stack`.
         mlp_channels: inner width of the encoder; None: hidden_channels.
@@ -83,7 +83,11 @@ class Polynormer(Model):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check(hidden_channels, num_layers, heads, conv, global_layers)
+        if conv not in CONVS:
+            raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
+        if hidden_channels % heads:
+            raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
+        global_layers = global_layers if num_layers else 0
         width = hidden_channels
         self.encoder = MLP(in_channels, mlp_channels or width, width)
         self.local_layers = nn.ModuleList(
@@ -121,13 +125,3 @@ class Polynormer(Model):
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = self.decoder(hidden[-1])
         return out
-
-
-def _check(hidden_channels: int, num_layers: int, heads: int, conv: str, global_layers: int) -> None:
-    """Raise ValueError where a setting is unknown or there is nothing to attend to."""
-    if conv not in CONVS:
-        raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
-    if hidden_channels % heads:
-        raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
-    if num_layers < 1 and global_layers:
-        raise ValueError(f"num_layers: must be >= 1, for what global layers read is the sum of the local ones, got {num_layers}")

@@ -96,8 +96,6 @@ class TokenGT(Model):
         super().__init__()
         if hidden_channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
-        if num_layers < 1:
-            raise ValueError(f"num_layers: must be >= 1, for blocks alone read edges, got {num_layers}")
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.identifier = Linear(2 * identifier_channels, hidden_channels, bias=False)
         self.edge_type = nn.Parameter(torch.randn(hidden_channels))
@@ -108,6 +106,8 @@ class TokenGT(Model):
         self.width_multiple = heads
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        if not self.blocks:
+            return [self.norm(self.encoder(x), op)]
         first = op.layer(0)
         dense, real = first.dense(x)
         graphs = dense.size(-3)
