@@ -13,7 +13,6 @@ VARIANTS = {
     "gcn that reads x": ("gcn", {"encoder": "none", "decoder": "none"}),
     "gcn with DropEdge and dropout": ("gcn", {"drop_edge": 0.5, "dropout": 0.5}),
     "transformer with batch norm": ("set_transformer", {"norm": "batch"}),
-    "deep sets": ("mlp", {"virtual_node": True}),
 }
 
 

@@ -19,9 +19,13 @@ from suite.models.graphcon import GraphCON
 from suite.models.grit import GRIT
 from suite.models.node_encodings import load_encoding
 from suite.models.phdgn import PHDGN
+from suite.models.polynormer import Polynormer
 from suite.models.propagation import Propagation
+from suite.models.sgformer import SGFormer
+from suite.models.specformer import Specformer
 from suite.models.stack import Stack
 from suite.models.swan import SWAN
+from suite.models.tokengt import TokenGT
 from suite.models.transformer import Transformer
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.rng import canonical_json
@@ -67,6 +71,7 @@ MODELS: dict[str, ModelEntry] = {
     "dense_gcn": _stack("Deep MPNN", "DenseGCN", skip="dense", readout="concat"),
     "drew": _stack("Rewired", "DRew", conv="drew", skip="residual"),
     "drew_delay": _stack("Rewired", "ν-DRew", conv="drew_delay", skip="residual"),
+    "gred": _stack("Rewired", "GRED (state space over hops)", conv="gred", skip="residual"),
     "gcn_adjacent": _stack("Rewired", "GCN + fully adjacent last layer", fully_adjacent_last=True),
     "gcn_virtual_node": _stack("Rewired", "GCN + virtual node", virtual_node=True),
     "spd_transformer": ModelEntry(Transformer, "Transformer", "Transformer + SPD", {"pair_bias": "spd"}),
@@ -80,7 +85,14 @@ MODELS: dict[str, ModelEntry] = {
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
     "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
     "grit": ModelEntry(GRIT, "Transformer", "GRIT"),
+    "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
+    "nodeformer": ModelEntry(Transformer, "Transformer", "NodeFormer", {"attention": "nodeformer"}),
+    "san": ModelEntry(Transformer, "Transformer", "SAN", {"attention": "san"}),
+    "tokengt": ModelEntry(TokenGT, "Transformer", "TokenGT"),
+    "specformer": ModelEntry(Specformer, "Transformer", "Specformer"),
+    "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
+    "deep_sets": _stack("Control", "DeepSets (no edges)", conv="node_wise", norm="layer", virtual_node=True),
     "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_dense_adj, to_undirected
 
 from suite.hops import hop_distance
-from suite.models.expander import with_expander
+from suite.models.expander import drawn_for, with_expander
 from suite.task import own_edges
 
 
@@ -41,13 +41,50 @@ def resistances(graph: Data) -> Tensor:
     return torch.where(all_hop_distances(graph) < 0, -1, found).unsqueeze(-1)
 
 
+def joined(graph: Data) -> Tensor:
+    """Return 1 at (v, u) where an edge leads from u to v, 0 elsewhere, -1 for a node and itself without one: [n, n] long."""
+    pairs = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.long).fill_diagonal_(-1)
+    pairs[graph.edge_index[1], graph.edge_index[0]] = 1
+    return pairs
+
+
+def identifiers(graph: Data) -> Tensor:
+    """Return a random orthonormal row for each node, drawn as `with_expander` draws: [n, n] float64 (2207.02505).
+
+    Renumbering nodes renumbers the rows, but among nodes of one colour, where another graph as likely is drawn instead. What is
+    drawn for a topology stays: models that could learn it by heart turn it anew at every step.
+    """
+    order, rng = drawn_for(graph, "identifiers")
+    turned, upper = torch.linalg.qr(torch.randn(len(order), len(order), generator=rng, dtype=torch.float64))
+    rows = torch.empty_like(turned)
+    rows[order] = turned * upper.diagonal().sign()  # QR alone decides on signs; so every rotation is as likely
+    return rows
+
+
+def spectrum(graph: Data) -> Tensor:
+    """Return u_k(v) and lambda_k at (v, k), of L u_k = lambda_k u_k, L = I - D^-1/2 A D^-1/2, edges undirected: [n, n, 2].
+
+    L has 0 for a node without edges. Eigenvectors have an arbitrary sign, and any basis of an eigenspace is as good as another:
+    a model may read them through functions of the eigenvalue alone.
+    """
+    simple = to_undirected(remove_self_loops(graph.edge_index)[0], num_nodes=graph.num_nodes)
+    adjacency = to_dense_adj(simple, max_num_nodes=graph.num_nodes)[0].double()
+    degree = adjacency.sum(1)
+    scale = degree.clamp(min=1).rsqrt()
+    values, vectors = torch.linalg.eigh(torch.diag((degree > 0).double()) - scale.unsqueeze(1) * adjacency * scale)
+    return torch.stack([vectors, values.clamp(min=0).expand_as(vectors)], dim=-1)
+
+
 ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "expander": with_expander,
     "hop_distance": all_hop_distances,
+    "identifiers": identifiers,
+    "joined": joined,
     "resistance": resistances,
     "rrwp": random_walks,
+    "spectrum": spectrum,
 }
-ALONG = frozenset({"expander"})  # of these: where layers propagate, so of the edges that a rewiring leaves
+ALONG = frozenset({"expander", "joined", "spectrum"})  # of these: where layers propagate, so of the edges that a rewiring leaves
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
 
 

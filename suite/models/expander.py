@@ -22,9 +22,8 @@ def with_expander(graph: Data) -> Tensor:
     order of their colours under colour refinement: how they are numbered does not matter, but among nodes of one colour. So it
     tells nodes of a symmetric graph apart, always the same way: on a fixed topology it is a position, as in the original.
     """
-    order, num_nodes = _order(graph), int(graph.num_nodes)
-    source, target = order.argsort()[graph.edge_index]
-    rng = stream("expander", num_nodes, sorted(zip(source.tolist(), target.tolist(), strict=True)))
+    order, rng = drawn_for(graph, "expander")
+    num_nodes = len(order)
     pairs = torch.zeros(num_nodes, num_nodes, dtype=torch.long)
     for _ in range(NUM_CYCLES):
         cycle = order[torch.randperm(num_nodes, generator=rng)]
@@ -32,6 +31,13 @@ def with_expander(graph: Data) -> Tensor:
     pairs.fill_diagonal_(0)
     pairs[graph.edge_index[1], graph.edge_index[0]] = EDGE
     return pairs
+
+
+def drawn_for(graph: Data, name: str) -> tuple[Tensor, torch.Generator]:
+    """Return the nodes in the order of their colours, and a stream named by `name` and the graph as it is in that order."""
+    order = _order(graph)
+    source, target = order.argsort()[graph.edge_index]
+    return order, stream(name, len(order), sorted(zip(source.tolist(), target.tolist(), strict=True)))
 
 
 def _order(graph: Data) -> Tensor:

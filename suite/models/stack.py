@@ -46,7 +46,8 @@ class Stack(Model):
         mlp_channels: inner width of the encoder `mlp`; None: hidden_channels.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
-        virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212).
+        virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212);
+            with conv = node_wise that is DeepSets, whose means are all that nodes have in common: pooling (1703.06114).
         dropout: probability of a zero at the input of every weight matrix, while training.
         drop_edge: probability of leaving out an edge, drawn anew at each training step for all layers (1907.10903).
         drop_node: probability of a zero for all of a node's input, while training; the other inputs grow by 1 / (1 - drop_node)
@@ -111,9 +112,10 @@ class Stack(Model):
         gated = self.skip == "gated"
         self.width_multiple = getattr(self.conv, "heads", 1)
         hops = [self.conv.hops(index) for index in range(num_layers)]
-        self.operator = self.conv.operator
+        edgeless = not any(hops)
+        self.operator = "complete" if edgeless and virtual_node else self.conv.operator
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
-        opened = {"virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
+        opened = {"pooling" if edgeless else "virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
         self.global_channel = channel | {name for name, is_open in opened.items() if is_open}
         self.reach = self.bounded(self.conv.reach(num_layers) + gated * num_layers)
         self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0

@@ -66,7 +66,8 @@ class Transformer(Model):
         heads: attention heads; must divide hidden_channels.
         conv: local channel beside the attention, as in `Stack`, or none.
         mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
-        attention: softmax over all nodes, performer (linear in the nodes), expander (along sparse edges: Exphormer), or none.
+        attention: softmax over all nodes; performer or nodeformer, linear in the nodes; expander, along sparse edges (Exphormer);
+            san, neighbours and others apart; or none.
         pair_bias: added to the logits of softmax attention, per head and pair of nodes: none; spd: learned, of the hop distance;
             rrwp or resistance: an MLP of the pair's random-walk probabilities or effective resistance.
         distance_buckets: of spd: the number of learned biases (distances beyond are not told apart).
@@ -124,7 +125,7 @@ class Transformer(Model):
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
         self._declare(conv, attention, pair_bias, norm, num_layers)
-        self.random = dropout > 0
+        self.random = dropout > 0 or (attention != "none" and ATTENTIONS[attention].random)
 
     def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:
         """Say what carries information, and how far."""

@@ -125,6 +125,13 @@ class Operators:
         """
         raise NotImplementedError
 
+    def arrange_nodes(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring a matrix over nodes into the order of the rows read, and into that of those written: [graphs or 1, nodes, ...].
+
+        It is [n, ...] where graphs share a topology, else [graphs, n, ...]. For models with a global channel: no rows are alike.
+        """
+        raise NotImplementedError
+
     def in_degree(self, h: Tensor) -> Tensor:
         """Return how many edges lead into the node of each row of `h`, as the model enters it: [rows]."""
         return torch.bincount(self.edge_index[1], minlength=self.num_nodes)

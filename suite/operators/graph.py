@@ -66,6 +66,9 @@ class GraphOperators(Operators):
     def arrange_pairs(self, pairs: Tensor) -> Tensor:
         return pairs.unsqueeze(0) if pairs.dim() == 2 else pairs
 
+    def arrange_nodes(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return values, values
+
     def global_mean(self, h: Tensor) -> Tensor:
         mean: Tensor = scatter(h, self.batch, dim=0, reduce="mean")
         return mean

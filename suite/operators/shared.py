@@ -242,6 +242,10 @@ class _Window(Operators):
         order = self.whole.order
         return pairs[order[self.after.nodes]][:, order[self.before.nodes]].unsqueeze(0)
 
+    def arrange_nodes(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        read, written = (values[self.whole.order[rows.nodes]].unsqueeze(0) for rows in (self.before, self.after))
+        return read, written
+
     def global_mean(self, h: Tensor) -> Tensor:
         return self.before.per_node(h).mean(1)
 

@@ -31,10 +31,12 @@ class Attention(nn.Module):
     Attributes:
         channel: what it carries information through, as `Model.global_channel` names it.
         needs: the encodings that it always reads.
+        random: whether it draws random numbers while training.
     """
 
     channel: ClassVar[frozenset[str]] = frozenset({"attention"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    random: ClassVar[bool] = False
 
     def __init__(self, channels: int, heads: int, index: int = 0) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class PerformerAttention(Attention):
             raise ValueError(f"hidden_channels: performer needs 2 a head, got {channels} for {heads} heads")
         self.query, self.key, self.value = (Linear(channels, channels, bias=False) for _ in range(3))
         self.out = Linear(channels, channels)
-        self.register_buffer("projection", _orthogonal(num_features, width))
+        self.register_buffer("projection", orthogonal(num_features, width))
 
     def forward(self, h: Tensor, op: Operators, around: Surroundings) -> Tensor:
         query, key = self._features(self.query(h)), self._features(self.key(h))
@@ -45,7 +45,8 @@ class PerformerAttention(Attention):
         return ((by_head @ per_replica(self.projection, 2, by_head).mT).relu() + self.epsilon).flatten(-2)
 
 
-def _orthogonal(num_rows: int, num_columns: int) -> Tensor:
-    """Return random unit rows, orthogonal in blocks of `num_columns`."""
-    blocks = [torch.linalg.qr(torch.randn(num_columns, num_columns))[0].T for _ in range(-(-num_rows // num_columns))]
+def orthogonal(num_rows: int, num_columns: int) -> Tensor:
+    """Return random unit rows, orthogonal in blocks of `num_columns`, every direction as likely as any other."""
+    found = [torch.linalg.qr(torch.randn(num_columns, num_columns)) for _ in range(-(-num_rows // num_columns))]
+    blocks = [q.T * r.diagonal().sign().unsqueeze(1) for q, r in found]  # QR alone decides on a sign, and directions lean one way
     return torch.cat(blocks)[:num_rows]

@@ -2,7 +2,7 @@
 
 from suite.models.convs.base import Conv, Memory
 from suite.models.convs.drew import DelayedDRew, DRew
-from suite.models.convs.gat import GAT
+from suite.models.convs.gat import GAT, OneHeadGAT
 from suite.models.convs.gated_gcn import GatedGCN
 from suite.models.convs.gatv2 import GATv2
 from suite.models.convs.gcn import GCN
@@ -10,6 +10,7 @@ from suite.models.convs.gcnii import GCNII
 from suite.models.convs.ggnn import GGNN
 from suite.models.convs.gin import GIN
 from suite.models.convs.graph_transformer import GraphTransformer
+from suite.models.convs.gred import GRED
 from suite.models.convs.mixhop import MixHop
 from suite.models.convs.node_wise import NodeWise
 from suite.models.convs.pna import PNA
@@ -22,11 +23,13 @@ CONVS: dict[str, type[Conv]] = {
     "drew_delay": DelayedDRew,
     "gat": GAT,
     "gated_gcn": GatedGCN,
+    "gat_one_head": OneHeadGAT,
     "gatv2": GATv2,
     "gcn": GCN,
     "gcnii": GCNII,
     "ggnn": GGNN,
     "gin": GIN,
+    "gred": GRED,
     "mixhop": MixHop,
     "node_wise": NodeWise,
     "pna": PNA,

@@ -34,6 +34,12 @@ class GAT(Conv):
         return out if self.bias is None else out + per_replica(self.bias, 1, h)
 
 
+class OneHeadGAT(GAT):
+    """GAT with a single head, whatever the width."""
+
+    heads = 1
+
+
 def score_matrix(att: Tensor) -> Tensor:
     """Return the matrix [..., heads * channels, heads] that sums each head's channels weighed by `att` [..., heads, channels]."""
     eye = torch.eye(att.size(-2), dtype=att.dtype, device=att.device)
