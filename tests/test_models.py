@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from oracles import GRAPHS
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GCN2Conv, GCNConv, GINConv, GPSConv, SAGEConv
@@ -16,16 +17,7 @@ from suite.models.layers import BatchNorm, DataNorm, LayerNorm, dropout
 from suite.models.transformer import Block
 from suite.operators import GraphOperators
 
-DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
-MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
-
-
 LONE = GraphOperators(torch.empty(2, 0, dtype=torch.long), 1, torch.float32)  # norms of one graph ask it for nothing
-
-
-def graphs() -> list[tuple[Tensor, int]]:
-    torch.manual_seed(0)
-    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
 
 
 def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
@@ -52,7 +44,7 @@ def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
     return twin
 
 
-@pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
+@GRAPHS
 @pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gat"])
 def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple[Tensor, int]) -> None:
     torch.manual_seed(1)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import GRAPHS, operators, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path
-from test_models_mpnn import GRAPHS, operators, with_random_biases
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import SAGEConv

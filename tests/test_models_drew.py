@@ -3,8 +3,8 @@
 import networkx as nx
 import pytest
 import torch
+from oracles import GRAPHS, operators, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
-from test_models_mpnn import GRAPHS, operators, with_random_biases
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected

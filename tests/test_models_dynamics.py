@@ -5,8 +5,8 @@ import math
 import networkx as nx
 import pytest
 import torch
+from oracles import DIRECTED, GRAPHS, operators, same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path
-from test_models_mpnn import DIRECTED, GRAPHS, operators, same, with_random_biases
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import AntiSymmetricConv, GCNConv
@@ -215,3 +215,14 @@ def test_layers_share_weights_or_not(name: str) -> None:
     assert count == {False: 4, True: 1}
     assert resolve(name).settings["shared"] == (name != "graphcon")
     assert len(build(resolve(name), 6, 5, 0, 3).encode(torch.ones(6, 6), DIRECTED)) == 1
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3])
+def test_without_neighbours_the_dynamics_of_adgn_neither_explode_nor_vanish_but_for_gamma(gamma: float) -> None:
+    """Of dh/dt = tanh((W - W^T - gamma I) h + b), by autograd: real parts of eigenvalues are between -gamma and 0."""
+    step = made(ADGN, 1, seed=12, gamma=gamma).steps[0]
+    h = torch.randn(5, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda h: step.own(h).tanh(), h)
+    real = torch.linalg.eigvals(jacobian).real
+    assert real.max() < (1e-12 if gamma == 0 else 0)
+    assert real.min() > -gamma - 1e-12

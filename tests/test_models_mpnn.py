@@ -2,38 +2,16 @@
 
 import pytest
 import torch
+from oracles import DIRECTED, GRAPHS, operators, same, with_random_biases
 from torch import Tensor, nn
 from torch_geometric.nn import APPNP, GatedGraphConv, GATv2Conv, MixHopConv, PNAConv, SGConv
-from torch_geometric.utils import degree, erdos_renyi_graph, to_undirected
+from torch_geometric.utils import degree, to_undirected
 
 from suite.models import build, resolve
 from suite.models.convs import CONVS, Memory
 from suite.models.convs.ggnn import GRU
 from suite.models.stack import Stack
 from suite.operators import GraphOperators
-
-DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
-MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
-
-
-def graphs() -> list[tuple[Tensor, int]]:
-    torch.manual_seed(0)
-    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
-
-
-GRAPHS = pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
-
-
-def operators(graph: tuple[Tensor, int]) -> GraphOperators:
-    return GraphOperators(graph[0], graph[1], torch.float64)
-
-
-def with_random_biases(module: nn.Module) -> nn.Module:
-    """Zero biases would hide one that is missing, or in the wrong place."""
-    for name, parameter in module.double().named_parameters():
-        if "bias" in name:
-            nn.init.normal_(parameter)
-    return module
 
 
 def gatv2_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Module:
@@ -80,13 +58,6 @@ def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple
     if name == "pna":
         ours.calibrating = True
     same(ours(x, operators(graph), Memory(x)), TWINS[name](ours, *graph)(x, graph[0]), x)
-
-
-def same(found: Tensor, expected: Tensor, x: Tensor) -> None:
-    weight = torch.randn_like(found)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    (ours,), (theirs,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 @GRAPHS

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
 from torch import Tensor, nn
 from torch_geometric.nn import (
@@ -53,22 +54,8 @@ def stack(num_layers: int = 3, **overrides: object) -> nn.Module:
     return with_random_biases(Stack(6, 8, num_layers, 3, **overrides))
 
 
-def with_random_biases(module: nn.Module) -> nn.Module:
-    for name, parameter in module.double().named_parameters():
-        if "bias" in name:
-            nn.init.normal_(parameter)
-    return module
-
-
 def features() -> Tensor:
     return torch.randn(NUM_NODES, 6, dtype=torch.float64, requires_grad=True)
-
-
-def same(found: Tensor, expected: Tensor, x: Tensor) -> None:
-    weight = torch.randn_like(found)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    (ours,), (theirs,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def gcn_of(conv: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ import copy
 import networkx as nx
 import pytest
 import torch
+from oracles import GRAPHS
 from test_engine import PATHS, TASKS, plain_loss, shared_loss
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -27,17 +28,6 @@ from suite.models.transformer import Block
 from suite.operators import GraphOperators
 from suite.refs import ref_of
 from suite.testing import check_model
-
-DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
-MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
-
-
-def graphs() -> list[tuple[Tensor, int]]:
-    torch.manual_seed(0)
-    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
-
-
-GRAPHS = pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
 
 
 def randomised(module: nn.Module) -> nn.Module:

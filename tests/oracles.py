@@ -1,0 +1,38 @@
+"""What tests of layers share: small graphs of every kind, and equality of values and gradients to nine digits."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import erdos_renyi_graph
+
+from suite.operators import GraphOperators
+
+DIRECTED = torch.tensor([[0, 1, 2, 2, 4, 5, 5, 3, 3], [1, 2, 0, 3, 3, 4, 0, 3, 1]])  # with a self-loop, 5 has no in-edge
+MULTI = torch.tensor([[0, 1, 0, 1, 1, 2, 2, 3], [1, 0, 1, 0, 2, 1, 3, 2]])  # one edge twice
+
+
+def graphs() -> list[tuple[Tensor, int]]:
+    torch.manual_seed(0)
+    return [(erdos_renyi_graph(15, 0.25), 15), (DIRECTED, 6), (MULTI, 4)]
+
+
+GRAPHS = pytest.mark.parametrize("graph", graphs(), ids=["random", "directed", "multi-edges"])
+
+
+def operators(graph: tuple[Tensor, int]) -> GraphOperators:
+    return GraphOperators(graph[0], graph[1], torch.float64)
+
+
+def with_random_biases(module: nn.Module) -> nn.Module:
+    """Zero biases would hide one that is missing, or in the wrong place."""
+    for name, parameter in module.double().named_parameters():
+        if "bias" in name:
+            nn.init.normal_(parameter)
+    return module
+
+
+def same(found: Tensor, expected: Tensor, x: Tensor) -> None:
+    weight = torch.randn_like(found)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    (ours,), (theirs,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
