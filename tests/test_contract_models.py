@@ -1,9 +1,14 @@
 """The common contract of models, for every entry of the table; what a single model promises beyond it is tested elsewhere."""
 
+from collections.abc import Iterable
+
 import pytest
+from together import MITIGATIONS, why_not
 
 from suite.models import MODELS, resolve
-from suite.testing import MODEL_CHECKS, check_model
+from suite.models.attentions import PAIR_BIASES
+from suite.models.node_encodings import resolve_encoding
+from suite.testing import MODEL_CHECKS, Made, check_model
 
 # Settings that change what a model declares, beside the table's own.
 VARIANTS = {
@@ -16,10 +21,15 @@ VARIANTS = {
 }
 
 
+def going_together(factor: str, values: Iterable[str]) -> list[tuple[str, str]]:
+    pairs = [(name, value) for name in MODELS for value in values if value != "none"]
+    return [(name, value) for name, value in pairs if why_not(("model", name), (factor, value)) is None]
+
+
 @pytest.mark.parametrize("check", MODEL_CHECKS)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_keeps_the_contract(name: str, check: str) -> None:
-    assert not list(MODEL_CHECKS[check](resolve(name)))
+    assert not list(MODEL_CHECKS[check](Made(resolve(name))))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -28,7 +38,22 @@ def test_settings_keep_the_contract_too(variant: str) -> None:
     check_model(resolve(name, settings))
 
 
+@pytest.mark.parametrize(("name", "mitigation"), going_together("mitigation", MITIGATIONS))
+def test_models_keep_the_contract_with_every_mitigation_that_they_take(name: str, mitigation: str) -> None:
+    check_model(resolve(name, MITIGATIONS[mitigation]))
+
+
+@pytest.mark.parametrize(("name", "encoding"), going_together("encoding", PAIR_BIASES))
+def test_models_keep_the_contract_with_every_encoding_of_pairs_that_they_take(name: str, encoding: str) -> None:
+    check_model(resolve(name, {"pair_bias": encoding}))
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"constant"}))  # which reads no x
+def test_models_keep_the_contract_behind_an_encoding_with_weights(name: str) -> None:
+    check_model(name, resolve_encoding("sign_net", {"width": 2}))
+
+
 @pytest.mark.parametrize("check", ["equivariance", "batching", "gradients", "saving", "determinism"])
 @pytest.mark.parametrize("pool", ["attention", "mean"])
 def test_the_controls_of_the_certificates_keep_it_as_far_as_one_layer_can(pool: str, check: str) -> None:
-    assert not list(MODEL_CHECKS[check](resolve("suite.controls:SetReader", {"pool": pool})))
+    assert not list(MODEL_CHECKS[check](Made(resolve("suite.controls:SetReader", {"pool": pool}))))

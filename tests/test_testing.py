@@ -20,7 +20,7 @@ from suite.models.layers import BatchNorm, Linear
 from suite.operators import GraphOperators, Operators
 from suite.rng import stream
 from suite.task import Block, Loss, Task
-from suite.testing import MODEL_CHECKS, TASK_CHECKS, ContractError, check_fresh_process, check_model, check_task
+from suite.testing import MODEL_CHECKS, TASK_CHECKS, ContractError, Made, check_fresh_process, check_model, check_task
 
 
 def ring(num_nodes: int) -> Tensor:
@@ -404,7 +404,7 @@ def test_a_good_model_passes(model: str) -> None:
 
 @pytest.mark.parametrize(("cls", "check", "said"), MODEL_FAULTS, ids=[f"{f[0].__name__}-{f[1]}" for f in MODEL_FAULTS])
 def test_a_planted_fault_of_a_model_is_found_and_named(cls: type[nn.Module], check: str, said: str) -> None:
-    found = list(MODEL_CHECKS[check](resolve(f"test_testing:{cls.__name__}")))
+    found = list(MODEL_CHECKS[check](Made(resolve(f"test_testing:{cls.__name__}"))))
     assert any(said in fault for fault in found), found
 
 

@@ -117,7 +117,8 @@ class Stack(Model):
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
         opened = {"pooling" if edgeless else "virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
         self.global_channel = channel | {name for name, is_open in opened.items() if is_open}
-        self.reach = self.bounded(self.conv.reach(num_layers) + gated * num_layers)
+        past = self.conv.hops(0) + 1  # a gate reads differences one hop beyond its own convolution, which is made as a first one
+        self.reach = self.bounded(sum(max(hop, past) for hop in hops) if gated else self.conv.reach(num_layers))
         self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
@@ -207,6 +208,10 @@ def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -
     """Raise ValueError where a block cannot do what is asked with this convolution."""
     if fully_adjacent_last and CONVS[conv].on_edges:
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: new edges do not have its states on edges")
+    if fully_adjacent_last and CONVS[conv].by_distance:
+        raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: all other nodes are at its first distance then")
+    if fully_adjacent_last and not CONVS[conv].hops(0):
+        raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}, which reads no neighbours")
     if fully_adjacent_last and skip == "gated":
         raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
     if CONVS[conv].reads_past and skip in ("gated", "dense"):

@@ -37,12 +37,14 @@ class Conv(nn.Module):
     Attributes:
         operator: whose fixed space the layer smooths towards.
         reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
+        by_distance: whether it has other weights for each distance up to `hops`.
         on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
         activated: whether its output has been through an activation: the model then adds none.
     """
 
     operator: ClassVar[str] = "none"
     reads_past: ClassVar[bool] = False
+    by_distance: ClassVar[bool] = False
     on_edges: ClassVar[bool] = False
     activated: ClassVar[bool] = False
 

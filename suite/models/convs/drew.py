@@ -19,7 +19,7 @@ class DRew(Conv):
     shell, by PyG's default). Here the reach grows as L (L + 1) / 2.
     """
 
-    operator = "gcn"
+    operator, by_distance = "gcn", True
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
