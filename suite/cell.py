@@ -25,6 +25,7 @@ class Protocol(Frozen):
 
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty, on every weight")
+    conv_weight_decay: float | None = Field(None, ge=0, description="the same for a stack's convolutions; none: as for all")
     batch_size: int = Field(64, ge=1, description="graphs in a step")
     max_steps: int = Field(1000, ge=1, description="optimiser steps at most")
     eval_every: int = Field(50, ge=1, description="steps between two looks at the validation set")
@@ -113,6 +114,8 @@ class Cell(Frozen):
         for factor in ("encoding", "rewiring"):
             if content[factor] is None:  # a cell without has the key it had before there were any
                 del content[factor]
+        if content["protocol"]["conv_weight_decay"] is None:  # and so one of a protocol from before there was this
+            del content["protocol"]["conv_weight_decay"]
         return _digest(content | {"schema_version": self.schema_version, "trainer_version": self.trainer_version})
 
 

@@ -711,12 +711,15 @@ class _Block:
 
     def _channel(self, place: _Place, model: ModelRef, hidden_channels: int) -> tuple[str, ...] | None:
         """Build the model once, to learn its global channel and to find settings it refuses (None)."""
+        from suite.engine.replicas import has_convs
         from suite.models import build
 
         asked = (model.model_dump_json(), hidden_channels, place.num_layers)
         if asked not in self.channels:
             try:
                 built = build(model, 4, hidden_channels, place.num_layers, 3)
+                if self.grid.protocol.conv_weight_decay is not None and not has_convs(built):
+                    raise ValueError("protocol.conv_weight_decay: must be none for a model without `convs`")
                 self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
             except Exception as error:
                 self.problems.append(f"{self.path}.models: {place}: {_reason(error)}")

@@ -361,3 +361,27 @@ def test_a_strangers_module_trains_untouched_on_the_general_path() -> None:
 
 def test_statistics_of_a_fully_adjacent_layer_count_equal_graphs_as_often_as_they_occur() -> None:
     assert_equal_on_a_path("gcn_adjacent", {"norm": "batch"}, PublishedRingTransfer(hops=3), 1, 10, {"equal_inputs"})
+
+
+@pytest.mark.parametrize("seeds", [range(1), range(3)])
+def test_convolutions_may_have_a_weight_decay_of_their_own_as_in_gcnii(seeds: range) -> None:
+    """Two parameter groups of PyTorch's Adam, as 2007.02133 trains, against one flat buffer."""
+    models = [build(resolve("gcn_initial"), 8, 8, 3, 5).double() for _ in seeds]
+    twins = copy.deepcopy(models)
+    replicas = Replicas(models, [1e-2] * len(models), 0.3, len(models) > 1, conv_weight_decay=0.7)
+    for _ in range(5):
+        per_replica = [
+            p.sin().flatten(1).sum(1) if len(models) > 1 else p.sin().sum()[None] for p in replicas.module.parameters()
+        ]
+        replicas.step(torch.stack(per_replica).sum(0), None)
+    for index, twin in enumerate(twins):
+        convs = list(twin.convs.parameters())
+        others = [p for p in twin.parameters() if all(p is not conv for conv in convs)]
+        adam = torch.optim.Adam([{"params": convs, "weight_decay": 0.7}, {"params": others, "weight_decay": 0.3}], lr=1e-2)
+        for _ in range(5):
+            adam.zero_grad()
+            sum(p.sin().sum() for p in twin.parameters()).backward()
+            adam.step()
+        torch.testing.assert_close(
+            replicas.restore(replicas.snapshot(index)).state_dict(), twin.state_dict(), rtol=1e-12, atol=1e-12
+        )

@@ -292,6 +292,10 @@ def test_all_problems_of_the_form_are_told_at_once(tmp_path: Path) -> None:
         ({"hops": 2.5}, "grid[0].hops[0]: must be a valid integer, got 2.5"),
         ({"num_seeds": True}, "grid[0].num_seeds: must be a valid integer, got True"),
         ({"seeds": [0, -1]}, "grid[0].seeds[1]: must be greater than or equal to 0, got -1"),
+        (
+            {"protocol": {"conv_weight_decay": 0.1}, "models": ["gcn", "appnp"]},
+            "appnp with 3 layers: protocol.conv_weight_decay: must be none for a model without `convs`",
+        ),
         ({"hidden_channels": 8, "parameters": 100}, "grid[0]: give one of hidden_channels and parameters"),
         ({"hidden_channels": 0}, "grid[0].hidden_channels: must be greater than or equal to 1, got 0"),
         ({"tasks": {"kind": "json:JSONDecoder"}}, "'json:JSONDecoder' is no task"),

@@ -15,6 +15,7 @@ from suite.analysis.statistics import LEVEL, SOLVED_SKILL
 SETTINGS = {
     "lr": "Learning rate (Adam)",
     "weight_decay": "Weight decay",
+    "conv_weight_decay": "Weight decay of convolutions",
     "batch_size": "Graphs in a step",
     "max_steps": "Steps at most",
     "eval_every": "Steps between validations",
@@ -58,7 +59,12 @@ def _protocol(context: Context) -> list[Block]:
     )
     if not parts:
         return [heading("Protocol", 2), words]
-    rows = [[title, *(" / ".join(found[part].get(name, {NONE: None})) for part in parts)] for name, title in SETTINGS.items()]
+    if not any(
+        set(found[part].get("conv_weight_decay", ())) - {_plain(None)} for part in parts
+    ):  # only where a study asks for it
+        found = {part: {name: values for name, values in found[part].items() if name != "conv_weight_decay"} for part in parts}
+    named = [name for name in SETTINGS if any(name in found[part] for part in parts)]
+    rows = [[SETTINGS[name], *(" / ".join(found[part].get(name, {NONE: None})) for part in parts)] for name in named]
     caption = "Protocol of the finished cells, by part of the report. Several values: the part has cells of each."
     head = ["Setting", *(PART_NAMES[part] for part in parts)]
     return [heading("Protocol", 2), words, table("protocol", caption, head, rows, ["text", *["num"] * len(parts)], 8)]

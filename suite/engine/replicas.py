@@ -15,9 +15,17 @@ class Replicas:
 
     Replicas of one learning rate must stand together.
     With `stacked=False` there is one model, its weights in their own shapes: the form any `nn.Module` can be trained in.
+    `conv_weight_decay` is that of the weights in a list of modules called `convs`; None: as of the others.
     """
 
-    def __init__(self, models: list[nn.Module], lr: Sequence[float], weight_decay: float, stacked: bool) -> None:
+    def __init__(
+        self,
+        models: list[nn.Module],
+        lr: Sequence[float],
+        weight_decay: float,
+        stacked: bool,
+        conv_weight_decay: float | None = None,
+    ) -> None:
         if not stacked and len(models) != 1:
             raise ValueError(f"only one model can be trained unstacked, got {len(models)}")
         self.plain, self.stacked = models[0], stacked
@@ -27,6 +35,12 @@ class Replicas:
             for (owner, name), *tensors in zip(_buffers(self.module), *(_buffer_values(m) for m in models), strict=True):
                 owner._buffers[name] = torch.stack(tensors)
         self._lr, self._weight_decay = list(lr), weight_decay
+        self._decays: Tensor | None = None  # of each weight, where they differ
+        if conv_weight_decay is not None:
+            self._decays = torch.cat(
+                [p.new_full((p.numel(),), conv_weight_decay if c else weight_decay) for c, p in _by_conv(models[0])]
+            )
+            self._weight_decay = 0.0
         self._bind()
 
     def __len__(self) -> int:
@@ -39,6 +53,8 @@ class Replicas:
         if clip is not None:
             norm = self.gradient.norm(dim=1, keepdim=True)
             self.gradient.mul_((clip / (norm + 1e-6)).clamp(max=1.0))
+        if self._decays is not None:
+            self.gradient.addcmul_(self.flat, self._decays)
         self._adam.step()
 
     def keep(self, index: list[int]) -> None:
@@ -87,6 +103,17 @@ class Replicas:
         rates = [next(same) for _, same in groupby(self._lr)]
         groups = [{"params": [part], "lr": lr} for part, lr in zip(self._parts, rates, strict=True)]
         self._adam = torch.optim.Adam(groups, weight_decay=self._weight_decay, fused=True)
+
+
+def _by_conv(module: nn.Module) -> Iterator[tuple[bool, nn.Parameter]]:
+    """Yield the parameters, and whether they belong to a convolution."""
+    for name, parameter in module.named_parameters():
+        yield "convs" in name.split("."), parameter
+
+
+def has_convs(module: nn.Module) -> bool:
+    """Return whether there are weights that a `conv_weight_decay` would be of."""
+    return any(of_conv for of_conv, _ in _by_conv(module))
 
 
 def _buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -141,7 +141,7 @@ class _Loop:
         self.flops_per_step = flops_per_step
         self.task, self.protocol, self.sharing = task, cells[0].protocol, sharing
         rates = [cell.protocol.lr for cell in cells]
-        self.replicas = Replicas(initial, rates, self.protocol.weight_decay, stacked=sharing is not None)
+        self.replicas = Replicas(initial, rates, self.protocol.weight_decay, sharing is not None, self.protocol.conv_weight_decay)
         self.runs = [_Run(c, m, self.replicas.snapshot(i)) for i, (c, m) in enumerate(zip(cells, initial, strict=True))]
         self.cells = cells
         self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
