@@ -18,7 +18,7 @@ class SANAttention(Attention):
     joins to v (2106.03893). v is neither, unless it has a loop; where there are none of a kind, that part is 0. The authors' code
     divides both kinds by one common sum, and clamps logits to 5; the paper's equation, with a sum for each, is what is here. Its
     vectors for kinds of edges scale K where edges have no features, and are left out, as is its learned encoding of Laplacian
-    eigenvectors, for encodings are the suite's to give. gamma = 0.1, the largest that the authors try (on ZINC: 1e-5).
+    eigenvectors, for encodings are the suite's to give. gamma = 0.1 (theirs is chosen for each data set).
     """
 
     needs = frozenset({"joined"})
