@@ -97,9 +97,16 @@ def loss_of(graphs: Sequence[Data], width: int) -> Loss | None:
     if not all("y" in graph for graph in graphs):
         return None
     if all(not graph.y.is_floating_point() and graph.y.dim() == 1 for graph in graphs):
-        return "cross_entropy" if all(0 <= int(graph.y.min()) and int(graph.y.max()) < width for graph in graphs) else None
+        return "cross_entropy" if all(int(graph.y.min()) >= 0 and int(graph.y.max()) < width for graph in graphs) else None
     fits = all(graph.y.is_floating_point() and graph.y.numel() == graph.readout_index.numel() * width for graph in graphs)
     return "mse" if fits else None
+
+
+def num_outputs(graph: Data) -> int:
+    """Return how wide an output is that can be held against the graph's y: its classes, or its targets; 1 without y."""
+    if "y" not in graph or not graph.y.numel():
+        return 1
+    return graph.y.numel() // len(graph.y) if graph.y.is_floating_point() else int(graph.y.max()) + 1
 
 
 class NoRowPerNodeError(ValueError):

@@ -133,7 +133,7 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     first = "is undefined at" if quotient[0] is None else f"goes from {number(quotient[0])} at"
     text = (
         f"The Rayleigh quotient of {of} {first} layer 0 to {number(quotient[-1])} at layer {num_layers}; random rows have"
-        f" {number(null)}, rows that are alike 0."
+        f" {number(null)}, states in its limit 0."
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
