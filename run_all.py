@@ -270,7 +270,7 @@ def diagnose(
     with console.status("Writing the page ..."):
         from reports.diagnosis import write_diagnosis
 
-        path = out / "diagnose" / f"{Path(model.replace(':', '-')).name}.pdf"
+        path = out / "diagnose" / f"{model.rpartition(':')[2]}.pdf"
         try:
             print(write_diagnosis(found, path))
         except OSError as error:

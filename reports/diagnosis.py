@@ -38,7 +38,7 @@ def _document(found: Diagnosis, drawing: Drawing) -> blocks.Block:
     title = f"Diagnosis of {found.model}"
     sentences = found.sentences
     rows = [[blocks.cell(topic, "bold"), text] for topic, text in sentences.items()]
-    table = blocks.table("sentences", "What the measures say.", ["", ""], rows, ["text", "fill"])
+    table = blocks.table("sentences", "What the measures say.", ["Topic", "Finding"], rows, ["text", "fill"])
     content: blocks.Block = blocks.clean(
         {
             "title": title,

@@ -59,7 +59,7 @@ def _line(ax: Axes, title: str, axis: str, values: Values | None, beside: Values
         ax.set_yticks([])
         return
     if beside:
-        ax.plot(range(len(beside)), _gaps(beside), color=BESIDE, linestyle=":", linewidth=1.2, label=label)
+        ax.plot(range(len(beside)), _gaps(beside), color=BESIDE, linestyle=":", linewidth=1.2, zorder=3, label=label)
     ax.plot(range(len(values)), _gaps(values), color=MODEL, marker="o", markersize=3.5, linewidth=1.3)
     if beside:
         ax.legend(fontsize=7, frameon=False)

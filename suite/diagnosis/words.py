@@ -79,14 +79,12 @@ def _reach(measures: Measures, num_layers: int) -> Finding | None:
 def _squashing(measures: Measures, num_layers: int) -> Finding | None:
     influence = measures.get("influence")
     felt = felt_hops(influence) if influence else []
-    if influence is None or not felt:
+    if influence is None or len(felt) < 2:
         return None
     share, log10_norm = influence["share"], influence["log10_norm"]
     mean = sum(hop * share[hop] for hop in felt) / sum(share[hop] for hop in felt)
-    near, far = felt[0], felt[-1]
     text = f"Inputs that count are {number(mean)} hops away on average, weighted by their influence."
-    if far == near:
-        return Finding(f"reads {plural(far, 'hop')} only", text)
+    near, far = felt[0], felt[-1]
     factor = 10 ** ((log10_norm[near] - log10_norm[far]) / (far - near))
     verb, short = ("divides", "costs") if factor >= 1 else ("multiplies", "gains")
     factor = max(factor, 1 / factor)
@@ -126,6 +124,8 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
         )
     operator = quotient_of(found)
     quotient, null = found[f"rq_{operator}"], found[f"null_rq_{operator}"]
+    if not null:  # no pair of nodes that could be alike
+        return None
     ratio = quotient[-1] / null
     short = "states are alike" if ratio < ALIKE else "states are smoothed" if ratio < SMOOTHER else "states are not smoothed"
     rank = found["effective_rank_centred"]
@@ -142,8 +142,9 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
 
 def quotient_of(smoothing: dict[str, Any]) -> str:
     """Return the operator whose quotient to look at: the declared one, else that which is smallest for its random rows."""
-    if smoothing["operator"] in ("gcn", "mean", "complete"):
-        return str(smoothing["operator"])
+    declared = str(smoothing["operator"])
+    if smoothing.get(f"null_rq_{declared}"):
+        return declared
     known = [name for name in ("gcn", "mean", "complete") if smoothing[f"null_rq_{name}"]]  # 0 without edges
     return min(known, key=lambda name: smoothing[f"rq_{name}"][-1] / smoothing[f"null_rq_{name}"], default="complete")
 

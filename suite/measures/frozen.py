@@ -75,7 +75,7 @@ class Frozen:
         x = given.graphs.x.double().requires_grad_(differentiable)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
-        with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
+        with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]), self._default_dtype():
             torch.default_generator.manual_seed(0)
             seen = by_own(x, given.graphs.own)
             if self.alone and len(given.graphs) > 1:
@@ -108,6 +108,16 @@ class Frozen:
             own = given.graphs.own
             hidden = self.propagating.states(by_own(x, None if own is None else own[nodes]), op)
             return x, hidden[0], self.propagating.decode(hidden)
+
+    @contextmanager
+    def _default_dtype(self) -> Iterator[None]:
+        """Let the tensors that a stranger's module makes as it runs be float64 too."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(before if isinstance(self._module, Model) else torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
     def separately(self, graphs: Sequence[Data]) -> list[Sequence[Data]]:
         """Return `graphs` in the parts that one pass takes so that the states it returns are the ones its output comes from."""
@@ -146,7 +156,7 @@ def recorded(module: nn.Module, num_nodes: int) -> Iterator[list[Tensor]]:
         if isinstance(state, Tensor) and state.dim() == 2 and state.size(0) == num_nodes:
             states.append(state)
 
-    handles = [conv.register_forward_hook(record) for conv in _outermost_convs(module)]
+    handles = [conv.register_forward_hook(record) for conv in dict.fromkeys(_outermost_convs(module))]
     try:
         yield states
     finally:

@@ -21,8 +21,11 @@ def gradient_norms(hidden: list[Tensor], loss: Tensor, ptr: list[int]) -> Tensor
 
     Zero: the loss does not feel the state (dead units, or a loss that is exactly solved). Not scale-free: it grows with the
     error, so read its ratio between layers. `hidden` and `loss`, the sum of the graphs' losses, must come from one
-    differentiable forward pass; graph g has the nodes from `ptr[g]` to `ptr[g + 1]`.
+    differentiable forward pass; graph g has the nodes from `ptr[g]` to `ptr[g + 1]`. Raises ValueError for a state that does not
+    depend on the input.
     """
+    if not all(state.requires_grad for state in hidden):
+        raise ValueError("a hidden state does not depend on x, so that no gradient is kept at it")
     found = torch.autograd.grad(loss, hidden, retain_graph=True, allow_unused=True, materialize_grads=True)
     sizes = [b - a for a, b in pairwise(ptr)]
     return torch.stack([torch.stack([part.norm() for part in torch.split(g.double(), sizes)]) for g in found])
