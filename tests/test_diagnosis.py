@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.nn import GCN, SimpleConv, global_add_pool
 from torch_geometric.utils import to_undirected
 
@@ -144,6 +144,15 @@ def test_of_a_task_and_a_model_of_the_suite_the_measures_are_those_of_the_table(
     assert "The planted sources, 3 hops away on average" in found.findings["Over-squashing"].text
 
 
+@pytest.mark.parametrize("num_nodes", [1, 4])
+def test_of_graphs_without_edges_no_reach_is_told(num_nodes: int) -> None:
+    found = suite.diagnose(GCN(3, 8, 2, 2), Data(x=torch.randn(num_nodes, 3), edge_index=torch.zeros(2, 0, dtype=torch.long)))
+    assert set(found.absent) == {"gradient"}
+    assert found.findings["Reach"].short == "no path to go"
+    assert "Over-squashing" not in found.findings
+    assert found.plot().axes
+
+
 # what is given
 
 
@@ -229,6 +238,8 @@ def test_a_batch_is_its_graphs_and_of_many_eight_are_looked_at() -> None:
     ("data", "error", "said"),
     [
         ([], ValueError, "data: must hold at least one graph, got none"),
+        (None, TypeError, "data: must be a torch_geometric Data, a list of them or a task, got NoneType"),
+        (HeteroData(), TypeError, "data: must be a torch_geometric Data, a list of them or a task, got HeteroData"),
         ([torch.zeros(2)], TypeError, "data: must be a torch_geometric Data, a list of them or a task, got Tensor"),
         (
             Data(edge_index=torch.zeros(2, 0, dtype=torch.long)),

@@ -10,6 +10,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
 
 from suite.measures.frozen import recorded
 from suite.task import Loss, Task
@@ -58,7 +59,8 @@ def graphs_in(data: Any) -> list[Data]:
 
     Raises ValueError for no graph, and for one without features or edges; TypeError for anything else than `Data`.
     """
-    several = data.to_data_list() if hasattr(data, "to_data_list") else [data] if isinstance(data, Data) else data
+    several = data.to_data_list() if hasattr(data, "to_data_list") else data if hasattr(data, "__getitem__") else [data]
+    several = [data] if isinstance(several, BaseData) else several
     count = min(MAX_GRAPHS, len(several))
     if not count:
         raise ValueError("data: must hold at least one graph, got none")

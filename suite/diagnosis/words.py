@@ -59,6 +59,8 @@ def _reach(measures: Measures, num_layers: int) -> Finding | None:
     if not felt:
         return Finding("feels nothing", "No output depends on any input: every derivative is 0, or not finite.")
     reach, asked = felt[-1], max(hop for hop, count in zip(influence["hops"], influence["pairs"], strict=True) if count)
+    if not asked:
+        return Finding("no path to go", "No node asked is joined to another: how far it feels cannot be told.")
     dead = influence["dead_readouts"]
     last = f" {plural(dead, 'read-out node')} of {influence['num_readouts']} felt nothing at all." if dead else ""
     if reach < asked:
