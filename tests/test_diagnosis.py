@@ -89,7 +89,7 @@ def test_a_known_fading_is_found_and_said(base: float) -> None:
     total = sum(size * base**-hop for hop, size in enumerate(sizes))
     mean = sum(hop * size * base**-hop for hop, size in enumerate(sizes)) / total
     assert f"Inputs that count are {number(mean)} hops away on average" in found.findings["Over-squashing"].text
-    assert found.findings["Reach"].short == "feels all 4 hops asked"
+    assert found.findings["Reach"].short == "feels as far as 4 hops"
 
 
 def test_influence_that_grows_with_distance_is_said_to() -> None:
@@ -107,6 +107,22 @@ def test_means_over_a_ring_reach_as_far_as_there_are_layers_and_no_pair_beyond_i
     assert f" {beyond} pairs of nodes, up to 7 hops apart." in found.findings["Reach"].text
     # on a regular graph the mean is GCN's operator: the model's shares are those of the bare one
     assert influence["share"] == pytest.approx(found.measures["operator_share"]["share"], abs=1e-12)
+
+
+def test_neighbours_without_self_leave_gaps_that_are_said() -> None:
+    class Alternating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs = nn.ModuleList(SimpleConv("sum") for _ in range(3))
+
+        def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+            for conv in self.convs:
+                x = conv(x, edge_index)
+            return x
+
+    reach = suite.diagnose(Alternating(), ring(12)).findings["Reach"]  # bipartite: three steps lead 1 or 3 hops away
+    assert reach.short == "blind beyond 3 hops"
+    assert reach.text.endswith("At 0, 2 hops nothing is felt.")
 
 
 def test_many_means_over_a_small_ring_are_said_to_collapse_and_to_lose_tokens() -> None:

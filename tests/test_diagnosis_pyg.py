@@ -130,5 +130,5 @@ def test_reach_is_the_number_of_layers_where_edges_alone_carry_information(name:
 @pytest.mark.parametrize("name", ["SGFormer", "DeepGCNLayer"])
 def test_attention_and_a_norm_over_the_graph_are_seen_to_reach_everywhere(name: str) -> None:
     found = suite.diagnose(made(MAKE[name]), kite())
-    assert found.findings["Reach"].short == "feels all 6 hops asked"
+    assert found.findings["Reach"].short == "feels as far as 6 hops"
     assert "past the edges" in found.findings["Reach"].text

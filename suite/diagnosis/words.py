@@ -63,6 +63,8 @@ def _reach(measures: Measures, num_layers: int) -> Finding | None:
         return Finding("no path to go", "No node asked is joined to another: how far it feels cannot be told.")
     dead = influence["dead_readouts"]
     last = f" {plural(dead, 'read-out node')} of {influence['num_readouts']} felt nothing at all." if dead else ""
+    gaps = [hop for hop in range(reach) if influence["pairs"][hop] and hop not in felt]
+    last = f" At {', '.join(map(str, gaps))} hops nothing is felt.{last}" if gaps else last
     if reach < asked:
         beyond = sum(influence["pairs"][reach + 1 :])
         text = (
@@ -70,12 +72,12 @@ def _reach(measures: Measures, num_layers: int) -> Finding | None:
             f" nodes, up to {plural(asked, 'hop')} apart."
         )
         return Finding(f"blind beyond {plural(reach, 'hop')}", text + last)
-    text = f"Outputs feel inputs at every distance asked, up to {plural(asked, 'hop')}"
+    text = f"Outputs feel inputs as far as was asked, {plural(asked, 'hop')}"
     past = 0 < num_layers < asked
     why = (
         f", with {plural(num_layers, 'layer')}: information travels past the edges, or several of them in a layer" if past else ""
     )
-    return Finding(f"feels all {plural(asked, 'hop')} asked", f"{text}{why}.{last}")
+    return Finding(f"feels as far as {plural(asked, 'hop')}", f"{text}{why}.{last}")
 
 
 def _squashing(measures: Measures, num_layers: int) -> Finding | None:
