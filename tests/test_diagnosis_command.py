@@ -161,7 +161,7 @@ def test_the_page_on_diagnosis_shows_code_that_runs(capsys: pytest.CaptureFixtur
 
 
 def commands() -> list[str]:
-    (shown,) = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "diagnose.md").read_text(), re.DOTALL)
+    (shown,) = re.findall(r"^```\n(python .*?)^```", (ROOT / "docs" / "diagnose.md").read_text(), re.DOTALL | re.MULTILINE)
     return shown.strip().splitlines()
 
 

@@ -11,10 +11,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
 
 from suite.models import build, resolve
 from suite.refs import load
 from suite.rng import digest
+
+PARTS = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]  # what a saved Data is made of beside tensors
 
 
 def named_model(name: str, sizes: Sequence[int], seed: int = 0, weights: Path | None = None) -> nn.Module:
@@ -56,7 +60,8 @@ def read_graphs(path: Path) -> list[Data]:
     it holds anything else.
     """
     try:
-        found: Any = torch.load(path)
+        with torch.serialization.safe_globals(PARTS):
+            found: Any = torch.load(path)
     except (UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"{path.name} holds no Data that can be read safely; save it as torch.save(data, path)") from error
     graphs = [found] if isinstance(found, Data) else found
