@@ -140,7 +140,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     seen, first = _first_pass(by_node(model), graphs[0])
     tasks = _tasks(data, graphs, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
-    absent, measures = _refused(data, graphs, seen, first.output.size(1)), {}
+    absent = _refused(data, graphs, seen, first.output.size(1))
+    measures: dict[str, dict[str, Any]] = {}
     for name, measure in MEASURES.items():
         if name not in absent and (rewired or not measure.rewired):
             try:

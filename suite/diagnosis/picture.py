@@ -38,7 +38,8 @@ def _influence(share: Axes, norm: Axes, measures: Measures) -> None:
 
 def _smoothing(quotient: Axes, rank: Axes, measures: Measures) -> None:
     found = measures.get("smoothing", {})
-    values = null = None
+    values: Values | None = None
+    null: Values | None = None
     if found and found["rq_complete"][-1] is not None:
         operator = quotient_of(found)
         values = _log(found[f"rq_{operator}"])
@@ -49,10 +50,12 @@ def _smoothing(quotient: Axes, rank: Axes, measures: Measures) -> None:
 
 def _line(ax: Axes, title: str, axis: str, values: Values | None, beside: Values | None = None, label: str = "") -> None:
     """Draw `values` against their place, gaps where one is None, and another line `beside` them."""
+    from matplotlib.ticker import MaxNLocator
+
     ax.set_title(title, fontsize=8, loc="left")
     ax.set_xlabel(axis, fontsize=8)
     ax.tick_params(labelsize=7)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if not values or all(value is None for value in values):
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", fontsize=8, color=BESIDE)
         ax.set_xticks([])

@@ -159,9 +159,9 @@ def _tokens(measures: Measures, num_layers: int) -> Finding | None:
         return None
     skill, first = found["headline"], found["by_layer"]["0.001"][0]
     short = "own tokens are lost" if skill < LOST else "own tokens are kept" if skill >= KEPT else "own tokens are partly lost"
-    whose = "planted on it" if found["planted"] else "of its own"
+    whose = "a token planted on a node" if found["planted"] else "a node's own token"
     text = (
-        f"A linear probe reads the token {whose} off a node's last state with skill {number(skill)} (0: guessing among"
+        f"A linear probe reads {whose} off its last state with skill {number(skill)} (0: guessing among"
         f" {found['num_classes']}, 1: always), at relative noise 0.001"
     )
     return Finding(short, f"{text}; off layer 0 with {number(first)}." if first is not None else f"{text}.")
