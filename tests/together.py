@@ -1,6 +1,7 @@
 """What goes with what: models, tasks, mitigations, encodings and rewirings, and a pairwise covering array of them."""
 
 from functools import cache
+from itertools import combinations, product
 from typing import Any
 
 from covertable import make
@@ -89,6 +90,13 @@ def legal(one: str, other: str) -> dict[str, Any]:
     """Return the constraint that the values of two factors go together."""
     allows = lambda row: why_not((one, row[one]), (other, row[other])) is None  # noqa: E731
     return {"operator": "fn", "requires": [one, other], "evaluate": allows}
+
+
+def go_together(pair: dict[str, str]) -> bool:
+    """Return whether some model and task take two values, with nothing else asked."""
+    rest = [{"none"} & set(FACTORS[factor]) or FACTORS[factor] for factor in FACTORS.keys() - pair]
+    rows = (pair | dict(zip(FACTORS.keys() - pair, values, strict=True)) for values in product(*rest))
+    return any(all(why_not(*two) is None for two in combinations(sorted(row.items()), 2)) for row in rows)
 
 
 @cache
