@@ -90,8 +90,8 @@ def _answers(y: Any, readout: Tensor, num_nodes: int) -> Tensor | None:
     """Return what of `y` belongs to the read-out nodes, or None where it has neither a row for each of them nor one a node."""
     if not isinstance(y, Tensor) or y.dim() == 0 or y.size(0) not in (readout.numel(), num_nodes):
         return None
-    y = y.detach().cpu()
-    return y if y.size(0) == readout.numel() else y[readout]
+    found: Tensor = y.detach().cpu()
+    return found if found.size(0) == readout.numel() else found[readout]
 
 
 def loss_of(graphs: Sequence[Data], width: int) -> Loss | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,7 +20,7 @@ from suite.rng import digest
 PARTS = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]  # what a saved Data is made of beside tensors
 
 
-def named_model(name: str, sizes: Sequence[int], seed: int = 0, weights: Path | None = None) -> nn.Module:
+def named_model(name: str, sizes: tuple[int, int, int, int], seed: int = 0, weights: Path | None = None) -> nn.Module:
     """Return the model called `name`: one of the table or a class `file.py:Name`, made with `sizes`, or a module that is there.
 
     `sizes` are in_channels, hidden_channels, num_layers and out_channels. Initial weights depend on `name` and `seed`; `weights`
