@@ -4,8 +4,8 @@ A certificate is a list of checks and one verdict. Small controls that cannot se
 it; one that beats guessing shows that the task does not need it. A control that stays at chance proves something only if it
 could have won: the same budget must solve the task's twin, where the answer lies within its sight.
 
-The tier `quick` trains the dearer controls once, `full` three times, and adds what controls score radius by radius and on shuffled
-answers.
+The tier `quick` trains the dearer controls once; `full` three times, and adds what controls score radius by radius and on
+shuffled answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from suite.engine import blocks
 from suite.engine.batches import as_drawn
 from suite.facts import facts_of
 from suite.samples import Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults
+from suite.store import Tier
 from suite.study import topology_label
 from suite.task import Block, Packed, Split, Task
 from suite.views import task_ref
@@ -55,7 +56,6 @@ TAGS = (BROKEN, LOCAL, CONTENT, EDGE_FREE, MEMORISABLE, UNIDENTIFIABLE, PRECISIO
 
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
 
-Tier = Literal["quick", "full"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 

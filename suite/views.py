@@ -84,8 +84,8 @@ class Extrapolated(View):
     """The task `seen`, asked in the test of models that were trained on it with other fields: fewer hops, another topology.
 
     Training and validation draw from the task with the fields `trained`, so that no choice looks at the test. Chance, ceiling and
-    distance are those of the test; so a rule for the depth reaches as far as the test asks. Raises ValueError where the two draw x of
-    other widths or ask other kinds of question.
+    distance are those of the test, so that a rule for the depth reaches as far as it asks. Raises ValueError where the two draw
+    x of other widths or ask other kinds of question.
     """
 
     trained: dict[str, Any] = Field(min_length=1, description="fields in training and validation")
@@ -103,9 +103,9 @@ class Extrapolated(View):
         self._as_blocks = all(isinstance(found, Block) for found in drawn.values())
         given = {name: (_width(found), tasks[name].out_channels, tasks[name].loss) for name, found in drawn.items()}
         if len(set(given.values())) > 1:
-            said = "; ".join(f"{name} has {width} and {out}, {loss}" for name, (width, out, loss) in given.items())
+            said = ", ".join(f"{name} has {width} and {out} ({loss})" for name, (width, out, loss) in given.items())
             raise ValueError(
-                f"trained: training must have as many channels of x and of the answer as the test, and its loss: {said}"
+                f"trained: must leave the number of channels of x and of the answer, and the loss, as they are; {said}"
             )
         return self
 

@@ -16,7 +16,7 @@ BLOCK = 64
 
 
 def witness_score(task: Task, dtype: torch.dtype) -> float | None:
-    """Return the score of `task.witness` on test graphs with x in `dtype`, on the scale of `task.ceiling`; None without a witness.
+    """Return what `task.witness` scores on test graphs with x in `dtype`, on the scale of `task.ceiling`; None without one.
 
     It is handed graphs without answers and without source. Raises ValueError where what it returns has another shape than the
     answers, or another number type.
