@@ -104,9 +104,7 @@ class Extrapolated(View):
         given = {name: (_width(found), tasks[name].out_channels, tasks[name].loss) for name, found in drawn.items()}
         if len(set(given.values())) > 1:
             said = ", ".join(f"{name} has {width} and {out} ({loss})" for name, (width, out, loss) in given.items())
-            raise ValueError(
-                f"trained: must leave the number of channels of x and of the answer, and the loss, as they are; {said}"
-            )
+            raise ValueError(f"trained: must leave the channels of x and of the answer, and the loss, as they are; {said}")
         return self
 
     @property
