@@ -85,23 +85,21 @@ def test_a_ball_shows_the_nodes_up_to_its_radius_and_their_distances_by_networkx
     assert torch.equal(seen.y, block.y)
 
 
+class Three(Task):
+    """Both ends of a path of 4 are asked, and a node in between whose ball is larger: each for its own number."""
+
+    hops: int = 1
+    num_classes: int = 4
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        edges = torch.tensor([[0, 1, 2, 1, 2, 3], [1, 2, 3, 0, 1, 2]])
+        x = torch.arange(1.0, 5)[None, :, None].expand(num_graphs, -1, 1)
+        asked = torch.tensor([0, 1, 3])
+        return Block(edges, x, asked.expand(num_graphs, -1), asked)
+
+
 def test_every_read_out_node_has_its_own_ball_and_what_lies_beyond_is_blank() -> None:
-    class Path(Task):
-        """Both ends of a path of 4 are asked, and a node in the middle whose ball is larger: each for its own number."""
-
-        hops: int = 1
-        num_classes: int = 4
-
-        def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
-            edges = torch.tensor([[0, 1, 2, 1, 2, 3], [1, 2, 3, 0, 1, 2]])
-            x = torch.arange(1.0, 5)[None, :, None].expand(num_graphs, -1, 1)
-            asked = torch.tensor([0, 1, 3])
-            return Block(edges, x, asked.expand(num_graphs, -1), asked)
-
-    view = Shells.model_construct(seen=None, radius=1)
-    view._task, view._farthest = Path(), 2
-    seen = view.draw(64, stream("balls"))
-    assert isinstance(seen, Block)
+    seen = drawn(Shells(seen=task_ref(Three()), radius=1), 64)
     for x, y in zip(seen.x, seen.y, strict=True):
         assert [int(value) for value in x[:, 0] if value] == {0: [1, 2], 1: [2, 1, 3], 3: [4, 3]}[int(y)]
     assert set(seen.y.flatten().tolist()) == {0, 1, 3}
