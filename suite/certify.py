@@ -301,7 +301,7 @@ def _identified(task: Task) -> Check:
     if task.fixed or task.level == "graph":
         return Check("K9", name, None, limit, None, NO_SAMPLE)
     drawn = list(_up_to(MAX_REFINED, blocks(task, 0, "train", NUM_SAMPLES, BLOCK)))
-    y = torch.cat([part for block in drawn for _, _, part in _graphs(block)])
+    y = torch.cat([block.y.flatten(0, 1) if isinstance(block, Block) else block.y for block in drawn])
     _, colour, size = torch.unique(asked_colours(drawn), return_inverse=True, return_counts=True)
     score = _best_by(colour, y) if task.loss == "cross_entropy" else _least_error_by(colour, y)
     shared = float((size[colour] > 1).double().mean())

@@ -12,17 +12,16 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, scatter
 
 from suite.hops import hop_distance
-from suite.task import Block
+from suite.task import Block, Packed
 
 UP_TO_ORDER = 256  # nodes; larger graphs are compared in their canonical order: WL rounds are dear, mirror images rare there
 
@@ -70,8 +69,9 @@ def _asked(drawn: Drawn) -> Tensor:
     """Return the read-out nodes of all graphs, counted through."""
     if isinstance(drawn, Block):
         return (torch.arange(drawn.num_graphs).unsqueeze(1) * drawn.num_nodes + drawn.readout_index).flatten()
-    starts = accumulate((int(graph.num_nodes) for graph in drawn), initial=0)
-    return torch.cat([start + graph.readout_index for start, graph in zip(starts, drawn, strict=False)])
+    asked = Packed.of(drawn).readout_index
+    assert asked is not None  # of tasks at nodes
+    return asked
 
 
 def structural_colours(edge_index: Tensor, start: Tensor) -> Tensor:
@@ -197,12 +197,12 @@ def _flatten(drawn: Drawn, up_to_order: int = UP_TO_ORDER) -> _Flat:
         shifts = torch.arange(num_graphs if num_nodes <= up_to_order else 1) * num_nodes
         edge_index = (drawn.edge_index[:, None] + shifts[:, None]).flatten(1)  # [2, copies * num_edges]
     else:
-        batch = Batch.from_data_list([_question(graph) for graph in drawn])
-        x, edge_index, graph, num_graphs = batch.x, batch.edge_index, batch.batch, len(drawn)
-        place = torch.arange(graph.numel()) - batch.ptr[graph]
+        packed = Packed.of(drawn)
+        x, edge_index, graph, num_graphs = packed.x, packed.edge_index, packed.batch, len(packed)
+        place = torch.arange(graph.numel()) - torch.tensor(packed.ptr)[graph]
         num_nodes, marked = int(place.max()) + 1, torch.zeros_like(graph)
-        if "readout_index" in batch:
-            marked[batch.readout_index] = 1
+        if packed.readout_index is not None:
+            marked[packed.readout_index] = 1
     rows = _mix(linear_hash(x))
     if num_nodes <= up_to_order:
         return _Flat(rows, _mix(rows + marked), edge_index, graph, graph.new_zeros(num_graphs))
@@ -210,12 +210,6 @@ def _flatten(drawn: Drawn, up_to_order: int = UP_TO_ORDER) -> _Flat:
     shape = _per_graph(edges, graph[edge_index[0]], 1 if isinstance(drawn, Block) else num_graphs).expand(num_graphs)
     colour = _per_graph(_mix(rows + 2 * place + marked), graph)
     return _Flat(_per_graph(rows, graph), colour, edge_index[:, :0], torch.arange(num_graphs), shape)
-
-
-def _question(graph: Data) -> Data:
-    """Return the graph without its answer."""
-    every = {name: graph[name] for name in ("x", "edge_index", "readout_index") if name in graph}
-    return Data(**every)
 
 
 def linear_hash(x: Tensor) -> Tensor:
