@@ -54,6 +54,7 @@ CERTIFIED = "certified"
 # The first that holds is the verdict.
 TAGS = (BROKEN, LOCAL, CONTENT, EDGE_FREE, MEMORISABLE, UNIDENTIFIABLE, PRECISION, PARTLY_LOCAL, UNDERTRAINED)
 
+NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
 
 
@@ -240,7 +241,7 @@ def _ball(task: Task, blind: Check, tier: Tier) -> Check:
     if hops == 1 or _solved(task, blind):
         reason = "a graph-blind model solves the task" if _solved(task, blind) else "nearer than one hop is the read-out node, K4"
         return Check("K6", name, None, _limit(task), None, f"not applicable: {reason}")
-    seeds = SEEDS if tier == "full" else SEEDS[:1]
+    seeds = SEEDS[: NUM_SEEDS[tier]]
     found = by_distance(task, hops - 1, seeds=seeds)
     curve = f"; {_curve(task, hops, found)}" if tier == "full" else ""
     if _leaks(task, found.score):
@@ -264,7 +265,7 @@ def _permuted(task: Task, unordered: Check, tier: Tier) -> Check:
         return Check("K7", name, None, _limit(task), None, NO_SAMPLE)
     if unordered.tag == CONTENT or not isinstance(unordered.value, float):
         return Check("K7", name, None, _limit(task), None, "not applicable: K4 or K5 shows already that edges are not needed")
-    seeds = SEEDS if tier == "full" else SEEDS[:1]
+    seeds = SEEDS[: NUM_SEEDS[tier]]
     found = by_distance(task, permuted=True, seeds=seeds)
     true = by_distance(task, seeds=seeds)
     edges = f"; on the true edges {true.score:.3f} ({true.title})"
@@ -358,8 +359,6 @@ def _at_chance(
     detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{more}"
     if twin is None:
         return _unanswered(id_, name, f"{detail}; the task has no twin, so that nothing shows that the control could win", found)
-    if twin == task and id_ != "K6":  # whose twin shows more of the same task
-        return _unanswered(id_, name, f"{detail}, though the answer is within its sight: it needs a larger budget", found)
     could = control(twin)
     detail += f"; on the twin that shows it the answer {could.score:.3f} ({could.title})"
     if not could.solved:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import ClassVar
 
 import networkx as nx
@@ -25,7 +27,19 @@ from datasets.transfer import Transfer
 from datasets.tree import Tree
 from suite import controls
 from suite.cell import Protocol
-from suite.certify import BROKEN, EDGE_FREE, LOCAL, PARTLY_LOCAL, PRECISION, UNIDENTIFIABLE, Check, _ball, _identified, _permuted
+from suite.certify import (
+    BROKEN,
+    EDGE_FREE,
+    LOCAL,
+    PARTLY_LOCAL,
+    PRECISION,
+    TAGS,
+    UNIDENTIFIABLE,
+    Check,
+    _ball,
+    _identified,
+    _permuted,
+)
 from suite.certify import _solvable as solvable
 from suite.controls import Shells, Shuffled, permuted_edges
 from suite.facts import edge_cut, facts_of, is_bipartite, pair_facts
@@ -56,6 +70,14 @@ def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = Protocol(lr=3e-3, max_steps=150, num_validation=256, num_test=2048, solved_at=0.95)
     monkeypatch.setattr(controls, "BUDGET", budget)
     monkeypatch.setattr(controls, "SLOW_BUDGET", budget.model_copy(update={"num_test": 512, "num_validation": 64}))
+
+
+def test_the_page_on_certificates_names_every_check_and_every_verdict_in_order() -> None:
+    page = " ".join((Path(__file__).parent.parent / "docs" / "certificates.md").read_text().split())
+    checks = [f"K{number}" for number in range(1, 14)]
+    assert re.findall(r"\| (K\d+) \|", page) == checks
+    order = page[page.index("first of these that holds:") : page.index("if none does")]
+    assert sorted(TAGS, key=order.index) == list(TAGS)
 
 
 # K6: the ball nearer than the answer
