@@ -14,9 +14,11 @@ from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loo
 
 from suite.engine.batches import as_drawn
 from suite.hops import hop_distance, nearest_distance
-from suite.measures.structure import effective_resistance, operator_power
+from suite.measures.structure import Operator, effective_resistance, operator_power
 from suite.samples import graphs_of, structural_colours
 from suite.task import Task
+
+OPERATORS: tuple[Operator, ...] = ("gcn", "mean")
 
 
 def facts_of(task: Task) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def pair_facts(graph: Data) -> dict[str, Any]:
     if hops < 1:
         return {}
     found: dict[str, Any] = {}
-    for operator in ("gcn", "mean"):
+    for operator in OPERATORS:
         row = operator_power(graph.edge_index, num_nodes, operator, hops, readout)[0]
         found[f"operator_{operator}"] = float(row[source])
         found[f"share_{operator}"] = float(row[source] / row.sum())

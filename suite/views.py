@@ -114,7 +114,8 @@ class Extrapolated(View):
 
     @property
     def topology(self) -> Topology | None:
-        return getattr(self._task, "topology", None)
+        found: Topology | None = getattr(self._task, "topology", None)
+        return found
 
     @property
     def range(self) -> int | None:
