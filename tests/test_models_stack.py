@@ -256,6 +256,11 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         ({"decoder": "none", "skip": "gated"}, r"decoder: must not be none with skip = gated"),
         ({"skip": "gated", "gate_power": 0.5}, r"gate_power: must be >= 1, .*; got 0.5"),
         ({"conv": "gated_gcn", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with conv = gated_gcn"),
+        (
+            {"conv": "drew", "fully_adjacent_last": True},
+            r"fully_adjacent_last: must be false with conv = drew: all other nodes are at",
+        ),
+        ({"conv": "node_wise", "fully_adjacent_last": True}, r"fully_adjacent_last: .* node_wise, which reads no neighbours"),
         ({"skip": "gated", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with skip = gated"),
         ({"conv": "ggnn", "skip": "dense"}, r"GGNN: needs equal widths behind an encoder, got 16 to 8 channels"),
     ]
