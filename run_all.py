@@ -6,6 +6,7 @@
     python run_all.py --model path/to/file.py:Name your own model, beside all others
     python run_all.py certify transfer hops=5      what a task needs
     python run_all.py diagnose file.py:Name        what a model does to information
+    python run_all.py new-task path_parity         a task of your own to begin with
     python run_all.py run --help                   all options of a run
 
 Without a command: run. Exit codes: 0 done, 2 usage, 3 failed cells, 130 stopped.
@@ -34,7 +35,7 @@ from suite.progress import Lines, Screen, asked, at_hops, duration, place
 from suite.provenance import arguments, public
 from suite.refs import unknown
 from suite.runner import Planner, Runner, give_up, warm_up
-from suite.store import Store, StoreError
+from suite.store import Store, StoreError, Tier
 from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of, reason_of
 from suite.survey import State, all_lines, survey
 from suite.tuning import Outcomes
@@ -72,8 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = ["run", *argv]
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the cores belong to the workers
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    commands: dict[str, Callable[..., int]] = {"run": run, "status": status, "report": report, "list": list_}
-    commands |= {"certify": certify, "diagnose": diagnose}
+    commands: dict[str, Callable[..., int]] = {
+        "run": run,
+        "status": status,
+        "report": report,
+        "list": list_,
+        "certify": certify,
+        "diagnose": diagnose,
+        "new-task": new_task,
+    }
     try:
         code: int = tyro.extras.subcommand_cli_from_dict(commands, prog="run_all.py", description=__doc__, args=argv)
         return code
@@ -199,12 +207,19 @@ def list_() -> int:
     return DONE
 
 
-def certify(task: Positional[TaskName], fields: Positional[Fields] = (), *, out: Folder = Path("results")) -> int:
+def certify(
+    task: Positional[TaskName],
+    fields: Positional[Fields] = (),
+    *,
+    tier: Tier = "quick",
+    out: Folder = Path("results"),
+) -> int:
     """Find out what a task needs, before any deep model is trained on it.
 
     Args:
         task: A task by name, or file.py:Name for your own.
         fields: Fields that differ from the defaults of the task, e.g. topology=barbell hops=5.
+        tier: quick, or full: more seeds, what controls score radius by radius, shuffled answers.
         out: Where certificates are kept.
     """
     store = Store(out / "store")
@@ -217,8 +232,8 @@ def certify(task: Positional[TaskName], fields: Positional[Fields] = (), *, out:
         num_nodes_of(ref)
         from suite import certify as certificates
 
-        if certificates.VERSION not in store.certified(ref.key):
-            store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made)))
+        if certificates.VERSION not in store.certified(ref.key, tier):
+            store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made, tier)), tier)
     found = store.certificate(ref.key) or {}
     table = Table("check", "", "value", "limit", "passed", box=None, pad_edge=False)
     for check in found["checks"]:
@@ -275,6 +290,24 @@ def diagnose(
             print(write_diagnosis(found, path))
         except OSError as error:
             raise UsageError(f"--out: cannot write to {path.parent}: {error.strerror}") from error
+    return DONE
+
+
+def new_task(name: Positional[Annotated[str, arg(metavar="NAME")]], *, folder: Folder = Path()) -> int:
+    """Write a small task of your own and its test, to be changed into the one you want.
+
+    Args:
+        name: The module's name, e.g. path_parity; its class is then PathParity.
+        folder: Where the two files go.
+    """
+    from suite.new_task import class_name, write_task
+
+    try:
+        module, test = write_task(name, folder)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"new-task: {error}") from error
+    print(f"{module}: the task; python run_all.py certify {module}:{class_name(name)} says what it needs")
+    print(f"{test}: its test; python -m pytest {test}")
     return DONE
 
 

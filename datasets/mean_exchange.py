@@ -17,12 +17,14 @@ from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.barbell import Barbell
 from datasets.clique import Clique
 from datasets.topologies import AS_TOPOLOGY
 from datasets.twins import WithAnswer
+from suite.hops import hop_distance
 from suite.task import Block, Loss, Task
 
 
@@ -64,6 +66,13 @@ class MeanExchange(Task):
         y = x[:, -size:, 0].mean(dim=1, keepdim=True) * size**0.5  # [num_graphs, 1]
         return Block(graph.edge_index, x, y, graph.readout_index, _far_nodes(self.topology, self.hops))
 
+    def witness(self, block: Block) -> Tensor:
+        """The mean over the other clique: as told, else those at `hops`, and those at one less, which hold the bridges."""
+        hops = hop_distance(block.edge_index, block.readout_index, block.num_nodes)  # [1, num_nodes]
+        other = block.x[:, :, 2] if self.side else (hops >= self.hops - 1).to(block.x.dtype)
+        total = (other * block.x[:, :, 0]).sum(dim=1)  # the sd of a mean of k values is k^-1/2
+        return (total / other.sum(dim=1).sqrt()).view(-1, 1, 1)
+
     def answer_twin(self) -> Task:
         return MeanExchangeWithAnswer(**dict(self))
 
@@ -76,7 +85,7 @@ class MeanExchangeWithAnswer(WithAnswer, MeanExchange):
 
 
 @lru_cache(maxsize=256)
-def _far_nodes(topology: Barbell | Clique, hops: int) -> torch.Tensor:
+def _far_nodes(topology: Barbell | Clique, hops: int) -> Tensor:
     """Return the other clique's nodes that hold no bridge."""
     bridges = topology.bridges if isinstance(topology, Barbell) else 0
     num_nodes = int(topology.graph(hops).num_nodes or 0)

@@ -74,6 +74,12 @@ class NeighborsMatch(Task):
         y = classes.gather(1, layout.marked[asked])
         return Block(layout.edge_index, x, y, layout.readout_index, layout.marked)
 
+    def witness(self, block: Block) -> Tensor:
+        """Look the root's key up among all nodes; the root itself carries no class."""
+        tokens, keys = block.x[:, :, : self.num_classes], block.x[:, :, self.num_classes : -1]
+        same = (keys * keys[:, block.readout_index]).sum(dim=2, keepdim=True)
+        return (same * tokens).sum(dim=1, keepdim=True)
+
     def answer_twin(self) -> Task:
         return NeighborsMatchWithAnswer(**dict(self))
 

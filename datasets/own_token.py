@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
@@ -49,6 +50,10 @@ class OwnToken(Task):
         y = torch.randint(self.num_classes, (num_graphs, every.numel()), generator=rng)
         x = torch.zeros(*y.shape, self.num_classes).scatter_(2, y.unsqueeze(2), 1)
         return Block(graph.edge_index, x, y, every, every)
+
+    def witness(self, block: Block) -> Tensor:
+        """Read it."""
+        return block.x[:, block.readout_index]
 
     def answer_twin(self) -> Task:
         return self

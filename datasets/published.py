@@ -82,6 +82,10 @@ class PublishedRingTransfer(Published):
         varying = torch.zeros(x.size(1), dtype=torch.bool).index_fill(0, graph.source_index, True)
         return Block(_ring_edges(self), x, y, graph.readout_index, graph.source_index, varying)
 
+    def witness(self, block: Block) -> Tensor:
+        """Add up all nodes: the source's class is the one column in which it does not differ from the others."""
+        return block.x.sum(dim=1, keepdim=True)
+
     def answer_twin(self) -> Task:
         return PublishedRingTransferWithAnswer(**dict(self))
 
@@ -163,6 +167,12 @@ class PublishedNeighborsMatch(Published):
         root = torch.tensor([0])
         varying = torch.zeros(x.size(1), dtype=torch.bool).index_fill(0, torch.cat([root, leaves]), True)
         return Block(edge_index, x, values.gather(1, query[:, None]), root, leaves, varying)
+
+    def witness(self, block: Block) -> Tensor:
+        """Look the root's key up among all other nodes."""
+        keys, values = block.x[:, :, : self.out_channels], block.x[:, :, self.out_channels : 2 * self.out_channels]
+        same = (keys * keys[:, block.readout_index]).sum(dim=2).index_fill(1, block.readout_index, 0)
+        return (same.unsqueeze(2) * values).sum(dim=1, keepdim=True)
 
     def answer_twin(self) -> Task:
         return PublishedNeighborsMatchWithAnswer(**dict(self))

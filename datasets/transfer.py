@@ -88,6 +88,18 @@ class Transfer(Task):
                 x[graph, readout, self.num_classes + keys[:, :1]] = 1
         return Block(layout.edge_index, x, classes[:, source], readout, source)
 
+    def witness(self, block: Block) -> Tensor:
+        """Breadth-first search, by position; by content, the token whose key is wanted."""
+        num_keys = _layout(self).plan.num_keys
+        tokens, keys = block.x[:, :, : self.num_classes], block.x[:, :, self.num_classes : self.num_classes + num_keys]
+        if self.addressing == "content":
+            wanted = keys[:, block.readout_index] if num_keys > 1 else torch.ones_like(keys[:, :1])
+            chosen = (keys * wanted).sum(dim=2)
+        else:
+            at_hops = hop_distance(block.edge_index, block.readout_index, block.num_nodes) == self.hops  # [1, num_nodes]
+            chosen = at_hops * keys[:, :, 0] if num_keys else at_hops.to(tokens.dtype)
+        return (chosen.unsqueeze(2) * tokens).sum(dim=1, keepdim=True)
+
     def answer_twin(self) -> Task:
         return TransferWithAnswer(**dict(self))
 

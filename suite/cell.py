@@ -124,5 +124,7 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _placeless(ref: dict[str, Any]) -> dict[str, Any]:
-    """A stranger's file counts by its name and content, not by where it lies."""
+    """A stranger's file counts by its name and content, not by where it lies; so does one that a view sees."""
+    if isinstance(seen := ref.get("params", {}).get("seen"), dict):
+        ref = ref | {"params": ref["params"] | {"seen": _placeless(seen)}}
     return ref | {"ref": ref["ref"].rpartition(":")[2]} if ref["sha256"] else ref

@@ -3,6 +3,9 @@
 A certificate is a list of checks and one verdict. Small controls that cannot see what the task claims to need are trained on
 it; one that beats guessing shows that the task does not need it. A control that stays at chance proves something only if it
 could have won: the same budget must solve the task's twin, where the answer lies within its sight.
+
+The tier `quick` trains the dearer controls once; `full` three times, and adds what controls score radius by radius and on
+shuffled answers.
 """
 
 from __future__ import annotations
@@ -11,32 +14,49 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import scatter
 
-from suite.controls import SOLVED, Outcome, edge_free, graph_blind, task_ref
+from suite.controls import SEEDS, SOLVED, Outcome, Shuffled, by_distance, edge_free, graph_blind
 from suite.engine import blocks
 from suite.engine.batches import as_drawn
-from suite.samples import Drawn, Hashes, graph_faults, hashes, randomness_faults
+from suite.facts import facts_of
+from suite.samples import Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults
+from suite.store import Tier
 from suite.study import topology_label
-from suite.task import Block, Split, Task
+from suite.task import Block, Packed, Split, Task
+from suite.views import task_ref
+from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
-VERSION = 1  # raise it when the same task would get another certificate
+VERSION = 2  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
 BLOCK = 64  # graphs drawn together, as in training by default
 SEEN = 0.05  # share of test inputs that as many training inputs may have shown
+IDENTIFIED = 0.9  # skill that 1-WL colours must allow
+MAX_REFINED = 1 << 17  # nodes whose colours are refined together
 LEAK = 0.05  # how far above chance a control may come: accuracy, or share of the variance explained
 
 BROKEN = "not certified (contract broken)"
 LOCAL = "local"
 CONTENT = "content-addressed"
+EDGE_FREE = "edge-free"
 MEMORISABLE = "memorisable"
+UNIDENTIFIABLE = "unidentifiable"
+PRECISION = "precision-limited"
+PARTLY_LOCAL = "partly local"
 UNDERTRAINED = "not certified (control undertrained)"
 CERTIFIED = "certified"
-TAGS = (BROKEN, LOCAL, CONTENT, MEMORISABLE, UNDERTRAINED)  # the first that holds is the verdict
+# The first that holds is the verdict.
+TAGS = (BROKEN, LOCAL, CONTENT, EDGE_FREE, MEMORISABLE, UNIDENTIFIABLE, PRECISION, PARTLY_LOCAL, UNDERTRAINED)
+
+NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
+NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
+
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -54,22 +74,26 @@ class Check:
     tag: str | None = None
 
 
-def certify(task: Task) -> dict[str, Any]:
+def certify(task: Task, tier: Tier = "quick") -> dict[str, Any]:
     """Return the certificate of `task` as JSON values: its checks, the tags they give, and the first of them as verdict.
 
-    K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K11
-    distances and structure, K12 determinism. Takes seconds; on graphs of thousands of nodes about half a minute.
+    K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K6 ball
+    nearer than the answer, K7 permuted edges, K8 solvability witness, K9 1-WL colours, K10 facts of the graph, K11 distances and
+    structure, K12 determinism; K13 shuffled answers in the `full` tier.
     """
     start = time.perf_counter()
-    survey = _survey(task)
+    survey, facts = _survey(task), facts_of(task)
     blind = _graph_blind(task)
-    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, _edge_free(task, blind)]
-    checks += [_structure(task, survey), _determinism(task)]
+    unordered = _edge_free(task, blind)
+    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, unordered]
+    checks += [_ball(task, blind, tier), _permuted(task, unordered, tier), _solvable(task), _identified(task), _described(facts)]
+    checks += [_structure(task, survey), _determinism(task), *([_shuffled(task)] if tier == "full" else [])]
     tags = [tag for tag in TAGS if any(check.tag == tag for check in checks)]
     ref = task_ref(task)
     return {
         "schema": 1,
         "version": VERSION,
+        "tier": tier,
         "task_key": ref.key,
         "task": ref.model_dump(mode="json"),
         "title": task.title,
@@ -77,6 +101,7 @@ def certify(task: Task) -> dict[str, Any]:
         "hops": task.range,
         "verdict": tags[0] if tags else CERTIFIED,
         "tags": tags,
+        "facts": facts,
         "checks": [{key: value for key, value in asdict(check).items() if key != "tag"} for check in checks],
         "seconds": round(time.perf_counter() - start, 2),
     }
@@ -107,7 +132,7 @@ def _survey(task: Task) -> _Survey:
                     survey.asked[split].update(graph.readout_index.tolist())
                     key = tuple(graph[name].numpy().tobytes() for name in sorted(graph.keys()) if name != "num_nodes")
                     if key not in known:
-                        known[key] = graph_faults(graph, task.range)
+                        known[key] = graph_faults(graph, task.at(split, 0).range)
                     survey.faults.update(dict.fromkeys(known[key], copies))
                     survey.example |= known[key]
                 yield drawn
@@ -199,7 +224,7 @@ def _edge_free(task: Task, blind: Check) -> Check:
         return Check("K5", name, None, _limit(task), None, "not applicable: one labelled graph is no sample of sets")
     if task.level == "graph":
         return _unanswered("K5", name, "no control answers for whole graphs")
-    if isinstance(blind.value, float) and task.skill(blind.value) >= SOLVED:
+    if _solved(task, blind):
         return Check("K5", name, None, _limit(task), None, "not applicable: a graph-blind model solves the task")
     found = edge_free(task)
     if _leaks(task, found.score):
@@ -208,13 +233,132 @@ def _edge_free(task: Task, blind: Check) -> Check:
     return _at_chance("K5", name, task, found, task.content_twin(), edge_free)
 
 
-def _at_chance(id_: str, name: str, task: Task, found: Outcome, twin: Task | None, control: Callable[[Task], Outcome]) -> Check:
-    """Return what it means that a control guesses: a pass where it solves the twin, else nothing."""
+def _ball(task: Task, blind: Check, tier: Tier) -> Check:
+    """K6. A control that knows all distances is shown what lies nearer than the answer; its twin, the marked source besides."""
+    name, hops = "nearer than the answer", task.range
+    if task.level == "graph" or task.fixed or not hops:
+        return Check("K6", name, None, _limit(task), None, "not applicable: the task is not at one distance")
+    if hops == 1 or _solved(task, blind):
+        reason = "a graph-blind model solves the task" if _solved(task, blind) else "nearer than one hop is the read-out node, K4"
+        return Check("K6", name, None, _limit(task), None, f"not applicable: {reason}")
+    seeds = SEEDS[: NUM_SEEDS[tier]]
+    found = by_distance(task, hops - 1, seeds=seeds)
+    curve = f"; {_curve(task, hops, found)}" if tier == "full" else ""
+    if _leaks(task, found.score):
+        detail = f"{found.title} on the ball of radius {hops - 1} scores {found.score:.3f}, guessing {task.chance:.3f}{curve}"
+        return Check("K6", name, found.score, _limit(task), False, detail, LOCAL if found.solved else PARTLY_LOCAL)
+    control = partial(by_distance, radius=hops, seeds=seeds)
+    return _at_chance("K6", name, task, found, task.content_twin() or task, control, curve)
+
+
+def _curve(task: Task, hops: int, last: Outcome) -> str:
+    """Say what the control scores by radius; radius hops - 1 is known, `last`."""
+    radii = [*range(hops - 1), hops]
+    found = {radius: by_distance(task, radius, seeds=SEEDS[:1]).score for radius in radii} | {hops - 1: last.score}
+    return "by radius " + ", ".join(f"{radius}: {score:.3f}" for radius, score in sorted(found.items()))
+
+
+def _permuted(task: Task, unordered: Check, tier: Tier) -> Check:
+    """K7. The same control on edges drawn anew with degrees kept; on the true ones it shows what edges are worth to it."""
+    name = "permuted edges"
+    if task.level == "graph" or task.fixed:
+        return Check("K7", name, None, _limit(task), None, NO_SAMPLE)
+    if unordered.tag == CONTENT or not isinstance(unordered.value, float):
+        return Check("K7", name, None, _limit(task), None, "not applicable: K4 or K5 shows already that edges are not needed")
+    seeds = SEEDS[: NUM_SEEDS[tier]]
+    found = by_distance(task, permuted=True, seeds=seeds)
+    true = by_distance(task, seeds=seeds)
+    edges = f"; on the true edges {true.score:.3f} ({true.title})"
+    if _leaks(task, found.score):
+        detail = f"{found.title} scores {found.score:.3f} with all distances permuted, guessing {task.chance:.3f}{edges}"
+        return Check("K7", name, found.score, _limit(task), False, detail, EDGE_FREE)
+    if true.solved:
+        detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{edges}"
+        return Check("K7", name, found.score, _limit(task), True, detail)
+    control = partial(by_distance, permuted=True, seeds=seeds)
+    return _at_chance("K7", name, task, found, task.content_twin(), control, edges)
+
+
+def _solvable(task: Task) -> Check:
+    """K8. An algorithm of the task's own must answer at the ceiling, in single precision as in double."""
+    name, limit = "solvability witness", f"skill >= {WITNESSED} in float32 and float64"
+    if task.fixed or task.level == "graph":
+        return Check("K8", name, None, limit, None, NO_SAMPLE)
+    double = witness_score(task, torch.float64)
+    single = witness_score(task, torch.float32)
+    if double is None or single is None:
+        return Check("K8", name, None, limit, None, "the task offers none")
+    detail = f"scores {single:.4g} in float32 and {double:.4g} in float64 on {NUM_WITNESSED} test graphs"
+    passed = [task.skill(score) >= WITNESSED for score in (double, single)]
+    if not passed[0]:
+        return Check("K8", name, double, limit, False, f"{detail}: the witness or the task is wrong", BROKEN)
+    return Check("K8", name, single, limit, passed[1], detail, None if passed[1] else PRECISION)
+
+
+def _identified(task: Task) -> Check:
+    """K9. What the best function of 1-WL colours scores on samples: a bound on every net that only passes messages."""
+    name = "1-WL colours"
+    limit = f"{'>=' if task.ceiling > task.chance else '<='} {task.chance + IDENTIFIED * (task.ceiling - task.chance):.3f}"
+    if task.fixed or task.level == "graph":
+        return Check("K9", name, None, limit, None, NO_SAMPLE)
+    drawn = list(_up_to(MAX_REFINED, blocks(task, 0, "train", NUM_SAMPLES, BLOCK)))
+    y = torch.cat([block.y.flatten(0, 1) if isinstance(block, Block) else block.y for block in drawn])
+    _, colour, size = torch.unique(asked_colours(drawn), return_inverse=True, return_counts=True)
+    score = _best_by(colour, y) if task.loss == "cross_entropy" else _least_error_by(colour, y)
+    shared = float((size[colour] > 1).double().mean())
+    passed = task.skill(score) >= IDENTIFIED
+    detail = f"no message passing net scores better than {score:.3f} on {len(y)} answers; {shared:.0%} share their colour"
+    return Check("K9", name, score, limit, passed, detail, None if passed else UNIDENTIFIABLE)
+
+
+def _up_to(num_nodes: int, drawn: Iterator[Block | Packed]) -> Iterator[Block | Packed]:
+    """Yield blocks until they have that many nodes."""
+    for block in drawn:
+        yield block
+        num_nodes -= block.x.shape[:-1].numel()
+        if num_nodes <= 0:
+            return
+
+
+def _best_by(colour: Tensor, y: Tensor) -> float:
+    """Return the accuracy of answering the commonest class of each colour."""
+    num_classes = int(y.max()) + 1
+    counts = torch.bincount(colour * num_classes + y, minlength=num_classes * (int(colour.max()) + 1))
+    return float(counts.view(-1, num_classes).max(dim=1).values.sum() / len(y))
+
+
+def _least_error_by(colour: Tensor, y: Tensor) -> float:
+    """Return the mean squared error of answering the mean of each colour."""
+    targets = y.double().view(len(y), -1)
+    return float((targets - scatter(targets, colour, reduce="mean")[colour]).square().mean())
+
+
+def _described(facts: dict[str, Any]) -> Check:
+    """K10. Published: what a walk, a flow and a symmetry make of the graph."""
+    numbers = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
+    said = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
+    value = facts.get("operator_gcn")
+    return Check("K10", "(S^r)_vu, resistance, cut", value, "published", None, f"of the first graph: {said}")
+
+
+def _shuffled(task: Task) -> Check:
+    """K13. With answers dealt out again nothing may score: what does would be a fault of the trainer or the splits."""
+    name = "shuffled answers"
+    if task.fixed or task.level == "graph":
+        return Check("K13", name, None, _limit(task), None, NO_SAMPLE)
+    found = edge_free(Shuffled(seen=task_ref(task)))
+    broken = _leaks(task, found.score)
     detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}"
+    return Check("K13", name, found.score, _limit(task), not broken, detail, BROKEN if broken else None)
+
+
+def _at_chance(
+    id_: str, name: str, task: Task, found: Outcome, twin: Task | None, control: Callable[[Task], Outcome], more: str = ""
+) -> Check:
+    """Return what it means that a control guesses: a pass where it solves the twin, else nothing. `more` is said besides."""
+    detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{more}"
     if twin is None:
         return _unanswered(id_, name, f"{detail}; the task has no twin, so that nothing shows that the control could win", found)
-    if twin == task:
-        return _unanswered(id_, name, f"{detail}, though the answer is within its sight: it needs a larger budget", found)
     could = control(twin)
     detail += f"; on the twin that shows it the answer {could.score:.3f} ({could.title})"
     if not could.solved:
@@ -224,6 +368,10 @@ def _at_chance(id_: str, name: str, task: Task, found: Outcome, twin: Task | Non
 
 def _unanswered(id_: str, name: str, detail: str, found: Outcome | None = None) -> Check:
     return Check(id_, name, found.score if found else None, "a control that can win", None, detail, UNDERTRAINED)
+
+
+def _solved(task: Task, blind: Check) -> bool:
+    return isinstance(blind.value, float) and task.skill(blind.value) >= SOLVED
 
 
 def _leaks(task: Task, score: float) -> bool:

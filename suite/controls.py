@@ -1,4 +1,4 @@
-"""Controls: small models that are shown a task without its edges, and what they can score.
+"""Controls: small models that are shown a task without what it claims to need, and what they can score.
 
 They see it through a view (`suite.views`), so that they are trained by the same engine as everything else.
 """
@@ -11,19 +11,21 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
+from pydantic import PrivateAttr
 from torch import Tensor, nn
-from torch_geometric.utils import degree
+from torch_geometric.utils import degree, is_undirected
 
-from suite.cell import Cell, ModelRef, Protocol, TaskRef
+from suite.cell import Cell, ModelRef, Protocol
 from suite.engine import Trained, blocks, train
+from suite.hops import hop_distance, nearest_distance
 from suite.models import resolve
 from suite.models.base import Model
 from suite.models.layers import MLP, Linear
 from suite.operators import Operators
-from suite.refs import file_sha256, ref_of
+from suite.refs import ref_of
 from suite.samples import distinct, graphs_of, linear_hash
 from suite.task import Block, Split, Task
-from suite.views import View
+from suite.views import View, task_ref
 
 BUDGET = Protocol(lr=3e-3, batch_size=64, max_steps=600, num_validation=512, num_test=2048, solved_at=0.98)
 SLOW_BUDGET = BUDGET.model_copy(update={"batch_size": 32, "max_steps": 300})  # where drawing is what costs
@@ -34,12 +36,7 @@ SOLVED = 0.9  # skill from which a control has solved a task
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
-
-
-def task_ref(task: Task) -> TaskRef:
-    """Return the reference of `task`, with every field written out."""
-    ref = ref_of(type(task))
-    return TaskRef(ref=ref, params=task.config(), version=task.version, sha256=file_sha256(ref))
+MAX_HOPS = 15  # distances from here on are one class to a control, where the task is at none in particular
 
 
 class Blind(View):
@@ -69,6 +66,67 @@ class Unordered(View):
         rows = torch.cat([block.x[graph, node], context[node]], dim=2) * (count > 0).unsqueeze(2)
         rows = torch.cat([rows, count.log1p().unsqueeze(2)], dim=2)
         return _edgeless(torch.cat([F.pad(described(block, readout), (0, 1)), rows], dim=1), block.y, readout.numel())
+
+
+class Shells(View):
+    """All nodes as a set, each with its distance from the read-out node: all that edges say about distance, and nothing else.
+
+    One of the read-out nodes answers, drawn for each graph; it comes first. Nodes farther away than `radius` are not shown. With
+    `permuted` the distances are those after all edges were drawn anew, for each graph, with every degree kept.
+    """
+
+    radius: int | None = None
+    permuted: bool = False
+    _farthest: int = PrivateAttr(MAX_HOPS)
+
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        self._farthest = MAX_HOPS if self._task.range is None else self._task.range + 1
+
+    def show(self, block: Block, rng: torch.Generator) -> Block:
+        graph, far = torch.arange(block.num_graphs), block.num_nodes + self._farthest  # farther than any path leads
+        asked = torch.randint(block.readout_index.numel(), (block.num_graphs,), generator=rng)
+        known = hop_distance(block.edge_index, block.readout_index, block.num_nodes)  # [num_readouts, num_nodes]
+        hops = _permuted_hops(block, block.readout_index[asked], rng) if self.permuted else known[asked]
+        known, hops = (found.masked_fill(found < 0, far) for found in (known, hops))
+        radius = far if self.radius is None else self.radius
+        rows = int((known <= radius).sum(dim=1).max())  # as many for every read-out node: those of the largest ball
+        nodes = hops.argsort(dim=1, stable=True)[:, :rows]
+        hops = hops.gather(1, nodes)
+        told = F.one_hot(hops.clamp(max=self._farthest), self._farthest + 1).float()
+        x = torch.cat([block.x[graph.unsqueeze(1), nodes], _context(block)[nodes], told], dim=2)
+        return _edgeless(x * (hops <= radius).unsqueeze(2), block.y[graph, asked].unsqueeze(1), 1)
+
+
+def _permuted_hops(block: Block, readout: Tensor, rng: torch.Generator) -> Tensor:
+    """Return how far every node is from `readout` [num_graphs] once each graph's edges are permuted: [num_graphs, num_nodes]."""
+    starts = torch.arange(block.num_graphs) * block.num_nodes
+    edges = permuted_edges(block.edge_index, block.num_graphs, rng) + starts[:, None, None]  # [num_graphs, 2, num_edges]
+    every = edges.transpose(0, 1).flatten(1)
+    return nearest_distance(every, readout + starts, block.num_graphs * block.num_nodes).view(block.num_graphs, -1)
+
+
+def permuted_edges(edge_index: Tensor, num_graphs: int, rng: torch.Generator) -> Tensor:
+    """Return the edges drawn anew with every degree kept, for each graph: [num_graphs, 2, num_edges].
+
+    The configuration model: ends of edges are paired at random, so that an edge may come out a loop (which counts twice) or
+    twice. Directed edges keep their source, and targets are dealt out again.
+    """
+    once = edge_index[:, edge_index[0] <= edge_index[1]]
+    if is_undirected(edge_index):
+        order = torch.rand(num_graphs, once.numel(), generator=rng).argsort(dim=1)
+        ends = once.flatten()[order].view(num_graphs, 2, -1)
+        return torch.cat([ends, ends.flip(1)], dim=2)
+    order = torch.rand(num_graphs, edge_index.size(1), generator=rng).argsort(dim=1)
+    return torch.stack([edge_index[0].expand(num_graphs, -1), edge_index[1][order]], dim=1)
+
+
+class Shuffled(View):
+    """The task with its answers dealt out again among the graphs of a block: nothing is left to learn."""
+
+    def show(self, block: Block, rng: torch.Generator) -> Block:
+        y = block.y[torch.randperm(block.num_graphs, generator=rng)]
+        return Block(block.edge_index, block.x, y, block.readout_index, block.source_index, block.varying)
 
 
 def described(block: Block, nodes: Tensor) -> Tensor:
@@ -172,6 +230,17 @@ def edge_free(task: Task) -> Outcome:
         return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS)
     budget = BUDGET if extent.shared else SLOW_BUDGET
     return _best(view, SET_CONTROLS, _sized(budget, task, extent.nodes, extent.answers), SEEDS)
+
+
+def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS) -> Outcome:
+    """Return what the set models of `edge_free` score who are told every node's distance from the read-out node.
+
+    `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept.
+    """
+    view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
+    extent = _extent(view)
+    budget = BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET
+    return _best(view, SET_CONTROLS, _sized(budget, task, extent.nodes, 1), seeds)
 
 
 def _sized(budget: Protocol, task: Task, rows: int, answers: int) -> Protocol:

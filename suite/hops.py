@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
@@ -12,7 +12,19 @@ def hop_distance(edge_index: Tensor, source: Tensor, num_nodes: int) -> Tensor:
 
     `edge_index` [2, num_edges] is read as undirected; -1 where no path leads.
     """
+    return _whole(dijkstra(_adjacency(edge_index, num_nodes), directed=False, unweighted=True, indices=source.cpu().numpy()))
+
+
+def nearest_distance(edge_index: Tensor, sources: Tensor, num_nodes: int) -> Tensor:
+    """Return the number of edges from every node to the nearest of `sources`: [num_nodes] long; else as `hop_distance`."""
+    indices = sources.cpu().numpy()
+    return _whole(dijkstra(_adjacency(edge_index, num_nodes), directed=False, unweighted=True, indices=indices, min_only=True))
+
+
+def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_array:
     row, col = edge_index.cpu().numpy()
-    adjacency = coo_array((np.ones(row.size), (row, col)), shape=(num_nodes, num_nodes)).tocsr()
-    hops = dijkstra(adjacency, directed=False, unweighted=True, indices=source.cpu().numpy())
+    return coo_array((np.ones(row.size), (row, col)), shape=(num_nodes, num_nodes)).tocsr()
+
+
+def _whole(hops: np.ndarray) -> Tensor:
     return torch.from_numpy(np.where(np.isinf(hops), -1, hops)).long()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, scatter
 
 from suite.hops import hop_distance
-from suite.task import Block
+from suite.task import Block, Packed
 
 UP_TO_ORDER = 256  # nodes; larger graphs are compared in their canonical order: WL rounds are dear, mirror images rare there
 
@@ -46,6 +47,36 @@ def hashes(drawn: Iterable[Drawn]) -> Hashes:
     inputs = _per_graph(_refine(flat.colour, flat.edge_index), flat.graph)
     structures = _per_graph(_refine(torch.zeros_like(flat.colour), flat.edge_index), flat.graph)
     return Hashes(_mix(inputs + flat.shape), _mix(structures + flat.shape), _per_graph(flat.rows, flat.graph))
+
+
+def asked_colours(drawn: Iterable[Drawn]) -> Tensor:
+    """Return the 1-WL colour of the node that each answer is read at, graph by graph: [num_answers] long.
+
+    Colours start from x alone, for that is what a model sees, and are those of all graphs together: where two are equal, no
+    message passing net gives two outputs, however deep (1810.00826). Graphs of any size are refined, a batch of them in one.
+    """
+    parts, asked, start = [], [], 0
+    for block in drawn:
+        flat = _flatten(block, sys.maxsize)
+        asked.append(start + _asked(block))
+        start += flat.rows.numel()
+        parts.append(flat)
+    flat = _join(parts)
+    return _refine(flat.rows, flat.edge_index)[torch.cat(asked)]
+
+
+def _asked(drawn: Drawn) -> Tensor:
+    """Return the read-out nodes of all graphs, counted through."""
+    if isinstance(drawn, Block):
+        return (torch.arange(drawn.num_graphs).unsqueeze(1) * drawn.num_nodes + drawn.readout_index).flatten()
+    asked = Packed.of(drawn).readout_index
+    assert asked is not None  # of tasks at nodes
+    return asked
+
+
+def structural_colours(edge_index: Tensor, start: Tensor) -> Tensor:
+    """Return the 1-WL colours that edges give to nodes which start with the colours `start` [num_nodes]: [num_nodes] long."""
+    return _refine(_mix(start), edge_index)
 
 
 def content(drawn: Drawn) -> str:
@@ -156,35 +187,29 @@ class _Flat(NamedTuple):
     shape: Tensor  # [num_graphs] hash of the edges in order, or 0
 
 
-def _flatten(drawn: Drawn) -> _Flat:
+def _flatten(drawn: Drawn, up_to_order: int = UP_TO_ORDER) -> _Flat:
     """Hash the rows of x at once: a node is then two numbers, however wide x is."""
     if isinstance(drawn, Block):
         num_nodes, num_graphs, x = drawn.num_nodes, drawn.num_graphs, drawn.x.flatten(0, 1)
         graph = torch.arange(num_graphs).repeat_interleave(num_nodes)
         place = torch.arange(num_nodes).repeat(num_graphs)
         marked = torch.zeros(num_nodes, dtype=torch.long).index_fill(0, drawn.readout_index, 1).repeat(num_graphs)
-        shifts = torch.arange(num_graphs if num_nodes <= UP_TO_ORDER else 1) * num_nodes
+        shifts = torch.arange(num_graphs if num_nodes <= up_to_order else 1) * num_nodes
         edge_index = (drawn.edge_index[:, None] + shifts[:, None]).flatten(1)  # [2, copies * num_edges]
     else:
-        batch = Batch.from_data_list([_question(graph) for graph in drawn])
-        x, edge_index, graph, num_graphs = batch.x, batch.edge_index, batch.batch, len(drawn)
-        place = torch.arange(graph.numel()) - batch.ptr[graph]
+        packed = Packed.of(drawn)
+        x, edge_index, graph, num_graphs = packed.x, packed.edge_index, packed.batch, len(packed)
+        place = torch.arange(graph.numel()) - torch.tensor(packed.ptr)[graph]
         num_nodes, marked = int(place.max()) + 1, torch.zeros_like(graph)
-        if "readout_index" in batch:
-            marked[batch.readout_index] = 1
+        if packed.readout_index is not None:
+            marked[packed.readout_index] = 1
     rows = _mix(linear_hash(x))
-    if num_nodes <= UP_TO_ORDER:
+    if num_nodes <= up_to_order:
         return _Flat(rows, _mix(rows + marked), edge_index, graph, graph.new_zeros(num_graphs))
     edges = _mix(_mix(place[edge_index[0]]) + place[edge_index[1]])
     shape = _per_graph(edges, graph[edge_index[0]], 1 if isinstance(drawn, Block) else num_graphs).expand(num_graphs)
     colour = _per_graph(_mix(rows + 2 * place + marked), graph)
     return _Flat(_per_graph(rows, graph), colour, edge_index[:, :0], torch.arange(num_graphs), shape)
-
-
-def _question(graph: Data) -> Data:
-    """Return the graph without its answer."""
-    every = {name: graph[name] for name in ("x", "edge_index", "readout_index") if name in graph}
-    return Data(**every)
 
 
 def linear_hash(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
     store.json                                      which layout this is
     cells/ab/<key>.json                             a finished cell; <key>.<digest>.safetensors: its final weights
     measures/ab/<key>/<measure>.<version>.json      what was measured on it
-    certificates/ab/<task_key>.<version>.json       what is known about a task
+    certificates/ab/<task_key>.<version>.json       what is known about a task; `.<version>.full.json`: by the full tier
     failed/ab/<key>/<n>.json                        one per failed attempt
     locks/<name>.lock  logs/<name>.<n>.log  tmp/    of running jobs
 
@@ -25,10 +25,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Tier = Literal["quick", "full"]  # of a certificate
 
 SCHEMA = 1
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to nobody alive
@@ -105,14 +107,19 @@ class Store:
         return {(name, int(version)) for name, _, version in stems}
 
     def certificate(self, task_key: str) -> dict[str, Any] | None:
-        """Return the newest version of the certificate of a task, or None."""
+        """Return the newest version of the certificate of a task, of two tiers the full one, or None."""
         versions = self.certified(task_key)
-        return self._read(self._path("certificates", task_key, f".{max(versions)}.json")) if versions else None
+        if not versions:
+            return None
+        newest = max(versions)
+        tier: Tier = "full" if newest in self.certified(task_key, "full") else "quick"
+        return self._read(self._certificate(task_key, newest, tier))
 
-    def certified(self, task_key: str) -> set[int]:
-        """Return the versions of the certificate that are there for a task, from file names alone."""
+    def certified(self, task_key: str, tier: Tier = "quick") -> set[int]:
+        """Return the versions of the certificate that are there for a task, from file names alone; a full one counts as quick."""
         folder = self._path("certificates", task_key).parent
-        return {int(path.stem.rpartition(".")[2]) for path in folder.glob(f"{task_key}.*.json")}
+        found = (path.name.removeprefix(task_key).split(".")[1:-1] for path in folder.glob(f"{task_key}.*.json"))
+        return {int(version) for version, *more in found if more or tier == "quick"}
 
     def failures(self, key: str) -> list[dict[str, Any]]:
         """Return the failed attempts at a cell (or at certifying a task), oldest first."""
@@ -141,9 +148,12 @@ class Store:
         """Store what a measure says of cell `key`; return whether it was not there yet."""
         return self._commit(self._measure(key, name, version), result)
 
-    def commit_certificate(self, task_key: str, version: int, certificate: dict[str, Any]) -> bool:
+    def commit_certificate(self, task_key: str, version: int, certificate: dict[str, Any], tier: Tier = "quick") -> bool:
         """Store the certificate of a task; return whether it was not there yet."""
-        return self._commit(self._path("certificates", task_key, f".{version}.json"), certificate)
+        return self._commit(self._certificate(task_key, version, tier), certificate)
+
+    def _certificate(self, task_key: str, version: int, tier: Tier) -> Path:
+        return self._path("certificates", task_key, f".{version}.full.json" if tier == "full" else f".{version}.json")
 
     def commit_failure(self, key: str, failure: dict[str, Any]) -> int:
         """Store one failed attempt under the next free number, and return the number."""

@@ -7,6 +7,7 @@
     section = "hops"                                    # where the report shows the block
     tasks = [{ kind = "transfer", topology = "ring" }]  # a name, module:Name or file.py:Name, and the task's own fields
     hops = [3, 5, 8]                                    # for every task of the block that has the field
+                                                        # ({ kind = ..., train = { hops = 3 } }: trained at these fields instead)
     models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" },
               { name = "gcn", encoding = "laplacian", rewiring = { name = "expander", degree = 6 } }]  # suite.factors
     num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
@@ -110,9 +111,10 @@ class Open(BaseModel):
 
 
 class TaskSpec(Open):
-    """A task as the file names it: `kind` and fields of its own."""
+    """A task as the file names it: `kind`, fields of its own, and those that differ in training."""
 
     kind: StrictStr
+    train: dict[str, Any] | None = None
 
 
 class Named(Open):
@@ -554,10 +556,20 @@ class _Block:
         for hops in self.grid.hops or () if ranged else (None,):
             settings = spec.settings if hops is None else spec.settings | {"hops": hops}
             try:
-                made.append(make_task(cls, settings, path))
+                made.append(self._made(cls, settings, spec.train, path))
             except StudyError as error:
                 self.problems += error.problems
         return made
+
+    def _made(self, cls: type[Task], settings: dict[str, Any], train: dict[str, Any] | None, path: str) -> tuple[TaskRef, Task]:
+        """Return a task, or the view of it that is trained with other fields; raises StudyError where fields are refused."""
+        from suite.views import Extrapolated
+
+        ref, task = make_task(cls, settings, path)
+        if train is None:
+            return ref, task
+        params = make_task(cls, settings | train, f"{path}.train")[0].params
+        return make_task(Extrapolated, {"seen": ref, "trained": {name: params[name] for name in train}}, f"{path}.train")
 
     def _can_be_made(self, number: int, spec: ModelSpec) -> bool:
         try:

@@ -320,6 +320,14 @@ class Task(Value):
         """Return the same task with the source marked by content, which an edge-free set model must solve."""
         return None
 
+    def witness(self, block: Block) -> Tensor | None:
+        """Return answers found by an algorithm: class scores or targets, [num_graphs, num_readouts, out_channels], in x's dtype.
+
+        It shows that the task can be solved from what models see, in their number type: `block` holds edges, x and read-outs;
+        its y is 0, and no source is named. None: the task offers no witness.
+        """
+        return None
+
     def config(self) -> dict[str, Any]:
         """Return every field, defaults written out, as JSON values."""
         return self.model_dump(mode="json")

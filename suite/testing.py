@@ -26,13 +26,14 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
 from suite.cell import FactorRef, ModelRef, TaskRef
-from suite.controls import task_ref
 from suite.engine.batches import as_drawn, graph_batch
 from suite.hops import hop_distance
 from suite.models import build, resolve
 from suite.models.encodings import ENCODINGS
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
+from suite.views import task_ref
+from suite.witness import WITNESSED, witness_score
 
 NUM_GRAPHS = 64
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -188,12 +189,12 @@ def _tokens(task: Task) -> Iterator[str]:
 
 def _structure(task: Task) -> Iterator[str]:
     """Distances by BFS; edges both ways, once, no self-loops; connected; unless `irregular` says so."""
-    drawn = [_draw(task, split) for split in SPLITS]
     found: dict[str, str] = {}
-    for block in drawn:
+    for split in SPLITS:
+        block = _draw(task, split)
         graphs = graphs_of(block)
         for graph in graphs[:1] if isinstance(block, Block) else graphs:
-            found |= graph_faults(graph, task.range)
+            found |= graph_faults(graph, task.at(split, 0).range)
             if task.range and "source_index" not in graph:
                 found["source"] = f"hops = {task.range}, but no source_index says which node is so far away"
     for name, said in found.items():
@@ -270,6 +271,13 @@ def _twins(task: Task) -> Iterator[str]:
         yield from (f"{name}(): {fault}" for check in (_fields, _shapes) for fault in check(twin))
 
 
+def _witness(task: Task) -> Iterator[str]:
+    """An algorithm that the task offers as its witness answers at the ceiling."""
+    score = None if task.fixed or task.level == "graph" else witness_score(task, torch.float64)
+    if score is not None and task.skill(score) < WITNESSED:
+        yield f"its witness scores {score:.4g}, and the ceiling is {task.ceiling:.4g}: the witness is wrong, or the task"
+
+
 TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
     "fields": _fields,
     "shapes": _shapes,
@@ -281,6 +289,7 @@ TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
     "node order": _order,
     "varying": _varying,
     "twins": _twins,
+    "witness": _witness,
 }
 
 

@@ -220,7 +220,8 @@ def test_a_task_that_needs_its_edges_is_certified_with_the_chance_that_theory_gi
     assert all(check["passed"] is not False for check in found["checks"])
     assert line(found, "K5")["value"] == pytest.approx(0.386, abs=0.03)  # the best that can be done without edges
     assert line(found, "K3")["value"] == pytest.approx(0.2, abs=0.03)
-    assert {check["id"] for check in found["checks"]} == {"K1", "K2", "K3", "K4", "K5", "K11", "K12"}
+    assert [check["id"] for check in found["checks"]] == [f"K{number}" for number in range(1, 13)]
+    assert line(found, "K10")["value"] == pytest.approx(2 / 3**5)  # two paths of 5 hops, every degree 2
     json.dumps(found, allow_nan=False)
     assert found["task_key"] == task_ref(RingTransfer()).key
 

@@ -358,6 +358,18 @@ def test_certify_says_what_a_task_needs_and_keeps_it(tmp_path: Path, capsys: pyt
     assert run_all.main(["certify", "transfer", "hops=3", "topology=clique_path", "--out", out]) == 0
 
 
+def test_the_full_tier_adds_shuffled_answers_and_is_shown_from_then_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["certify", "own_token", "--out", str(tmp_path)]
+    for more, ids in ((["--tier", "full"], 13), ([], 13)):
+        assert run_all.main([*asked, *more]) == 0
+        printed = capsys.readouterr().out
+        assert len(re.findall(r"^K\d+ ", printed, re.MULTILINE)) == ids
+        assert printed.splitlines()[-1] == "own token: local"
+    assert len(list((tmp_path / "store" / "certificates").rglob("*.json"))) == 1
+
+
 def test_the_environment_tells_workers_where_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOPSCOPE_DATA_ROOT", "elsewhere")
     run_all.main(["--study", str(tmp_path / "nowhere.toml"), "--data-root", str(tmp_path)])

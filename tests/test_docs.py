@@ -12,7 +12,8 @@ from datasets import TASKS
 from suite.models import build, resolve
 from suite.refs import load, ref_of
 from suite.study import expand, load_study
-from suite.testing import check_task
+from suite.testing import TASK_CHECKS, check_task
+from suite.witness import witness_score
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,7 +26,7 @@ def code(page: str, language: str = "python") -> list[str]:
 @pytest.fixture
 def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that docs/add-a-task.md tells a reader to write."""
-    parity, path, _ = code("docs/add-a-task.md")
+    parity, _, path, _ = code("docs/add-a-task.md")
     (tmp_path / "parity.py").write_text(parity)
     (tmp_path / "path.py").write_text(path)
     monkeypatch.chdir(tmp_path)
@@ -40,9 +41,17 @@ def test_the_tasks_page_shows_a_task_that_keeps_the_contract(strangers_folder: P
     assert len(body) <= 20  # and its topology is shorter
 
 
+def test_the_tasks_page_shows_a_witness_that_solves_the_task(tmp_path: Path) -> None:
+    parity, witness, *_ = code("docs/add-a-task.md")
+    (tmp_path / "witnessed.py").write_text(f"{parity}\n{witness}")
+    task = load(f"{tmp_path}/witnessed.py:PathParity")(hops=12)
+    assert witness_score(task, torch.float32) == 1.0
+    assert not list(TASK_CHECKS["witness"](task))
+
+
 @pytest.mark.usefixtures("strangers_folder")
 def test_the_tasks_page_shows_a_topology_that_transfer_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code("docs/add-a-task.md")[2], "docs/add-a-task.md", "exec"), {})
+    exec(compile(code("docs/add-a-task.md")[3], "docs/add-a-task.md", "exec"), {})
     assert "transfer (position)" in capsys.readouterr().out
 
 
@@ -51,6 +60,15 @@ def test_the_tasks_page_shows_a_study_that_expands(strangers_folder: Path) -> No
     refs = {name: ref_of(task) for name, task in TASKS.items()}
     cells = [cell for batch in expand(load_study(strangers_folder / "parity.toml"), refs).batches for cell in batch]
     assert len(cells) == 3 * 3 * 2 * 5
+
+
+def test_the_tasks_page_shows_a_study_that_tests_farther_than_it_trains(strangers_folder: Path) -> None:
+    (strangers_folder / "far.toml").write_text(code("docs/add-a-task.md", "toml")[1])
+    cells = [cell for batch in expand(load_study(strangers_folder / "far.toml"), {}).batches for cell in batch]
+    assert len(cells) == 3 * 2 * 5
+    tasks = [cell.task.load() for cell in cells]
+    assert {task.range for task in tasks} == {3, 4, 8}
+    assert {task.at("validation", 0).range for task in tasks} == {3}
 
 
 def test_the_models_page_shows_the_example_and_it_is_short(tmp_path: Path) -> None:

@@ -117,6 +117,16 @@ def test_the_newest_version_of_a_measure_and_of_a_certificate_counts(store: Stor
     assert store.certified(KEY) == {2, 9, 10}
 
 
+def test_of_one_version_the_full_certificate_counts_and_of_two_the_newer(store: Store) -> None:
+    assert store.commit_certificate(KEY, 1, {"tier": "full"}, "full")
+    assert (store.certified(KEY), store.certified(KEY, "full")) == ({1}, {1})  # a full one will do where a quick one is asked
+    assert store.commit_certificate(KEY, 1, {"tier": "quick"})
+    assert store.certificate(KEY) == {"tier": "full"}
+    assert store.commit_certificate(KEY, 2, {"tier": "quick, newer"})
+    assert store.certificate(KEY) == {"tier": "quick, newer"}
+    assert (store.certified(KEY), store.certified(KEY, "full")) == ({1, 2}, {1})
+
+
 def test_nothing_is_there_before_it_was_made(tmp_path: Path) -> None:
     store = Store(tmp_path / "nowhere")
     assert (store.record(KEY), store.measures(KEY), store.certificate(KEY), store.failures(KEY)) == (None, {}, None, [])

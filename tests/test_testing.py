@@ -199,6 +199,13 @@ class OddTwin(Good):
         return Good(num_classes=5)
 
 
+class WrongWitness(Good):
+    """Answers with the read-out node's token, which is blank."""
+
+    def witness(self, block: Block) -> Tensor:
+        return block.x[:, block.readout_index, : self.num_classes]
+
+
 class Raises(Good):
     def sample(self, rng: torch.Generator) -> Data:
         raise KeyError("my own mistake")
@@ -225,7 +232,9 @@ FAULTS: list[tuple[Task, str, str]] = [
     (AnotherOrder(), "node order", "one graph, in different node orders"),
     (Forgetful(hops=5), "fields", "another task"),
     (OddTwin(), "twins", "answer_twin() asks another kind of question"),
+    (WrongWitness(), "witness", "the witness is wrong, or the task"),
 ]
+BAD = (OneHopNearer, FromGlobalTorch, TwoSplitsOfOneSeed, FiveInputs, AnotherOrder, WrongWitness)
 
 
 @pytest.mark.parametrize("check", TASK_CHECKS)
@@ -238,6 +247,17 @@ def test_a_good_task_passes_every_check(task: Task, check: str) -> None:
 def test_a_planted_fault_is_found_and_named(task: Task, check: str, said: str) -> None:
     found = list(TASK_CHECKS[check](task))
     assert any(said in fault for fault in found), found
+
+
+@pytest.mark.parametrize("cls", BAD)
+def test_a_bad_task_is_refused_by_the_whole_kit_with_its_fault_alone(cls: type[Task]) -> None:
+    (check, said) = next((check, said) for task, check, said in FAULTS if type(task) is cls)
+    with pytest.raises(ContractError) as error:
+        check_task(cls())
+    first, *faults = str(error.value).splitlines()
+    assert first == f"{cls.__name__} breaks its contract:"
+    assert any(fault.startswith(f"  {check}: ") and said in fault for fault in faults)
+    assert {fault.strip().partition(":")[0] for fault in faults} == {check}
 
 
 def test_a_salted_hash_shows_in_another_process_only() -> None:

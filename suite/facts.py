@@ -1,0 +1,95 @@
+"""What the graph of a task is, before anything is trained on it: size, symmetry, and how wide the way to the source is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, maximum_flow
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loops, to_undirected
+
+from suite.engine.batches import as_drawn
+from suite.hops import hop_distance, nearest_distance
+from suite.measures.structure import Operator, effective_resistance, operator_power
+from suite.samples import graphs_of, structural_colours
+from suite.task import Task
+
+OPERATORS: tuple[Operator, ...] = ("gcn", "mean")
+
+
+def facts_of(task: Task) -> dict[str, Any]:
+    """Return what is true of the first training graph, as JSON values; `pair_facts` where it has a read-out and a source.
+
+    num_nodes; num_edges: each once, whatever its direction or number; repeated_edges: further copies; self_loops, bipartite.
+    orbits_at_least: classes of nodes that 1-WL tells apart without features, each one or several orbits of the graph's
+    automorphisms. Exactly so many on trees.
+    """
+    graph = graphs_of(as_drawn(task, 0, "train", 0, 1))[0]
+    edge_index, num_nodes = graph.edge_index, int(graph.num_nodes)
+    simple = coalesce(edge_index, num_nodes=num_nodes)
+    found: dict[str, Any] = {
+        "num_nodes": num_nodes,
+        "num_edges": int(_undirected(graph).size(1)) // 2,
+        "repeated_edges": edge_index.size(1) - simple.size(1),
+        "self_loops": contains_self_loops(simple),
+        "bipartite": is_bipartite(edge_index, num_nodes),
+        "orbits_at_least": int(torch.unique(structural_colours(_undirected(graph), torch.zeros(num_nodes).long())).numel()),
+    }
+    return found | (pair_facts(graph) if task.range else {})
+
+
+def pair_facts(graph: Data) -> dict[str, Any]:
+    """Return what lies between the first read-out node v and its source u, r hops away; {} without a source or a path.
+
+    operator_gcn, operator_mean: (S^r)_vu of the two operators (2302.02941); share_gcn, share_mean: of the sum of v's row.
+    resistance: effective, undirected, every edge 1 ohm; cut: how many edges part v from u, which is how many paths have no edge
+    in common (Menger). like_source: nodes beside u that 1-WL cannot tell from u once v is marked: those that a symmetry which
+    keeps v puts in its place are among them.
+    """
+    if "source_index" not in graph or "readout_index" not in graph:
+        return {}
+    num_nodes, readout, source = int(graph.num_nodes), graph.readout_index[:1], graph.source_index[:1]
+    hops = int(hop_distance(graph.edge_index, readout, num_nodes)[0, source])
+    if hops < 1:
+        return {}
+    found: dict[str, Any] = {}
+    for operator in OPERATORS:
+        row = operator_power(graph.edge_index, num_nodes, operator, hops, readout)[0]
+        found[f"operator_{operator}"] = float(row[source])
+        found[f"share_{operator}"] = float(row[source] / row.sum())
+    edges = _undirected(graph)
+    if connected_components(_adjacency(edges, num_nodes))[0] == 1:
+        found["resistance"] = float(effective_resistance(edges, num_nodes, torch.stack([readout, source], dim=1)))
+    found["cut"] = edge_cut(edges, num_nodes, int(readout), int(source))
+    marked = torch.zeros(num_nodes, dtype=torch.long).index_fill(0, readout, 1)
+    colour = structural_colours(edges, marked)
+    return found | {"like_source": int((colour == colour[source]).sum()) - 1}
+
+
+def is_bipartite(edge_index: Tensor, num_nodes: int) -> bool:
+    """Return whether no cycle of the undirected graph is odd; a self-loop is one."""
+    _, part = connected_components(_adjacency(edge_index, num_nodes), directed=False)
+    first = torch.from_numpy(np.unique(part, return_index=True)[1])
+    # Of each component one node: no edge may join nodes that are equally far from it, modulo 2.
+    side = nearest_distance(edge_index, first, num_nodes) % 2
+    return not bool((side[edge_index[0]] == side[edge_index[1]]).any())
+
+
+def edge_cut(edge_index: Tensor, num_nodes: int, one: int, other: int) -> int:
+    """Return the fewest edges without which no path leads from `one` to `other`; `edge_index` lists both directions once."""
+    return int(maximum_flow(_adjacency(edge_index, num_nodes), one, other).flow_value)
+
+
+def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_array:
+    row, col = edge_index.numpy()
+    return csr_array((np.ones(row.size, dtype=np.int32), (row, col)), shape=(num_nodes, num_nodes))
+
+
+def _undirected(graph: Data) -> Tensor:
+    """Return the edges both ways, each once, without loops."""
+    edges: Tensor = to_undirected(remove_self_loops(graph.edge_index)[0], num_nodes=graph.num_nodes)
+    return edges

@@ -1,0 +1,54 @@
+"""Witnesses: a task may show that it can be solved from what models see, in the number type that they compute in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from suite.engine.batches import as_drawn
+from suite.engine.score import scores
+from suite.samples import graphs_of
+from suite.task import Block, Task
+
+NUM_WITNESSED = 256  # test graphs
+WITNESSED = 0.999  # skill from which a witness has solved a task
+BLOCK = 64
+
+
+def witness_score(task: Task, dtype: torch.dtype) -> float | None:
+    """Return what `task.witness` scores on test graphs with x in `dtype`, on the scale of `task.ceiling`; None without one.
+
+    It is handed graphs without answers and without source. Raises ValueError where what it returns has another shape than the
+    answers, or another number type.
+    """
+    out, y = [], []
+    for index in range(NUM_WITNESSED // BLOCK):
+        seen = task.at("test", index)
+        for block in _blocks(task, index):
+            answer = seen.witness(_unanswered(block, dtype))
+            if answer is None:
+                return None
+            _check(answer, block, task.out_channels, dtype)
+            out.append(answer.flatten(0, 1))
+            y.append(block.y.flatten(0, 1))
+    return float(scores(torch.cat(out)[None], torch.cat(y)[None], task.loss)[0])
+
+
+def _blocks(task: Task, index: int) -> list[Block]:
+    drawn = as_drawn(task, 0, "test", index, BLOCK)
+    if isinstance(drawn, Block):
+        return [drawn]
+    return [block for graph in graphs_of(drawn) if (block := Block.from_data_list([graph]))]
+
+
+def _unanswered(block: Block, dtype: torch.dtype) -> Block:
+    return Block(block.edge_index, block.x.to(dtype), torch.zeros_like(block.y), block.readout_index)
+
+
+def _check(answer: Tensor, block: Block, out_channels: int, dtype: torch.dtype) -> None:
+    expected = (block.num_graphs, block.readout_index.numel(), out_channels)
+    if answer.shape != expected or answer.dtype != dtype:
+        raise ValueError(
+            f"witness: must return [num_graphs, num_readouts, out_channels] = {expected} in {dtype}, the number type of x;"
+            f" got {tuple(answer.shape)} in {answer.dtype}"
+        )

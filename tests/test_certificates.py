@@ -1,0 +1,379 @@
+"""What certificates check beyond the controls without edges: balls, permuted edges, witnesses, 1-WL colours, facts of graphs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import networkx as nx
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import degree, from_networkx, to_networkx, to_undirected
+
+from datasets import TASKS
+from datasets.barbell import Barbell
+from datasets.clique import Clique
+from datasets.mean_exchange import MeanExchange
+from datasets.neighbors_match import NeighborsMatch
+from datasets.network import Network
+from datasets.ring import Ring
+from datasets.transfer import Transfer
+from datasets.tree import Tree
+from suite import controls
+from suite.cell import Protocol
+from suite.certify import (
+    BROKEN,
+    EDGE_FREE,
+    LOCAL,
+    PARTLY_LOCAL,
+    PRECISION,
+    TAGS,
+    UNIDENTIFIABLE,
+    Check,
+    _ball,
+    _identified,
+    _permuted,
+)
+from suite.certify import _solvable as solvable
+from suite.controls import Shells, Shuffled, permuted_edges
+from suite.facts import edge_cut, facts_of, is_bipartite, pair_facts
+from suite.rng import stream
+from suite.task import Block, Loss, Task
+from suite.views import task_ref
+from suite.witness import WITNESSED, witness_score
+
+
+def ring(num_nodes: int) -> Tensor:
+    node = torch.arange(num_nodes)
+    return to_undirected(torch.stack([node, node.roll(-1)]))
+
+
+def drawn(task: Task, num_graphs: int = 8) -> Block:
+    block = task.draw(num_graphs, stream("certificates"))
+    assert isinstance(block, Block)
+    return block
+
+
+BLIND = Check("K4", "graph-blind MLP", 0.2, "", True, "")
+UNORDERED = Check("K5", "edge-free set model", 0.2, "", True, "")
+
+
+@pytest.fixture
+def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for what is easy, a quarter of the work."""
+    budget = Protocol(lr=3e-3, max_steps=150, num_validation=256, num_test=2048, solved_at=0.95)
+    monkeypatch.setattr(controls, "BUDGET", budget)
+    monkeypatch.setattr(controls, "SLOW_BUDGET", budget.model_copy(update={"num_test": 512, "num_validation": 64}))
+
+
+def test_the_page_on_certificates_names_every_check_and_every_verdict_in_order() -> None:
+    page = " ".join((Path(__file__).parent.parent / "docs" / "certificates.md").read_text().split())
+    checks = [f"K{number}" for number in range(1, 14)]
+    assert re.findall(r"\| (K\d+) \|", page) == checks
+    order = page[page.index("first of these that holds:") : page.index("if none does")]
+    assert sorted(TAGS, key=order.index) == list(TAGS)
+
+
+# K6: the ball nearer than the answer
+
+
+class AnswerTwice(Transfer):
+    """The answer stands on the source, and on a node nearer, with a flag."""
+
+    share: float = 1.0
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        twice = torch.rand(num_graphs, generator=rng) < self.share
+        block.x[twice, self.hops - 1] = block.x[twice, self.hops]
+        return block
+
+
+def test_a_ball_shows_the_nodes_up_to_its_radius_and_their_distances_by_networkx() -> None:
+    task = Transfer(topology=Tree(), hops=4)
+    block, seen = drawn(task), drawn(Shells(seen=task_ref(task), radius=2))
+    hops = nx.single_source_shortest_path_length(to_networkx(Data(edge_index=block.edge_index, num_nodes=block.num_nodes)), 0)
+    near = [node for node in sorted(hops, key=lambda node: (hops[node], node)) if hops[node] <= 2]
+    assert torch.equal(seen.x[:, :, : block.x.size(2)], block.x[:, near])
+    told = seen.x[:, :, -(task.hops + 2) :].argmax(dim=2)
+    assert told[0].tolist() == [hops[node] for node in near]
+    assert seen.edge_index.numel() == 0
+    assert torch.equal(seen.y, block.y)
+
+
+class Three(Task):
+    """Both ends of a path of 4 are asked, and a node in between whose ball is larger: each for its own number."""
+
+    hops: int = 1
+    num_classes: int = 4
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        edges = torch.tensor([[0, 1, 2, 1, 2, 3], [1, 2, 3, 0, 1, 2]])
+        x = torch.arange(1.0, 5)[None, :, None].expand(num_graphs, -1, 1)
+        asked = torch.tensor([0, 1, 3])
+        return Block(edges, x, asked.expand(num_graphs, -1), asked)
+
+
+def test_every_read_out_node_has_its_own_ball_and_what_lies_beyond_is_blank() -> None:
+    seen = drawn(Shells(seen=task_ref(Three()), radius=1), 64)
+    for x, y in zip(seen.x, seen.y, strict=True):
+        assert [int(value) for value in x[:, 0] if value] == {0: [1, 2], 1: [2, 1, 3], 3: [4, 3]}[int(y)]
+    assert set(seen.y.flatten().tolist()) == {0, 1, 3}
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_an_answer_that_also_stands_nearer_makes_a_task_local_and_half_the_time_partly_local() -> None:
+    always = _ball(AnswerTwice(hops=4), BLIND, "quick")
+    assert (always.passed, always.tag) == (False, LOCAL)
+    half = _ball(AnswerTwice(hops=4, share=0.5), BLIND, "quick")
+    assert (half.passed, half.tag) == (False, PARTLY_LOCAL)
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_ball_that_ends_before_the_source_knows_nothing_and_one_more_hop_everything() -> None:
+    found = _ball(Transfer(hops=4), BLIND, "full")
+    assert found.passed
+    assert found.value == pytest.approx(0.2, abs=0.05)
+    curve = found.detail.partition("by radius ")[2].partition(";")[0]
+    scores = {int(part.partition(":")[0]): float(part.partition(":")[2]) for part in curve.split(",")}
+    assert set(scores) == {0, 1, 2, 3, 4}
+    assert all(score < 0.26 for radius, score in scores.items() if radius < 4)
+    assert scores[4] > 0.9
+
+
+def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
+    task = NeighborsMatch(topology=Tree(arity=4), hops=1, crowding=3)
+    assert "nearer than one hop" in _ball(task, BLIND, "quick").detail
+
+
+# K7: permuted edges
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 20), st.floats(0.1, 0.9), st.integers(0, 99))
+def test_permuted_edges_keep_every_degree_and_lead_both_ways(num_nodes: int, density: float, seed: int) -> None:
+    edges = from_networkx(nx.gnp_random_graph(num_nodes, density, seed=seed)).edge_index
+    for one in permuted_edges(edges, 3, torch.Generator().manual_seed(seed)):
+        assert torch.equal(degree(one[1], num_nodes), degree(edges[1], num_nodes))
+        assert sorted(map(tuple, one.t().tolist())) == sorted(map(tuple, one.flip(0).t().tolist()))
+
+
+def test_permuted_directed_edges_keep_degrees_in_and_out() -> None:
+    edges = torch.tensor([[0, 0, 1, 2, 3], [1, 2, 3, 3, 4]])
+    several = permuted_edges(edges, 20, torch.Generator().manual_seed(0))
+    assert len({str(one.tolist()) for one in several}) > 5
+    for one in several:
+        assert torch.equal(degree(one[0], 5), degree(edges[0], 5))
+        assert torch.equal(degree(one[1], 5), degree(edges[1], 5))
+
+
+def test_permuting_moves_the_source_to_other_distances_and_leaves_what_nodes_carry() -> None:
+    task = Transfer(hops=6)
+    plain, moved = (drawn(Shells(seen=task_ref(task), permuted=permuted), 64) for permuted in (False, True))
+    width = drawn(task).x.size(2)
+    flagged = plain.x[:, :, task.num_classes] == 1
+    assert set(plain.x[flagged][:, -(task.hops + 2) :].argmax(1).tolist()) == {6}
+    flagged = moved.x[:, :, task.num_classes] == 1
+    assert len(set(moved.x[flagged][:, -(task.hops + 2) :].argmax(1).tolist())) > 3
+    for one, other in zip(plain.x, moved.x, strict=True):
+        assert sorted(one[:, :width].tolist()) == sorted(other[:, :width].tolist())
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_source_that_nodes_show_is_found_whatever_the_edges() -> None:
+    found = _permuted(Transfer(hops=4), UNORDERED, "quick")
+    assert (found.passed, found.tag) == (False, EDGE_FREE)
+
+
+def test_a_source_that_its_place_alone_shows_is_lost_with_the_edges_and_found_with_them() -> None:
+    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "quick")
+    assert found.passed, found
+    assert found.tag is None
+
+
+# K8: witnesses
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Transfer(hops=60),
+        Transfer(hops=5, crowding=4),
+        Transfer(topology=Tree(extra=1), addressing="position", hops=4),
+        Transfer(topology=Network(name="ky4_water"), addressing="position", hops=8),
+        MeanExchange(topology=Barbell(bridges=2), hops=6, side=False),
+        MeanExchange(topology=Clique(), hops=1),
+        NeighborsMatch(hops=4, directed=True),
+    ],
+    ids=lambda task: f"{task.title} {task.topology.kind}",
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_witnesses_solve_their_tasks_in_both_number_types(task: Task, dtype: torch.dtype) -> None:
+    score = witness_score(task, dtype)
+    assert score is not None
+    assert task.skill(score) >= WITNESSED
+
+
+def test_every_task_that_samples_offers_a_witness() -> None:
+    without = {name for name, cls in TASKS.items() if cls.level == "node" and not cls.fixed and cls.witness is Task.witness}
+    assert not without & {"transfer", "own_token", "neighbors_match", "mean_exchange", "published_ring_transfer"}
+
+
+class Drowned(Transfer):
+    """Its witness adds 2^30 on the way and takes it off again: in float32 that leaves multiples of 64."""
+
+    def witness(self, block: Block) -> Tensor:
+        return super().witness(block) + 2.0**30 - 2.0**30
+
+
+class Sleeping(Transfer):
+    """Its witness answers class 0."""
+
+    def witness(self, block: Block) -> Tensor:
+        return F.one_hot(torch.zeros_like(block.y), self.num_classes).to(block.x.dtype)
+
+
+class Peeking(Transfer):
+    """Its witness reads the answer it was not given."""
+
+    def witness(self, block: Block) -> Tensor:
+        assert block.source_index is None
+        return F.one_hot(block.y, self.num_classes).to(block.x.dtype)
+
+
+class Flat(Transfer):
+    """Its witness forgets the axis of read-outs."""
+
+    def witness(self, block: Block) -> Tensor:
+        return super().witness(block)[:, 0]
+
+
+@pytest.mark.parametrize(("task", "tag"), [(Drowned(), PRECISION), (Sleeping(), BROKEN), (Peeking(), BROKEN)])
+def test_a_witness_that_single_precision_spoils_and_one_that_fails_are_told_apart(task: Task, tag: str) -> None:
+    found = solvable(task)
+    assert (found.passed, found.tag) == (False, tag)
+
+
+def test_what_a_witness_returns_must_have_the_shape_of_answers() -> None:
+    with pytest.raises(ValueError, match=r"\[num_graphs, num_readouts, out_channels\] = \(64, 1, 5\).*got \(64, 5\)"):
+        witness_score(Flat(), torch.float32)
+
+
+# K9: 1-WL
+
+
+class OneCycleOrTwo(Task):
+    """A hexagon or two triangles, one bit: 1-WL cannot tell them apart, so the best is the commoner one."""
+
+    num_classes: int = 2
+    marks: bool = False
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:  # type: ignore[override]
+        kinds = torch.randint(2, (num_graphs,), generator=rng).tolist()
+        edges = ring(6), torch.cat([ring(3), ring(3) + 3], dim=1)
+        x, asked = torch.ones(6, 1), torch.tensor([0])
+        if self.marks:
+            x = F.pad(x, (0, 1)).index_put((asked, torch.tensor([1])), torch.tensor(1.0))
+        return [Data(x=x, edge_index=edges[kind], y=torch.tensor([kind]), readout_index=asked) for kind in kinds]
+
+
+class NumberOfNeighbours(Task):
+    """y = a value of the node, plus one that nothing shows: of variance 1 and 4."""
+
+    loss: ClassVar[Loss] = "mse"
+
+    @property
+    def chance(self) -> float:
+        return 5.0
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        known = torch.randint(2, (num_graphs, 1), generator=rng).float() * 2 - 1
+        hidden = torch.randn(num_graphs, 1, generator=rng) * 2
+        x = torch.zeros(num_graphs, 4, 1)
+        x[:, 0] = known
+        return Block(ring(4), x, known + hidden, torch.tensor([0]))
+
+
+def test_a_hexagon_and_two_triangles_bound_message_passing_by_one_half_unless_a_node_is_marked() -> None:
+    found = _identified(OneCycleOrTwo())
+    assert found.tag == UNIDENTIFIABLE
+    assert found.value == pytest.approx(0.5, abs=0.03)  # the share of the commoner kind among 2,000
+    assert _identified(OneCycleOrTwo(marks=True)).value == 1.0
+
+
+def test_what_nothing_shows_is_left_of_the_variance() -> None:
+    found = _identified(NumberOfNeighbours())
+    assert found.value == pytest.approx(4.0, rel=0.1)
+    assert found.tag == UNIDENTIFIABLE
+
+
+@pytest.mark.parametrize("task", [Transfer(addressing="position"), MeanExchange(side=False), NeighborsMatch(directed=True)])
+def test_tasks_whose_answer_an_algorithm_finds_are_identified(task: Task) -> None:
+    found = _identified(task)
+    assert found.passed
+    assert task.skill(found.value) == pytest.approx(1.0)  # type: ignore[arg-type]
+
+
+# K10: facts of the graph
+
+
+@pytest.mark.parametrize("hops", [2, 5, 11])
+def test_a_ring_has_the_closed_forms(hops: int) -> None:
+    """Two paths of r edges: S^r is 2 / 3^r, the resistance r / 2, the cut 2; every second node is on one side."""
+    facts = facts_of(Transfer(topology=Ring(), hops=hops))
+    assert facts["operator_gcn"] == pytest.approx(2 / 3**hops, rel=1e-12)
+    assert facts["operator_mean"] == pytest.approx(2 / 3**hops, rel=1e-12)
+    assert facts["share_mean"] == pytest.approx(2 / 3**hops, rel=1e-12)  # rows of the mean sum to 1
+    assert facts["resistance"] == pytest.approx(hops / 2, rel=1e-9)
+    assert (facts["cut"], facts["num_nodes"], facts["num_edges"]) == (2, 2 * hops, 2 * hops)
+    assert (facts["bipartite"], facts["orbits_at_least"], facts["like_source"]) == (True, 1, 0)
+
+
+@pytest.mark.parametrize("hops", [2, 4])
+def test_a_tree_has_the_closed_forms(hops: int) -> None:
+    """One path: resistance r, cut 1; all 2^r leaves are alike from the root; one orbit for each depth."""
+    facts = facts_of(Transfer(topology=Tree(), hops=hops))
+    assert facts["resistance"] == pytest.approx(hops)
+    assert (facts["cut"], facts["like_source"], facts["orbits_at_least"]) == (1, 2**hops - 1, hops + 1)
+    assert facts["bipartite"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 12), st.floats(0.1, 0.9), st.integers(0, 99))
+def test_cuts_and_bipartiteness_are_those_of_networkx(num_nodes: int, density: float, seed: int) -> None:
+    graph = nx.gnp_random_graph(num_nodes, density, seed=seed)
+    edges = from_networkx(graph).edge_index
+    assert is_bipartite(edges, num_nodes) == nx.is_bipartite(graph)
+    assert edge_cut(edges, num_nodes, 0, num_nodes - 1) == nx.edge_connectivity(graph, 0, num_nodes - 1)
+
+
+def test_repeated_edges_and_loops_are_counted_and_change_neither_cut_nor_resistance() -> None:
+    path = torch.tensor([[0, 1, 1, 2, 0, 2], [1, 0, 2, 1, 1, 2]])
+    graph = Data(edge_index=path, num_nodes=3, readout_index=torch.tensor([0]), source_index=torch.tensor([2]))
+    facts = pair_facts(graph)
+    assert facts["resistance"] == pytest.approx(2)
+    assert facts["cut"] == 1
+    assert not is_bipartite(path, 3)
+
+
+def test_without_a_source_or_a_path_there_are_no_facts_of_a_pair() -> None:
+    apart = Data(edge_index=ring(3), num_nodes=4, readout_index=torch.tensor([0]), source_index=torch.tensor([3]))
+    assert pair_facts(apart) == {}
+    assert pair_facts(Data(edge_index=ring(3), num_nodes=3, readout_index=torch.tensor([0]))) == {}
+
+
+# K13: shuffled answers
+
+
+def test_shuffling_deals_the_same_answers_out_again() -> None:
+    task = Transfer(num_classes=7)
+    block, shuffled = drawn(task, 64), drawn(Shuffled(seen=task_ref(task)), 64)
+    assert torch.equal(block.x, shuffled.x)
+    assert not torch.equal(block.y, shuffled.y)
+    assert sorted(block.y.flatten().tolist()) == sorted(shuffled.y.flatten().tolist())
