@@ -28,7 +28,7 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
     parts = [
         {"rows": [[name, looks[model]["color"], looks[model]["family"]] for name, model in names], "tasks": group}
         for group in _grouped(blocks)
-        for names in _chunks(series, MAX_ROWS)
+        for names in _chunks(_asked(series, group), MAX_ROWS)
     ]
     return [
         Drawing(slug(i, "outcome_map"), part, draw, CAPTION, "Grid of discs, one a condition, filled by solve rate", "hops")
@@ -59,6 +59,12 @@ def _block(analysis: Analysis, task: str, rows: Any) -> dict[str, Any]:
     ]
     hops = sorted({cell[1] for cell in cells})
     return {"task": task, "verdict": " / ".join(verdicts) or "not certified yet", "hops": hops, "cells": cells}
+
+
+def _asked(series: list[tuple[str, str]], blocks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return those of `series` that were planned on some task of the blocks."""
+    planned = {name for block in blocks for name, *_ in block["cells"]}
+    return [(name, model) for name, model in series if name in planned]
 
 
 def _width(block: dict[str, Any]) -> float:

@@ -72,7 +72,7 @@ def _reach(context: Context) -> list[Block]:
     for start in range(0, len(tasks), TASKS):
         some = tasks[start : start + TASKS]
         rows = []
-        for series, group in reach.groupby("series", sort=False):
+        for series, group in reach[reach["task_label"].isin(some)].groupby("series", sort=False):
             bracket = {row["task_label"]: _bracket(row) for row in group.to_dict("records")}
             color = context.looks[group["model_label"].iloc[0]]["color"]
             rows.append([cell(str(series), color=color), *(bracket.get(task, NONE) for task in some)])
