@@ -6,6 +6,7 @@ Someone else's needs no entry: `path/to/file.py:Name` or `package.module:Name` n
 """
 
 from datasets.cycles import CycleOrTwo, SameCycle
+from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.own_token import OwnToken
@@ -17,6 +18,7 @@ from suite.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "cycle_or_two": CycleOrTwo,
+    "known_range": KnownRange,
     "mean_exchange": MeanExchange,
     "neighbors_match": NeighborsMatch,
     "own_token": OwnToken,

@@ -111,6 +111,13 @@ class CycleOrTwo(Task):
         edge_index = _cycles(3, n - 3) if two else _cycles(n)
         return Data(x=torch.ones(n, 1), edge_index=edge_index, y=torch.full_like(every, int(two)), readout_index=every)
 
+    def answer_twin(self) -> Task:
+        return CycleOrTwoWithAnswer(**dict(self))
+
+
+class CycleOrTwoWithAnswer(WithAnswer, CycleOrTwo):
+    """One cycle or two, the answer written on every node."""
+
 
 @lru_cache(maxsize=256)
 def _cycles(*sizes: int) -> Tensor:
