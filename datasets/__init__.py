@@ -6,6 +6,7 @@ Someone else's needs no entry: `path/to/file.py:Name` or `package.module:Name` n
 """
 
 from datasets.cycles import CycleOrTwo, SameCycle
+from datasets.distances import Distances
 from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
@@ -18,6 +19,7 @@ from suite.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "cycle_or_two": CycleOrTwo,
+    "distances": Distances,
     "known_range": KnownRange,
     "mean_exchange": MeanExchange,
     "neighbors_match": NeighborsMatch,

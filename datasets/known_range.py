@@ -2,8 +2,8 @@
 
 After Bamberger et al. (2025), arXiv:2506.05971; besides S^k on a line, ring or grid also a power law, and values that are spins:
 `KnownRange(graph="torus", kernel="decay", exponent=2.6, hops=16, interaction="product", values="spin")` is the local energy of
-a long-range Ising model, J = r^-(2 + sigma) in hops. Every node is asked, but those whose row of D is 0. D is the whole truth about
-the task, so its range, what guessing leaves open and what is open to one who sees r hops are numbers, not estimates.
+a long-range Ising model, J = r^-(2 + sigma) in hops. Every node is asked, but those whose row of D is 0. D is the whole truth
+about the task, so its range, what guessing leaves open and what is open to one who sees r hops are numbers, not estimates.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks
 FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another question
     "transfer": [{"addressing": "content"}, {"addressing": "content", "crowding": 3}, {"addressing": "position"}],
     "mean_exchange": [{"side": True}, {"side": False}],
+    "distances": [{"quantity": "distance"}, {"quantity": "diameter", "family": "pruned_grid"}],
     "known_range": [
         {"kernel": "hop"},
         {"kernel": "decay", "exponent": 1.5, "interaction": "product", "values": "spin"},
