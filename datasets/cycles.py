@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
-from datasets.twins import WithAnswer
+from datasets.twins import SampledWithAnswer, WithAnswer
 from suite.task import Block, Task
 
 
@@ -115,7 +115,7 @@ class CycleOrTwo(Task):
         return CycleOrTwoWithAnswer(**dict(self))
 
 
-class CycleOrTwoWithAnswer(WithAnswer, CycleOrTwo):
+class CycleOrTwoWithAnswer(SampledWithAnswer, CycleOrTwo):
     """One cycle or two, the answer written on every node."""
 
 

@@ -1,8 +1,9 @@
 """Distances: how far is the source, how far is the farthest node, how far apart are the two farthest?
 
 Single-source shortest paths, eccentricity and diameter, after PNA's multitask benchmark (Corso et al., 2020, arXiv:2004.05718)
-and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected (there up to an eighth are not, and unreachable nodes
-carry the source's own label), the source is not asked for its 0, and targets are standardised by family.
+and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected (PNA's public generator leaves an eighth in parts,
+where unreachable nodes carry the source's own label), the source is not asked for its 0, each family is a task of its own, and
+the diameter is asked of every node rather than of the graph.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, degree, to_undirected
 
-from datasets.twins import WithAnswer
+from datasets.twins import SampledWithAnswer
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Loss, Task
@@ -50,6 +51,8 @@ class Distances(Task):
     | tree | each node joins one of the three before it |
     | caterpillar | a path of half of the nodes, the others hang on it |
     | lobster | a path of half of the nodes; a quarter hang on it, the rest on those |
+
+    Raises ValueError for the diameter of ladders, which the number of nodes gives away, and where max_nodes < min_nodes.
     """
 
     loss: ClassVar[Loss] = "mse"
@@ -59,9 +62,11 @@ class Distances(Task):
     max_nodes: int = Field(35, description="nodes of the largest graphs")
 
     @model_validator(mode="after")
-    def _sizes_are_in_order(self) -> Self:
+    def _answer_is_open(self) -> Self:
         if self.max_nodes < self.min_nodes:
             raise ValueError(f"max_nodes: must be >= min_nodes = {self.min_nodes}, got {self.max_nodes}")
+        if self.quantity == "diameter" and self.family == "ladder":
+            raise ValueError("family: must be one whose number of nodes does not give the diameter away, got 'ladder'")
         return self
 
     @property
@@ -107,7 +112,7 @@ class Distances(Task):
         return _survey(self.quantity, self.family, self.min_nodes, self.max_nodes)
 
 
-class DistancesWithAnswer(WithAnswer, Distances):
+class DistancesWithAnswer(SampledWithAnswer, Distances):
     """Distances, the answer written on every node that is asked."""
 
 
@@ -150,7 +155,7 @@ def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
         of_source = torch.zeros(1) if asked.source is None else degrees[asked.source]
         columns = [asked.answer, degrees[asked.readouts], of_source, torch.tensor([len(degrees)])]
         parts.append(np.stack([column.double().expand(asked.answer.numel()).numpy() for column in columns], axis=1))
-        histogram += torch.bincount(asked.distance.flatten(), minlength=most) / asked.distance.numel() / NUM_SURVEYED
+        histogram += torch.bincount(asked.distance.flatten(), minlength=most).double() / asked.distance.numel() / NUM_SURVEYED
     table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes"])
     guess = table.groupby(["own", "source", "nodes"])["answer"].transform("mean")
     variance = float(table["answer"].var(ddof=0))
@@ -166,7 +171,7 @@ def _chorded_line(size: int, rng: torch.Generator) -> Tensor:
     return _undirected(torch.cat([_path(size), chords], dim=1))
 
 
-def _ladder(size: int, rng: torch.Generator) -> Tensor:
+def _ladder(size: int, _rng: torch.Generator) -> Tensor:
     return _undirected(_networkx(nx.ladder_graph(size // 2)))
 
 

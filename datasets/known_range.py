@@ -8,11 +8,13 @@ about the task, so its range, what guessing leaves open and what is open to one 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple, Self
 
 import networkx as nx
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree, from_networkx, to_dense_adj
@@ -81,7 +83,7 @@ class KnownRange(Task):
     @property
     def scale(self) -> float:
         """The standard deviation of the answer before scaling: one unit of y."""
-        return float(self._second_moment(self.weights(), self._mean())) ** 0.5
+        return math.sqrt(float(self._second_moment(self.weights(), self._mean())))
 
     def readouts(self) -> Tensor:
         """Return the nodes that are asked, those with another one within the kernel: [num_readouts]."""
@@ -119,14 +121,15 @@ class KnownRange(Task):
 
     def _mean(self) -> float:
         """E y before scaling: of x_v x_u, the weight of a node on itself."""
-        return float(self._own().mean()) if self.interaction == "product" else 0.0
+        return float(self._own(self.weights()).mean()) if self.interaction == "product" else 0.0
 
-    def _own(self) -> Tensor:
-        return self.weights().gather(1, self.readouts()[:, None])[:, 0]
+    def _own(self, weights: Tensor) -> Tensor:
+        """Return the weight of each node that is asked on itself: [num_readouts]."""
+        return weights.gather(1, self.readouts()[:, None])[:, 0]
 
     def _second_moment(self, weights: Tensor, mean: float) -> Tensor:
         """Return E (sum_u W(v, u) I(x_v, x_u) - mean)^2 over nodes and samples, for iid values of variance 1."""
-        own = weights.gather(1, self.readouts()[:, None])[:, 0]
+        own = self._own(weights)
         fourth = 3.0 if self.values == "normal" else 1.0  # E x^4
         extra = (fourth - 1) * own.square() - 2 * mean * own + mean**2 if self.interaction == "product" else torch.zeros(1)
         return (weights.square().sum(1) + extra).mean()
@@ -161,16 +164,17 @@ def _kernel(graph: str, size: int, kernel: str, hops: int, exponent: float) -> T
     if kernel == "power":
         loops = to_dense_adj(edge_index)[0].double() + torch.eye(len(distance))
         root = loops.sum(1).rsqrt()
-        return torch.linalg.matrix_power(root[:, None] * loops * root, hops)
+        power: Tensor = torch.linalg.matrix_power(root[:, None] * loops * root, hops)
+        return power
     near = distance.double().clamp(min=1)
-    weights = (distance == hops).double() if kernel == "hop" else near**-exponent * ((distance > 0) & (distance <= hops))
+    weights: Tensor = (distance == hops).double() if kernel == "hop" else near**-exponent * ((distance > 0) & (distance <= hops))
     return weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(torch.double).tiny)  # a row of zeros stays one
 
 
 def _blind(weights: Tensor, asked: Tensor, edge_index: Tensor) -> Tensor:
     """Return the rows that are left of D [num_readouts, num_nodes] to one who knows all degrees and no edges."""
     degrees = degree(edge_index[0], weights.size(1), torch.long)
-    classes = torch.nn.functional.one_hot(degrees).double()  # [num_nodes, degrees]
+    classes = F.one_hot(degrees).double()  # [num_nodes, degrees]
     itself = torch.zeros_like(weights).scatter_(1, asked[:, None], 1)
     others = (weights * (1 - itself)) @ classes  # [num_readouts, degrees] the weight on others of each degree
     alike = (degrees[asked][:, None] == degrees[asked]).double()

@@ -4,8 +4,6 @@ A control that fails a task proves something only if it solves the twin with the
 task, `class TransferWithAnswer(WithAnswer, Transfer)`: its fields, and so its random streams, are the original's.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,23 +15,26 @@ from suite.task import Block, Task
 class WithAnswer(Task):
     """Appends columns that say the answer at the read-out nodes (one-hot classes, or targets); 0 at all other nodes."""
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
-        drawn = super().draw(num_graphs, rng)
-        if not isinstance(drawn, Block):
-            return [self._told(graph) for graph in drawn]
-        columns = drawn.x.new_zeros(num_graphs, drawn.num_nodes, self.out_channels)
-        columns[:, drawn.readout_index] = self._columns(drawn.y).view(num_graphs, -1, self.out_channels)
-        return _with_columns(drawn, columns)
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = _block(super().draw(num_graphs, rng))
+        columns = block.x.new_zeros(num_graphs, block.num_nodes, self.out_channels)
+        if self.loss == "cross_entropy":
+            columns[:, block.readout_index] = F.one_hot(block.y, self.out_channels).to(columns)
+        else:
+            columns[:, block.readout_index] = block.y.view(num_graphs, -1, self.out_channels)
+        return _with_columns(block, columns)
 
-    def _told(self, graph: Data) -> Data:
+
+class SampledWithAnswer(Task):
+    """As `WithAnswer`, for tasks that draw graph by graph."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        answer = F.one_hot(graph.y, self.out_channels) if self.loss == "cross_entropy" else graph.y.view(-1, self.out_channels)
         columns = graph.x.new_zeros(graph.x.size(0), self.out_channels)
-        columns[graph.readout_index] = self._columns(graph.y).view(-1, self.out_channels)
-        told = graph.clone()
-        told.x = torch.cat([graph.x, columns], dim=1)
-        return told
-
-    def _columns(self, y: Tensor) -> Tensor:
-        return F.one_hot(y, self.out_channels).float() if self.loss == "cross_entropy" else y
+        columns[graph.readout_index] = answer.to(columns)
+        graph.x = torch.cat([graph.x, columns], dim=1)
+        return graph
 
 
 class WithSource(Task):
@@ -47,7 +48,7 @@ class WithSource(Task):
 
 
 def _block(drawn: object) -> Block:
-    assert isinstance(drawn, Block)  # all built-in tasks with a source to mark draw blocks
+    assert isinstance(drawn, Block)  # all built-in tasks draw blocks
     return drawn
 
 
