@@ -167,8 +167,9 @@ def _kernel(graph: str, size: int, kernel: str, hops: int, exponent: float) -> T
         power: Tensor = torch.linalg.matrix_power(root[:, None] * loops * root, hops)
         return power
     near = distance.double().clamp(min=1)
-    weights: Tensor = (distance == hops).double() if kernel == "hop" else near**-exponent * ((distance > 0) & (distance <= hops))
-    return weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(torch.double).tiny)  # a row of zeros stays one
+    chosen = (distance == hops).double() if kernel == "hop" else near**-exponent * ((distance > 0) & (distance <= hops))
+    weights: Tensor = chosen / chosen.sum(1, keepdim=True).clamp(min=torch.finfo(torch.double).tiny)  # a row of zeros stays one
+    return weights
 
 
 def _blind(weights: Tensor, asked: Tensor, edge_index: Tensor) -> Tensor:
