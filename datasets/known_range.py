@@ -173,7 +173,7 @@ def _kernel(graph: str, size: int, kernel: str, hops: int, exponent: float) -> T
 
 
 def _blind(weights: Tensor, asked: Tensor, edge_index: Tensor) -> Tensor:
-    """Return the rows that are left of D [num_readouts, num_nodes] to one who knows all degrees and no edges."""
+    """Return the mean of D's rows over all ways to exchange nodes of one degree: [num_readouts, num_nodes]."""
     degrees = degree(edge_index[0], weights.size(1), torch.long)
     classes = F.one_hot(degrees).double()  # [num_nodes, degrees]
     itself = torch.zeros_like(weights).scatter_(1, asked[:, None], 1)
@@ -182,4 +182,5 @@ def _blind(weights: Tensor, asked: Tensor, edge_index: Tensor) -> Tensor:
     alike = alike / alike.sum(1, keepdim=True)
     own, others = alike @ (weights * itself).sum(1, keepdim=True), alike @ others
     number = (1 - itself) @ classes  # how many others of each degree there are
-    return own * itself + (others / number.clamp(min=1)) @ classes.T * (1 - itself)
+    guess: Tensor = own * itself + (others / number.clamp(min=1)) @ classes.T * (1 - itself)
+    return guess
