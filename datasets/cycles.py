@@ -26,9 +26,10 @@ from suite.task import Block, Task
 class SameCycle(Task):
     """Same cycle: is the flagged node on the read-out's cycle, or on another?
 
-    x = [token, one-hot | flag | read-out flag], y = 1 for yes. Two cycles of 2 * hops nodes. The flag is on the read-out's antipode or, half of the time, anywhere on the other cycle;
-    tokens are random, tell nothing and are the same in kind at all nodes. Set and (hops - 1)-ball look alike under both
-    answers: guessing is right half of the time, exactly. Flags make it solvable by 1-WL, and by propagating the flag.
+    x = [token, one-hot | flag | read-out flag], y = 1 for yes. Two cycles of 2 * hops nodes. The flag is on the read-out's
+    antipode or, half of the time, anywhere on the other cycle; tokens are random, tell nothing and are the same in kind at all
+    nodes. Set and (hops - 1)-ball look alike under both answers: guessing is right half of the time, exactly. Flags make it
+    solvable by 1-WL, and by propagating the flag.
     """
 
     num_classes: ClassVar[int] = 2
@@ -82,8 +83,9 @@ class SameCycleByContent(SameCycle):
 class CycleOrTwo(Task):
     """One cycle of n nodes (y = 0), or a triangle and a cycle of n - 3 (y = 1)?
 
-    Every node is asked, and x = 1 everywhere; n is uniform in `min_nodes` ... `max_nodes`. After Co-GNN (arXiv:2310.01267), whose graph level is asked of every node here.
-    No message-passing model can beat guessing, since 1-WL gives all nodes one colour; encodings that break the tie can.
+    Every node is asked, and x = 1 everywhere; n is uniform in `min_nodes` ... `max_nodes`. After Co-GNN (arXiv:2310.01267), whose
+    graph level is asked of every node here. No message-passing model can beat guessing, since 1-WL gives all nodes one colour;
+    encodings that break the tie can.
     """
 
     num_classes: ClassVar[int] = 2
