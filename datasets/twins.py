@@ -7,6 +7,7 @@ task, `class TransferWithAnswer(WithAnswer, Transfer)`: its fields, and so its r
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.data import Data
 
 from suite.task import Block, Task
 
@@ -22,6 +23,18 @@ class WithAnswer(Task):
         else:
             columns[:, block.readout_index] = block.y.view(num_graphs, -1, self.out_channels)
         return _with_columns(block, columns)
+
+
+class SampledWithAnswer(Task):
+    """As `WithAnswer`, for tasks that draw graph by graph."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        answer = F.one_hot(graph.y, self.out_channels) if self.loss == "cross_entropy" else graph.y.view(-1, self.out_channels)
+        columns = graph.x.new_zeros(graph.x.size(0), self.out_channels)
+        columns[graph.readout_index] = answer.to(columns)
+        graph.x = torch.cat([graph.x, columns], dim=1)
+        return graph
 
 
 class WithSource(Task):

@@ -14,6 +14,9 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN, GCNConv, GPSConv
 from torch_geometric.utils import erdos_renyi_graph
 
+from datasets.cycles import SameCycle
+from datasets.distances import Distances
+from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.own_token import OwnToken
@@ -83,6 +86,9 @@ TASKS: dict[str, Task] = {
     "transfer": Transfer(topology=Ring(), hops=3),
     "own_token": OwnToken(topology=Ring(), size=3),
     "mean_exchange": MeanExchange(hops=3),
+    "known_range": KnownRange(graph="ring", size=8, hops=2),
+    "distances": Distances(min_nodes=8, max_nodes=10),
+    "same_cycle": SameCycle(hops=2),
     "neighbors_match": NeighborsMatch(hops=2),
     "published_neighbors_match": PublishedNeighborsMatch(hops=2),
     "published_ring_transfer": PublishedRingTransfer(hops=3),

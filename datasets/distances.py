@@ -1,0 +1,234 @@
+"""Distances: how far is the source, how far is the farthest node, how far apart are the two farthest?
+
+Single-source shortest paths, eccentricity and diameter, after PNA's multitask benchmark (Corso et al., 2020, arXiv:2004.05718)
+and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected (an eighth of PNA's as published are not, and
+unreachable nodes carry the source's own label), the source is not asked for its 0, each family is a task of its own, and the
+diameter is asked of every node rather than of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import coalesce, degree, to_undirected
+
+from datasets.twins import SampledWithAnswer
+from suite.hops import hop_distance
+from suite.rng import stream
+from suite.task import Loss, Task
+
+Family = Literal["caterpillar", "chorded_line", "ladder", "lobster", "pruned_grid", "tree"]
+NUM_SURVEYED = 1000  # graphs that the standard deviation and chance of a family are estimated from
+
+
+class Distances(Task):
+    """x = [U(0, 1) | source flag, if `distance` is asked], y = (answer in hops - mean) / `scale`.
+
+    | quantity | asked at | answer |
+    |---|---|---|
+    | distance | every node but the source | hops to the source |
+    | eccentricity | every node | hops to the farthest node |
+    | diameter | every node | the largest eccentricity of the graph |
+
+    Each graph has `min_nodes` ... `max_nodes` nodes, uniformly (a ladder or grid as many as make whole rungs):
+
+    | family | edges |
+    |---|---|
+    | chorded_line | a path; one node in five has an edge to another 2 ... 6 further on |
+    | ladder | two paths and rungs |
+    | pruned_grid | a grid 4 wide, without a fifth of its edges, connected |
+    | tree | each node joins one of the three before it |
+    | caterpillar | a path of half of the nodes, the others hang on it |
+    | lobster | a path of half of the nodes; a quarter hang on it, the rest on those |
+
+    Raises ValueError for the diameter of ladders, which the number of nodes gives away, and where max_nodes < min_nodes.
+    """
+
+    loss: ClassVar[Loss] = "mse"
+    quantity: Literal["distance", "eccentricity", "diameter"] = "distance"
+    family: Family = "tree"
+    min_nodes: int = Field(25, ge=8, description="nodes of the smallest graphs")
+    max_nodes: int = Field(35, description="nodes of the largest graphs")
+
+    @model_validator(mode="after")
+    def _answer_is_open(self) -> Self:
+        if self.max_nodes < self.min_nodes:
+            raise ValueError(f"max_nodes: must be >= min_nodes = {self.min_nodes}, got {self.max_nodes}")
+        if self.quantity == "diameter" and self.family == "ladder":
+            raise ValueError("family: must be one whose number of nodes does not give the diameter away, got 'ladder'")
+        return self
+
+    @property
+    def title(self) -> str:
+        return f"{self.quantity} ({self.family.replace('_', ' ')})"
+
+    @property
+    def range(self) -> None:
+        """Differs from node to node: see `distance_histogram`."""
+        return None
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation of the answer in hops, one unit of y; estimated from 1,000 graphs of a stream of its own."""
+        return self._survey().scale
+
+    @property
+    def chance(self) -> float:
+        """Mean squared error of the best guess from the number of nodes, the own degree and the source's, over y's variance.
+
+        Estimated from the same graphs as `scale`. The degrees of all nodes may tell a set model more: ask for the certificate.
+        """
+        return self._survey().chance
+
+    def distance_histogram(self) -> Tensor:
+        """Return the share of pairs of nodes that are 0, 1, 2, ... hops apart, in graphs as they are drawn: [max_hops + 1]."""
+        return self._survey().histogram
+
+    def sample(self, rng: torch.Generator) -> Data:
+        asked = _ask(self.quantity, self.family, self.min_nodes, self.max_nodes, rng)
+        survey, n = self._survey(), asked.distance.size(0)
+        x = torch.rand(n, 1, generator=rng)
+        if asked.source is not None:
+            x = torch.cat([x, torch.zeros(n, 1).index_fill_(0, asked.source, 1)], dim=1)
+        y = ((asked.answer - survey.mean) / survey.scale).float()
+        source = {} if asked.source is None else {"source_index": asked.source}
+        return Data(x=x, edge_index=asked.edge_index, y=y, readout_index=asked.readouts, **source)
+
+    def answer_twin(self) -> Task:
+        return DistancesWithAnswer(**dict(self))
+
+    def _survey(self) -> _Survey:
+        return _survey(self.quantity, self.family, self.min_nodes, self.max_nodes)
+
+
+class DistancesWithAnswer(SampledWithAnswer, Distances):
+    """Distances, the answer written on every node that is asked."""
+
+
+class _Asked(NamedTuple):
+    edge_index: Tensor  # [2, num_edges]
+    distance: Tensor  # [num_nodes, num_nodes] hops
+    source: Tensor | None  # [1]
+    readouts: Tensor  # [num_readouts]
+    answer: Tensor  # [num_readouts] hops, float64
+
+
+def _ask(quantity: str, family: str, least: int, most: int, rng: torch.Generator) -> _Asked:
+    size = int(torch.randint(least, most + 1, (), generator=rng))
+    edge_index = FAMILIES[family](size, rng)
+    every = torch.arange(int(edge_index.max()) + 1)
+    distance = hop_distance(edge_index, every, every.numel())
+    if quantity == "distance":
+        source = torch.randint(every.numel(), (1,), generator=rng)
+        readouts = every[every != source]
+        return _Asked(edge_index, distance, source, readouts, distance[source[0], readouts].double())
+    eccentricity = distance.max(1).values.double()
+    answer = eccentricity if quantity == "eccentricity" else eccentricity.max().expand(every.numel())
+    return _Asked(edge_index, distance, None, every, answer)
+
+
+class _Survey(NamedTuple):
+    mean: float
+    scale: float
+    chance: float
+    histogram: Tensor
+
+
+@lru_cache(maxsize=64)
+def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
+    """Draw graphs from a stream of their own and return the moments of the answer and the histogram of distances."""
+    rng, parts, histogram = stream("distances", quantity, family, least, most), [], torch.zeros(most, dtype=torch.double)
+    for _ in range(NUM_SURVEYED):
+        asked = _ask(quantity, family, least, most, rng)
+        degrees = degree(asked.edge_index[0], dtype=torch.long)
+        of_source = torch.zeros(1) if asked.source is None else degrees[asked.source]
+        columns = [asked.answer, degrees[asked.readouts], of_source, torch.tensor([len(degrees)])]
+        parts.append(np.stack([column.double().expand(asked.answer.numel()).numpy() for column in columns], axis=1))
+        histogram += torch.bincount(asked.distance.flatten(), minlength=most).double() / asked.distance.numel() / NUM_SURVEYED
+    table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes"])
+    guess = table.groupby(["own", "source", "nodes"])["answer"].transform("mean")
+    variance = float(table["answer"].var(ddof=0))
+    chance = float(((table["answer"] - guess) ** 2).mean()) / variance
+    longest = int(histogram.nonzero().max())
+    return _Survey(float(table["answer"].mean()), variance**0.5, chance, histogram[: longest + 1])
+
+
+def _chorded_line(size: int, rng: torch.Generator) -> Tensor:
+    begin = torch.randperm(size, generator=rng)[: size // 5]
+    end = begin + torch.randint(2, 7, (size // 5,), generator=rng)
+    chords = torch.stack([begin, end])[:, end < size]
+    return _undirected(torch.cat([_path(size), chords], dim=1))
+
+
+def _ladder(size: int, _rng: torch.Generator) -> Tensor:
+    return _undirected(_networkx(nx.ladder_graph(size // 2)))
+
+
+def _pruned_grid(size: int, rng: torch.Generator) -> Tensor:
+    """A random spanning tree stays; of the other edges as many are taken as make a fifth of all, where there are so many."""
+    edges = _networkx(nx.convert_node_labels_to_integers(nx.grid_2d_graph(size // 4, 4)))
+    weight = 1 + torch.rand(edges.size(1), generator=rng).double()  # a minimum of random weights is a random tree
+    nodes = int(edges.max()) + 1
+    tree = minimum_spanning_tree(coo_array((weight.numpy(), tuple(edges.numpy())), shape=(nodes, nodes)).tocsr())
+    on_tree = torch.isin(weight, torch.from_numpy(tree.data))
+    others = edges[:, ~on_tree]
+    kept = max(others.size(1) - round(edges.size(1) / 5), 0)
+    return _undirected(torch.cat([edges[:, on_tree], others[:, torch.randperm(others.size(1), generator=rng)[:kept]]], dim=1))
+
+
+def _tree(size: int, rng: torch.Generator) -> Tensor:
+    child = torch.arange(1, size)
+    back = (torch.rand(size - 1, generator=rng) * child.clamp(max=3)).long()  # 0, 1 or 2 nodes are passed over
+    return _undirected(torch.stack([child, child - 1 - back]))
+
+
+def _caterpillar(size: int, rng: torch.Generator) -> Tensor:
+    spine = size // 2
+    legs = torch.arange(spine, size)
+    return _undirected(torch.cat([_path(spine), _hung(legs, torch.arange(spine), rng)], dim=1))
+
+
+def _lobster(size: int, rng: torch.Generator) -> Tensor:
+    spine, legs = size // 2, size // 4
+    on_spine, on_legs = torch.arange(spine, spine + legs), torch.arange(spine + legs, size)
+    hung = [_hung(on_spine, torch.arange(spine), rng), _hung(on_legs, on_spine, rng)]
+    return _undirected(torch.cat([_path(spine), *hung], dim=1))
+
+
+FAMILIES: dict[str, Callable[[int, torch.Generator], Tensor]] = {
+    "caterpillar": _caterpillar,
+    "chorded_line": _chorded_line,
+    "ladder": _ladder,
+    "lobster": _lobster,
+    "pruned_grid": _pruned_grid,
+    "tree": _tree,
+}
+
+
+def _path(size: int) -> Tensor:
+    return torch.stack([torch.arange(size - 1), torch.arange(1, size)])
+
+
+def _hung(nodes: Tensor, on: Tensor, rng: torch.Generator) -> Tensor:
+    """Return one edge from each node to a random one of `on`: [2, len(nodes)]."""
+    return torch.stack([nodes, on[torch.randint(on.numel(), nodes.shape, generator=rng)]])
+
+
+def _networkx(graph: nx.Graph) -> Tensor:
+    return torch.tensor(list(graph.edges)).T
+
+
+def _undirected(edges: Tensor) -> Tensor:
+    index: Tensor = to_undirected(coalesce(edges))
+    return index

@@ -1,0 +1,162 @@
+"""Facts about distances: answers by NetworkX, the shape of each family, and what guessing leaves open."""
+
+import itertools
+from typing import Any, get_args
+
+import networkx as nx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Data
+from torch_geometric.utils import to_networkx
+
+from datasets.distances import Distances, Family
+from suite.rng import stream
+
+FAMILIES: list[Any] = list(get_args(Family))
+QUANTITIES = ["distance", "eccentricity", "diameter"]
+ASKED = [pair for pair in itertools.product(QUANTITIES, FAMILIES) if pair != ("diameter", "ladder")]
+
+
+def network(graph: Data) -> nx.Graph:
+    return to_networkx(graph, to_undirected=True)
+
+
+def in_hops(task: Distances, graph: Data, mean: float) -> list[int]:
+    """Return the answers in hops; `mean` is what the task subtracts."""
+    answer = graph.y.double() * task.scale + mean
+    assert torch.allclose(answer, answer.round(), atol=1e-4)
+    return answer.round().long().tolist()
+
+
+def mean_of(task: Distances, graph: Data) -> float:
+    """The mean that is subtracted, from one answer known by NetworkX."""
+    return truth(task, graph)[0] - float(graph.y[0].double()) * task.scale
+
+
+def truth(task: Distances, graph: Data) -> list[int]:
+    web, asked = network(graph), graph.readout_index.tolist()
+    if task.quantity == "distance":
+        (source,) = graph.x[:, 1].nonzero().flatten().tolist()
+        far = nx.single_source_shortest_path_length(web, source)
+        return [far[v] for v in asked]
+    if task.quantity == "eccentricity":
+        return [nx.eccentricity(web, v) for v in asked]
+    return [nx.diameter(web)] * len(asked)
+
+
+@pytest.mark.parametrize(("quantity", "family"), ASKED)
+@settings(max_examples=3, deadline=None)
+@given(least=st.integers(8, 20), more=st.integers(0, 8))
+def test_answers_are_those_of_networkx_on_connected_graphs(family: Any, quantity: Any, least: int, more: int) -> None:
+    task = Distances(quantity=quantity, family=family, min_nodes=least, max_nodes=least + more)
+    rng = stream("test", least, more)
+    graphs = [task.sample(rng) for _ in range(3)]
+    mean = mean_of(task, graphs[0])
+    for graph in graphs:
+        assert nx.is_connected(network(graph))
+        assert least - 3 <= graph.num_nodes <= least + more
+        assert in_hops(task, graph, mean) == truth(task, graph)
+        asked = set(range(graph.num_nodes)) - set(graph.x[:, 1].nonzero().flatten().tolist() if quantity == "distance" else [])
+        assert set(graph.readout_index.tolist()) == asked
+
+
+@pytest.mark.parametrize("quantity", ["distance", "eccentricity"])
+def test_bellman_ford_is_a_witness_of_distances(quantity: Any) -> None:
+    """Minimum aggregation of 1 + distance, from each source in turn; eccentricity is the largest of them."""
+    task = Distances(quantity=quantity, family="pruned_grid")
+    graph = task.sample(stream("test"))
+    n, (begin, end) = graph.num_nodes, graph.edge_index
+    far = torch.full((n, n), float("inf")).fill_diagonal_(0)
+    for _ in range(n):
+        far = far.scatter_reduce(1, end.expand(n, -1), far[:, begin] + 1, "amin")
+    found = far[graph.x[:, 1].argmax()] if quantity == "distance" else far.max(1).values
+    answer = graph.y * task.scale
+    expected = found[graph.readout_index]
+    assert torch.allclose(answer - answer.mean(), expected - expected.mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_are_what_they_are_called(family: Any) -> None:
+    rng = stream("test", family)
+    for _ in range(10):
+        graph = Distances(family=family).sample(rng)
+        web = network(graph)
+        n = web.number_of_nodes()
+        pruned = web.subgraph([v for v in web if web.degree[v] > 1])
+        twice = pruned.subgraph([v for v in pruned if pruned.degree[v] > 1])
+        if family in ("tree", "caterpillar", "lobster"):
+            assert nx.is_tree(web)
+        if family in ("caterpillar", "lobster"):  # without leaves, or without leaves twice, a path is left
+            assert max(dict((pruned if family == "caterpillar" else twice).degree).values()) <= 2
+        if family == "ladder":
+            assert nx.is_isomorphic(web, nx.ladder_graph(n // 2))
+        if family == "chorded_line":
+            assert all(web.has_edge(v, v + 1) for v in range(n - 1))
+            assert all(1 <= abs(u - v) <= 6 for u, v in web.edges)
+            assert 0 < web.number_of_edges() - (n - 1) <= n // 5
+        if family == "pruned_grid":
+            whole = nx.convert_node_labels_to_integers(nx.grid_2d_graph(n // 4, 4))
+            assert set(web.edges) <= set(whole.edges)
+            m = whole.number_of_edges()
+            assert web.number_of_edges() == max(m - round(m / 5), n - 1)
+
+
+def test_the_distances_of_a_ladder_are_counted_by_hand() -> None:
+    """A ladder of 4 rungs: 8 pairs at 0; a node's row has 4 - k pairs k apart, each way, on either side."""
+    task = Distances(family="ladder", min_nodes=8, max_nodes=8)
+    same = {0: 4, 1: 6, 2: 4, 3: 2}  # ordered pairs of rungs k apart
+    expected = [2 * (same.get(k, 0) + same.get(k - 1, 0)) / 64 for k in range(5)]
+    assert task.distance_histogram().tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_chance_on_ladders_is_what_degrees_leave_open() -> None:
+    """Eccentricity of k rungs at rung i is max(i, k - 1 - i) + 1; only the ends (degree 2) can be told, and k."""
+    task = Distances(quantity="eccentricity", family="ladder", min_nodes=12, max_nodes=12)
+    inner = torch.tensor([5.0, 4, 4, 5])
+    every = torch.tensor([6.0, *inner, 6])
+    left = (inner - inner.mean()).square().sum() / 6
+    assert task.scale == pytest.approx(float(every.std(correction=0)))
+    assert task.chance == pytest.approx(float(left / every.var(correction=0)))
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_fresh_answers_have_mean_0_and_variance_1(quantity: Any) -> None:
+    task, rng = Distances(quantity=quantity), stream("test")
+    graphs = [task.sample(rng).y.double() for _ in range(1000)]
+    for per_graph, expected in (([y.mean() for y in graphs], 0), ([y.square().mean() for y in graphs], 1)):
+        values = torch.stack(per_graph)
+        error = float(values.std()) * (2 / 1000) ** 0.5  # of the difference of two samples of 1,000
+        assert float(values.mean()) == pytest.approx(expected, abs=4.5 * error)
+
+
+def test_graphs_are_long() -> None:
+    for family in FAMILIES:
+        hops = Distances(family=family).distance_histogram()
+        assert float(hops.sum()) == pytest.approx(1)
+        assert len(hops) - 1 >= 10
+
+
+def test_the_twin_says_the_answer_where_it_is_asked() -> None:
+    graph = Distances().answer_twin().sample(stream("test"))
+    assert torch.equal(graph.x[graph.readout_index, 2], graph.y)
+    assert graph.x[graph.source_index, 2] == 0
+
+
+@pytest.mark.parametrize(("quantity", "family"), ASKED)
+def test_edges_are_needed(quantity: Any, family: Any) -> None:
+    """Guessing from degrees is no worse than the mean, and leaves something open."""
+    assert 0.05 < Distances(quantity=quantity, family=family).chance <= 1
+
+
+def test_sizes_out_of_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_nodes: must be >= min_nodes = 25, got 9"):
+        Distances(max_nodes=9)
+
+
+def test_the_diameter_of_a_ladder_is_refused_because_its_size_tells_it() -> None:
+    with pytest.raises(
+        ValueError, match="family: must be one whose number of nodes does not give the diameter away, got 'ladder'"
+    ):
+        Distances(quantity="diameter", family="ladder")
