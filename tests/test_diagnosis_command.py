@@ -124,7 +124,9 @@ def test_initial_weights_depend_on_the_seed_and_leave_global_random_state() -> N
 
 
 def test_graphs_of_a_file_are_read_back(folder: Path) -> None:
+    allowed = set(torch.serialization.get_safe_globals())
     graphs = read_graphs(folder / "graphs.pt")
+    assert set(torch.serialization.get_safe_globals()) == allowed
     assert [graph.num_nodes for graph in graphs] == [5, 6]
     assert torch.equal(graphs[1].x, path(6).x)
 
