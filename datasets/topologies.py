@@ -11,7 +11,9 @@ from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
 from datasets.network import Network
+from datasets.path import Path
 from datasets.ring import Ring
+from datasets.theta import Theta
 from datasets.tree import Tree
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.task import Topology
@@ -22,7 +24,9 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
     "network": Network,
+    "path": Path,
     "ring": Ring,
+    "theta": Theta,
     "tree": Tree,
 }
 
