@@ -10,6 +10,7 @@ from datasets.barbell import Barbell
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
 from datasets.network import Network
 from datasets.path import Path
 from datasets.ring import Ring
@@ -23,6 +24,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "clique": Clique,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
+    "layered": Layered,
     "network": Network,
     "path": Path,
     "ring": Ring,

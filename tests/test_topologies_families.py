@@ -1,4 +1,4 @@
-"""Facts about path and theta over their whole range: sizes by formula, graphs and distances by NetworkX."""
+"""Facts about path, theta and layered over their whole range: sizes by formula, graphs and distances by NetworkX."""
 
 import networkx as nx
 import pytest
@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.utils import contains_self_loops, to_networkx
 
+from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
 from datasets.path import Path
 from datasets.theta import Theta
 from datasets.transfer import Transfer
@@ -53,3 +55,20 @@ def test_transfer_by_position_needs_tails_and_equal_degrees() -> None:
     for topology in (Path(tail=0), Theta(paths=3)):
         with pytest.raises(ValueError, match="must not be known by its degree"):
             Transfer(topology=topology, addressing="position", hops=4)
+
+
+@settings(deadline=None, max_examples=40)
+@given(hops=st.integers(2, 9), width=st.integers(1, 5))
+def test_layered_is_a_chain_of_complete_levels(hops: int, width: int) -> None:
+    graph, readout, _ = checked(Layered(width=width), hops)
+    assert graph.number_of_nodes() == 2 + width * (hops - 1)
+    assert graph.number_of_edges() == 2 * width + width**2 * (hops - 2)
+    assert [len(level) for level in nx.bfs_layers(graph, readout)] == [1, *[width] * (hops - 1), 1]
+    levels = nx.lexicographic_product(nx.path_graph(hops - 1), nx.empty_graph(width))
+    assert nx.is_isomorphic(graph.subgraph(range(1, graph.number_of_nodes() - 1)), levels)
+
+
+@pytest.mark.parametrize("hops", [2, 3, 6])
+def test_crossed_ring_is_layered_of_width_two(hops: int) -> None:
+    graph, _, _ = checked(Layered(width=2), hops)
+    assert nx.is_isomorphic(graph, to_networkx(CrossedRing().graph(hops), to_undirected=True))
