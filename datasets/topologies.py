@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasets.barbell import Barbell
+from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
@@ -21,6 +22,7 @@ from suite.task import Topology
 
 TOPOLOGIES: dict[str, type[Topology]] = {
     "barbell": Barbell,
+    "circular_ladder": CircularLadder,
     "clique": Clique,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,

@@ -1,4 +1,4 @@
-"""Facts about path, theta and layered over their whole range: sizes by formula, graphs and distances by NetworkX."""
+"""Facts about the newer families over their whole range: sizes by formula, graphs and distances by NetworkX."""
 
 import networkx as nx
 import pytest
@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.utils import contains_self_loops, to_networkx
 
+from datasets.circular_ladder import CircularLadder
 from datasets.crossed_ring import CrossedRing
 from datasets.layered import Layered
 from datasets.path import Path
@@ -72,3 +73,12 @@ def test_layered_is_a_chain_of_complete_levels(hops: int, width: int) -> None:
 def test_crossed_ring_is_layered_of_width_two(hops: int) -> None:
     graph, _, _ = checked(Layered(width=2), hops)
     assert nx.is_isomorphic(graph, to_networkx(CrossedRing().graph(hops), to_undirected=True))
+
+
+@settings(deadline=None, max_examples=15)
+@given(hops=st.integers(2, 12))
+def test_circular_ladder_is_the_one_of_networkx(hops: int) -> None:
+    graph, _, _ = checked(CircularLadder(), hops)
+    assert nx.is_isomorphic(graph, nx.circular_ladder_graph(2 * hops))
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (4 * hops, 6 * hops)
+    assert nx.diameter(graph) == hops + 1
