@@ -5,6 +5,7 @@
     python run_all.py --task path/to/file.py:Name  your own task
     python run_all.py --model path/to/file.py:Name your own model, beside all others
     python run_all.py certify transfer hops=5      what a task needs
+    python run_all.py diagnose file.py:Name        what a model does to information
     python run_all.py run --help                   all options of a run
 
 Without a command: run. Exit codes: 0 done, 2 usage, 3 failed cells, 130 stopped.
@@ -19,6 +20,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -33,7 +35,7 @@ from suite.provenance import arguments, public
 from suite.refs import unknown
 from suite.runner import Planner, Runner, give_up, warm_up
 from suite.store import Store, StoreError
-from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of
+from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of, reason_of
 from suite.survey import State, all_lines, survey
 from suite.tuning import Outcomes
 from suite.worker import Job
@@ -42,6 +44,11 @@ ROOT = Path(__file__).resolve().parent
 DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 StudyName = Annotated[str, arg(metavar="NAME|FILE")]
+ModelName = Annotated[str, arg(metavar="NAME|FILE:NAME")]
+Graphs = Annotated[
+    tuple[str, ...], arg(metavar="FILE.pt|TASK [FIELD=VALUE]", help_behavior_hint="(default: a small standard set)")
+]
+Weights = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: freshly drawn)")]
 TaskName = Annotated[str, arg(metavar="NAME|FILE:NAME")]
 Names = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME|FILE:NAME", help_behavior_hint="")]
 Fields = Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE", help_behavior_hint="")]
@@ -65,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = ["run", *argv]
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the cores belong to the workers
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    commands: dict[str, Callable[..., int]] = {"run": run, "status": status, "report": report, "list": list_, "certify": certify}
+    commands: dict[str, Callable[..., int]] = {"run": run, "status": status, "report": report, "list": list_}
+    commands |= {"certify": certify, "diagnose": diagnose}
     try:
         code: int = tyro.extras.subcommand_cli_from_dict(commands, prog="run_all.py", description=__doc__, args=argv)
         return code
@@ -222,6 +230,54 @@ def certify(task: Positional[TaskName], fields: Positional[Fields] = (), *, out:
     return DONE
 
 
+def diagnose(
+    model: Positional[ModelName],
+    *,
+    data: Graphs = (),
+    weights: Weights = None,
+    hidden_channels: int = 64,
+    num_layers: int = 8,
+    seed: int = 0,
+    out: Folder = Path("results"),
+) -> int:
+    """Measure what a model does to information on some graphs, without training anything.
+
+    Args:
+        model: A model by name, or file.py:Name of your own: a class, or a module that is made there.
+        data: A .pt file with a Data or a list of them, or a task and its fields, e.g. transfer hops=5.
+        weights: State dict of a trained model, .pt or .safetensors.
+        hidden_channels: Width of a model that is made here.
+        num_layers: Depth of a model that is made here.
+        seed: Draws initial weights, graphs of a task, and what measures ask.
+        out: Where the page goes.
+    """
+    for name, value in (("hidden-channels", hidden_channels), ("num-layers", num_layers)):
+        if value < 1:
+            raise UsageError(f"--{name}: must be >= 1, got {value}")
+    with console.status("Measuring ..."):
+        from suite import diagnose as measure
+        from suite.diagnosis.named import named_model
+        from suite.models import MODELS
+
+        graphs = _graphs(data)
+        try:
+            made = named_model(model, _sizes(graphs, hidden_channels, num_layers), seed, weights)
+            found = measure(made, graphs, seed)
+            found = replace(found, model=MODELS[model].title) if model in MODELS else found
+        except Exception as error:  # a stranger's code may raise anything
+            raise UsageError(f"diagnose {model}: {reason_of(error)}") from error
+    print(found)
+    with console.status("Writing the page ..."):
+        from reports.diagnosis import write_diagnosis
+
+        path = out / "diagnose" / f"{model.rpartition(':')[2]}.pdf"
+        try:
+            print(write_diagnosis(found, path))
+        except OSError as error:
+            raise UsageError(f"--out: cannot write to {path.parent}: {error.strerror}") from error
+    return DONE
+
+
 # steps of a run
 
 
@@ -348,6 +404,39 @@ def _say_problems(problems: Sequence[dict[str, Any]], listing: dict[str, Any]) -
         more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         log = f" (store/{first['log']})" if first["log"] and status != "unavailable" else ""
         print(f"{status}: {stage}{lines[first['key']]}{more}: {message}{log}")
+
+
+# what is diagnosed
+
+
+def _graphs(data: Sequence[str]) -> Any:
+    """Return what `--data` names: a task, or a list of graphs; the standard set is transfer on four topologies, near and far."""
+    from suite.diagnosis.named import read_graphs
+    from suite.measures.draws import draw
+
+    if not data:
+        kinds = [{"topology": kind, "hops": hops} for kind in ("ring", "tree", "barbell", "clique_path") for hops in (3, 6)]
+        transfer = find_task("transfer", _task_refs())
+        return [graph for fields in kinds for graph in draw(make_task(transfer, fields)[1], 0, 0)]
+    name, *fields = data
+    try:
+        if name.endswith(".pt"):
+            return read_graphs(Path(name))
+        return make_task(find_task(name, _task_refs()), dict(map(_field, fields)))[1]
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--data: {reason_of(error)}") from error
+
+
+def _sizes(graphs: Any, hidden_channels: int, num_layers: int) -> tuple[int, int, int, int]:
+    """Return the sizes of a model that fits the graphs: one output for each class, or target, that they have."""
+    from suite.diagnosis.given import graphs_in, num_outputs
+    from suite.measures.draws import draw
+    from suite.task import Task
+
+    if isinstance(graphs, Task):
+        return draw(graphs, 0, 0)[0].x.size(1), hidden_channels, num_layers, graphs.out_channels
+    some = graphs_in(graphs)
+    return some[0].x.size(1), hidden_channels, num_layers, max(map(num_outputs, some))
 
 
 # names

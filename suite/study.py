@@ -235,7 +235,7 @@ def _find_model(name: str) -> None:
     try:
         resolve(name)
     except Exception as error:
-        raise StudyError(f"--model {name}", [_reason(error)]) from error
+        raise StudyError(f"--model {name}", [reason_of(error)]) from error
 
 
 def load_study(path: Path) -> Study:
@@ -564,7 +564,7 @@ class _Block:
             self._model(spec, {})
             return True
         except Exception as error:
-            self.problems.append(f"{self.path}.models[{number}]: {_reason(error)}")
+            self.problems.append(f"{self.path}.models[{number}]: {reason_of(error)}")
             return False
 
     def _model(self, spec: ModelSpec, settings: dict[str, Any]) -> ModelRef:
@@ -695,7 +695,7 @@ class _Block:
         try:
             found = sized(model, asked, sizes)
         except ValueError as error:
-            self.problems.append(f"{self.path}.models: {place} on {place.task.title}: {_reason(error)}")
+            self.problems.append(f"{self.path}.models: {place} on {place.task.title}: {reason_of(error)}")
             return None
         return _Resized(found.model, found.hidden_channels, Budget(asked, found.num_parameters, not found.has_width))
 
@@ -722,7 +722,7 @@ class _Block:
                     raise ValueError("protocol.conv_weight_decay: must be none for a model without `convs`")
                 self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
             except Exception as error:
-                self.problems.append(f"{self.path}.models: {place}: {_reason(error)}")
+                self.problems.append(f"{self.path}.models: {place}: {reason_of(error)}")
                 self.channels[asked] = None
         return self.channels[asked]
 
@@ -739,7 +739,7 @@ def find_task(kind: str, known: Mapping[str, str], folder: Path = Path()) -> typ
     try:
         cls = load(known.get(kind) or _placed(kind, folder))
     except Exception as error:
-        raise ValueError(_reason(error)) from error
+        raise ValueError(reason_of(error)) from error
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise ValueError(f"'{kind}' is no task: a task is a subclass of suite.task.Task")
     return cls
@@ -755,7 +755,7 @@ def make_task(cls: type[Task], settings: dict[str, Any], path: str = "") -> tupl
     except ValidationError as error:
         raise StudyError("", [said(found, path, set(cls.model_fields)) for found in error.errors()]) from error
     except Exception as error:
-        raise StudyError("", [f"{path}: {_reason(error)}" if path else _reason(error)]) from error
+        raise StudyError("", [f"{path}: {reason_of(error)}" if path else reason_of(error)]) from error
     ref = ref_of(cls)
     return TaskRef(ref=ref, params=task.config(), version=cls.version, sha256=file_sha256(ref)), task
 
@@ -785,7 +785,7 @@ def _probe(ref: TaskRef) -> tuple[int, int]:
     except DataUnavailable:
         raise
     except Exception as error:
-        raise StudyError(f"task {ref.ref.rpartition('/')[2]}", [f"drawing a graph failed: {_reason(error)}"]) from error
+        raise StudyError(f"task {ref.ref.rpartition('/')[2]}", [f"drawing a graph failed: {reason_of(error)}"]) from error
 
 
 def _placed(name: str, folder: Path) -> str:
@@ -794,7 +794,7 @@ def _placed(name: str, folder: Path) -> str:
     return f"{beside}:{name.rpartition(':')[2]}" if name.rpartition(":")[0].endswith(".py") and beside.exists() else name
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return an exception in one line; one from someone's file with the line it came from."""
     if isinstance(error, FileNotFoundError):
         return f"no such file: {error.filename}"

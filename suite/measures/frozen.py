@@ -45,12 +45,14 @@ class Frozen:
 
     Built-in models give their hidden states through `encode`. Of any other module they are `x` and then what each
     PyG convolution in it returns, in the order of the calls: the values *before* the norm and the activation that
-    follow outside the convolution. A module without PyG convolutions has the one state `x`.
+    follow outside the convolution, and only where they have a row per node (those of a pooled graph have not). A module
+    without PyG convolutions has the one state `x`.
 
     Attributes:
         encodes: whether the hidden states are the model's own.
         operator: what the model declares, or None.
         reach: how many hops away an output can depend on an input at most, by the model's word; None where any distance is.
+        alone: whether graphs are run one at a time, by the model's word: it would mix those that are joined.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -59,6 +61,7 @@ class Frozen:
         self.operator: str | None = getattr(model, "operator", None)
         past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
         self.reach: int | None = None if past_edges else getattr(model, "reach", None)
+        self.alone: bool = getattr(model, "alone", False)
         self._needs: frozenset[str] = frozenset(getattr(model, "needs", ()))
         for module in self._module.modules():
             _forget_cached_graph(module)
@@ -72,9 +75,13 @@ class Frozen:
         x = given.graphs.x.double().requires_grad_(differentiable)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
-        with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]):
+        with torch.set_grad_enabled(differentiable), torch.random.fork_rng(devices=[]), self._default_dtype():
             torch.default_generator.manual_seed(0)
-            hidden, output = self._states(by_own(x, given.graphs.own), given.graphs.edge_index, named | given.needs)
+            seen = by_own(x, given.graphs.own)
+            if self.alone and len(given.graphs) > 1:
+                hidden, output = self._one_by_one(seen, given.graphs.edge_index, given.graphs.ptr)
+            else:
+                hidden, output = self._states(seen, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
         return Pass(x, hidden, output, given.graphs.ptr, read)
 
@@ -102,12 +109,32 @@ class Frozen:
             hidden = self.propagating.states(by_own(x, None if own is None else own[nodes]), op)
             return x, hidden[0], self.propagating.decode(hidden)
 
+    @contextmanager
+    def _default_dtype(self) -> Iterator[None]:
+        """Let the tensors that a stranger's module makes as it runs be float64 too."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(before if isinstance(self._module, Model) else torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+    def separately(self, graphs: Sequence[Data]) -> list[Sequence[Data]]:
+        """Return `graphs` in the parts that one pass takes so that the states it returns are the ones its output comes from."""
+        return [[graph] for graph in graphs] if self.alone else [graphs]
+
+    def _one_by_one(self, x: Tensor, edge_index: Tensor, ptr: list[int]) -> tuple[list[Tensor], Tensor]:
+        inside = [(edge_index[0] >= a) & (edge_index[0] < b) for a, b in pairwise(ptr)]
+        parts = [self._states(x[a:b], edge_index[:, own] - a, {}) for (a, b), own in zip(pairwise(ptr), inside, strict=True)]
+        hidden = [torch.cat(layer) for layer in zip(*(states for states, _ in parts), strict=True)]
+        return hidden, torch.cat([output for _, output in parts])
+
     def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
         module: Any = self._module
         if self.encodes:
             hidden = list(module.encode(x, edge_index, **named))
             return hidden, module.decode(hidden)
-        with _recorded(module) as states:
+        with recorded(module, x.size(0)) as states:
             output = module(x, edge_index, **named)
         return [x, *states], output
 
@@ -120,14 +147,16 @@ def _unanswered(graph: Data) -> Data:
 
 
 @contextmanager
-def _recorded(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what the outermost PyG convolutions of `module` return."""
+def recorded(module: nn.Module, num_nodes: int) -> Iterator[list[Tensor]]:
+    """Collect what the outermost PyG convolutions of `module` return, where it is [num_nodes, channels]."""
     states: list[Tensor] = []
 
     def record(_module: nn.Module, _args: Any, out: Any) -> None:
-        states.append(out[0] if isinstance(out, tuple) else out)
+        state = out[0] if isinstance(out, tuple) else out
+        if isinstance(state, Tensor) and state.dim() == 2 and state.size(0) == num_nodes:
+            states.append(state)
 
-    handles = [conv.register_forward_hook(record) for conv in _outermost_convs(module)]
+    handles = [conv.register_forward_hook(record) for conv in dict.fromkeys(_outermost_convs(module))]
     try:
         yield states
     finally:

@@ -1,0 +1,220 @@
+"""Diagnosis: every measure that applies to one model and some graphs, in sentences, as a table and as a figure.
+
+`suite.diagnose(model, data)` takes any module that is called as PyG's are. Nothing is trained, and the model, its mode, its
+gradients and global random state stay as they were.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import nn
+from torch_geometric.data import Data
+
+from suite.diagnosis import picture
+from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, loss_of
+from suite.diagnosis.words import Finding, findings, plural
+from suite.measures import MEASURES
+from suite.measures.draws import draw
+from suite.measures.frozen import Frozen, Pass
+from suite.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Diagnosis", "diagnose"]
+
+WIDTH, INDENT = 80, 16  # columns of the printed summary, and of its topics
+AXES = ("hops", "epsilons")  # lists that say where values are, and are none
+NO_LAYERS = "The model tells no hidden states and has no PyG convolutions: nothing can be said by layer."
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What the measures say of a model on some graphs; prints as its summary, and shows itself in a notebook.
+
+    Attributes:
+        model: the name of its class.
+        data: what it was looked at on.
+        num_parameters: of the model.
+        num_layers: hidden states after the first: the model's own, or those that its PyG convolutions return.
+        measures: results by the name of the measure, as the table `MEASURES` documents them; JSON values.
+        absent: why a measure was not taken, by its name.
+        remarks: what has to be known of how it was looked at.
+    """
+
+    model: str
+    data: str
+    num_parameters: int
+    num_layers: int
+    measures: dict[str, dict[str, Any]]
+    absent: dict[str, str]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> dict[str, Finding]:
+        """What there is to say, by topic: in a few words (`short`) and in sentences (`text`)."""
+        return findings(self.measures, self.num_layers)
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """The whole summary, by topic: what was looked at, in short, each finding, and what was not measured and why."""
+        found = self.findings
+        size = f"{plural(self.num_parameters, 'parameter')}, {plural(self.num_layers, 'layer')}"
+        said = {"Model": f"{self.model} ({size}).", "Looked at": " ".join([f"{self.data}.", *self.remarks])}
+        said |= {"In short": "; ".join(finding.short for finding in found.values()) + "."} if found else {}
+        said |= {topic: finding.text for topic, finding in found.items()}
+        missing = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+        return said | ({"Not measured": f"{missing}."} if missing else {})
+
+    def __repr__(self) -> str:
+        lines = [
+            textwrap.fill(
+                text, WIDTH, initial_indent=f"{topic:<{INDENT}}", subsequent_indent=" " * INDENT, break_on_hyphens=False
+            )
+            for topic, text in self.sentences.items()
+        ]
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return every number of the measures, a row each.
+
+        Columns: `measure`, `quantity`, `axis` ("layer", "hop", "index" or ""), `at` (the place on that axis) and `value`; NaN
+        where a value is not defined. Names, which are no numbers, are left out.
+        """
+        rows = [(name, *row) for name, found in self.measures.items() for row in _numbers(found, self.num_layers)]
+        frame = pd.DataFrame(rows, columns=["measure", "quantity", "axis", "at", "value"])
+        return frame.astype({"at": "Int64", "value": "float64"})
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What `suite.diagnosis.picture.draw` draws from."""
+        return {"measures": self.measures, "num_layers": self.num_layers}
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure: influence by hop; Rayleigh quotient, rank, own tokens and gradients by layer.
+
+        Raises ModuleNotFoundError where matplotlib is not installed, which the package `suite` itself does without.
+        """
+        return picture.draw(self.numbers)
+
+    def _repr_html_(self) -> str:
+        """Return the summary and, where matplotlib is installed, the figure, as notebooks show it."""
+        rows = "".join(f"<dt><b>{html.escape(t)}</b></dt><dd>{html.escape(s)}</dd>" for t, s in self.sentences.items())
+        try:
+            figure = self.plot()
+        except ModuleNotFoundError:
+            return f"<dl>{rows}</dl>"
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=144)
+        encoded = base64.b64encode(image.getvalue()).decode()
+        alt = "Influence by hop; Rayleigh quotient, effective rank, own tokens and gradients by layer"
+        return f'<dl>{rows}</dl><img alt="{alt}" style="max-width: 45em; width: 100%" src="data:image/png;base64,{encoded}">'
+
+
+def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0) -> Diagnosis:
+    """Take every measure that applies to `model` on `data`.
+
+    The model is any module with `forward(x, edge_index)`, and `batch` where it looks past the edges: hidden states are its own
+    (`encode` and `decode`, as the suite's models have them) or what its PyG convolutions return. `data` is a graph, several, of
+    which 8 are looked at, or a task of the suite; a graph may have `readout_index` (else up to 32 of all nodes are asked),
+    `source_index` and `y` (without it gradients are not measured). Edge weights and attributes are not passed.
+
+    Float64, on a copy in eval mode; the same arguments give the same numbers. Random parts (read-out nodes, planted tokens)
+    come from streams of `seed`.
+
+    Raises ValueError where the model is not called like that, has parameters that no call has given a size yet, or returns
+    neither a row per node nor has PyG convolutions that do; and for data without features or edges. What the model itself
+    raises on the first graph comes through.
+    """
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        raise ValueError(f"{type(model).__name__}: has lazy parameters; call it once on your data, so that they get their size")
+    graphs = draw(data, seed, 0) if isinstance(data, Task) else graphs_in(data)
+    seen, first = _first_pass(by_node(model), graphs[0])
+    tasks = _tasks(data, graphs, first.output.size(1))
+    rewired = any("original_index" in graph for graph in graphs)
+    absent = _refused(data, graphs, seen, first.output.size(1))
+    measures: dict[str, dict[str, Any]] = {}
+    for name, measure in MEASURES.items():
+        if name not in absent and (rewired or not measure.rewired):
+            try:
+                measures[name] = measure.run(seen, tasks.get(name, tasks[""]), seed)
+            except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
+                absent[name] = str(error).partition("\n")[0]
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    about = _about(data, graphs, measures)
+    return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, _remarks(seen, first))
+
+
+def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:
+    """Run the model as the measures will, and return it in the form they can take; what it raises says on what."""
+    try:
+        return seen, Frozen(seen).run([graph])
+    except NoRowPerNodeError:
+        last = LastState(seen.module)  # type: ignore[arg-type]  # ByNode alone raises it
+        return last, Frozen(last).run([graph])
+    except Exception as error:
+        error.add_note(f"while running the model on x {list(graph.x.shape)}, in float64 and eval mode")
+        raise
+
+
+def _tasks(data: Any, graphs: Sequence[Data], width: int) -> dict[str, Task]:
+    """Return the task that a measure draws from, by its name; that of all others is called ""."""
+    if isinstance(data, Task):
+        return {"": data}
+    loss = loss_of(graphs, width)
+    return {"": given(graphs, width, loss), "recoverability": given(graphs, width, loss, repeated=True)}
+
+
+def _refused(data: Any, graphs: Sequence[Data], seen: nn.Module, width: int) -> dict[str, str]:
+    """Return the measures that do not apply, and why."""
+    if isinstance(seen, LastState):
+        return {"gradient": "the output has no row per node to hold against y"}
+    if not isinstance(data, Task) and loss_of(graphs, width) is None:
+        return {"gradient": f"no y of classes or numbers at the read-out nodes that fits outputs of width {width}"}
+    return {}
+
+
+def _about(data: Any, graphs: Sequence[Data], measures: dict[str, dict[str, Any]]) -> str:
+    """Say what was looked at: the graphs, their sizes, and at how many nodes they were asked."""
+    sizes = sorted(int(graph.num_nodes or 0) for graph in graphs)
+    nodes = plural(sizes[0], "node") if sizes[0] == sizes[-1] else f"{sizes[0]} to {plural(sizes[-1], 'node')}"
+    what = plural(len(graphs), "graph")
+    if isinstance(data, Task):
+        what = f"Draws of {data.title}" + ("" if data.range is None else f" over {plural(data.range, 'hop')}")
+    elif not isinstance(data, Data) and len(data) > len(graphs):
+        what = f"{len(graphs)} of {plural(len(data), 'graph')}"
+    asked = measures.get("influence", {}).get("num_readouts")
+    return f"{what} of {nodes}" + ("" if asked is None else f", asked at {plural(asked, 'read-out node')}")
+
+
+def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
+    """Say what of the model was looked at, where that is not what it gives itself."""
+    remarks = (
+        ["The last hidden state stands in for the output, which has no row per node."] if isinstance(seen, LastState) else []
+    )
+    if isinstance(seen, ByNode):
+        told = "its layers are what its PyG convolutions return"
+        remarks.append(f"The model does not tell its hidden states: {told}." if len(first.hidden) > 1 else NO_LAYERS)
+    return tuple(remarks)
+
+
+def _numbers(found: dict[str, Any], num_layers: int, prefix: str = "") -> Iterator[tuple[str, str, int | None, float | None]]:
+    """Yield quantity, axis, place and value of every number of a measure's result."""
+    hops = found.get("hops")
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, num_layers, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            on_hops = hops is not None and len(value) == len(hops)
+            axis = "hop" if on_hops else "layer" if len(value) == num_layers + 1 else "index"
+            yield from ((f"{prefix}{name}", axis, at, item) for at, item in enumerate(value) if name not in AXES)
+        elif value is None or isinstance(value, int | float):
+            yield f"{prefix}{name}", "", None, value

@@ -1,0 +1,180 @@
+"""What is diagnosed, in the form that measures take: any graphs as a task, any module as one with an output row per node."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
+
+from suite.measures.frozen import recorded
+from suite.task import Loss, Task
+
+MAX_GRAPHS = 8
+CARRIED = ("source_index", "original_index", "own")  # what a task of the suite says of a graph besides
+
+
+class Given(Task):
+    """Graphs as they were given, always the same; or `repeated` as often as asked, for probes that plant tokens of their own."""
+
+    width: int
+    answers: Loss = "cross_entropy"
+    repeated: bool = False
+    _graphs: list[Data] = PrivateAttr(default_factory=list)
+
+    @property
+    def fixed(self) -> bool:  # type: ignore[override]  # a task's class says it, this one's graphs do
+        return not self.repeated
+
+    @property
+    def loss(self) -> Loss:  # type: ignore[override]
+        return self.answers
+
+    @property
+    def out_channels(self) -> int:
+        return self.width
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:
+        count = num_graphs if self.repeated else len(self._graphs)
+        return [self._graphs[index % len(self._graphs)] for index in range(count)]
+
+
+def given(graphs: Sequence[Data], width: int, loss: Loss | None, repeated: bool = False) -> Given:
+    """Return `graphs` as a task whose answers are `width` wide; without a `loss` only what needs none may be measured on it."""
+    task = Given(width=width, answers=loss or "cross_entropy", repeated=repeated)
+    task._graphs = list(graphs)
+    return task
+
+
+def graphs_in(data: Any) -> list[Data]:
+    """Return up to 8 of the graphs of a `Data`, a `Batch` or a sequence of `Data`, spread evenly, as measures read them.
+
+    Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index` and
+    `y` at the read-out nodes, where there are.
+
+    Raises ValueError for no graph, and for one without features or edges; TypeError for anything else than `Data`.
+    """
+    several = data.to_data_list() if hasattr(data, "to_data_list") else data if hasattr(data, "__getitem__") else [data]
+    several = [data] if isinstance(several, BaseData) else several
+    count = min(MAX_GRAPHS, len(several))
+    if not count:
+        raise ValueError("data: must hold at least one graph, got none")
+    return [_read(several[index * len(several) // count]) for index in range(count)]
+
+
+def _read(data: Any) -> Data:
+    if not isinstance(data, Data):
+        raise TypeError(f"data: must be a torch_geometric Data, a list of them or a task, got {type(data).__name__}")
+    x, edge_index = data.x, data.edge_index
+    if not isinstance(x, Tensor) or x.dim() != 2 or not x.size(0):
+        raise ValueError(f"data.x: must be [num_nodes, in_channels], got {_shape(x)}")
+    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
+        raise ValueError(f"data.edge_index: must be [2, num_edges], got {_shape(edge_index)}")
+    found = {name: data[name].cpu() for name in CARRIED if name in data}
+    readout = data.readout_index.cpu() if "readout_index" in data else torch.arange(x.size(0))
+    answers = _answers(data.y, readout, x.size(0))
+    found |= {} if answers is None else {"y": answers}
+    return Data(x=x.detach().cpu().float(), edge_index=edge_index.cpu(), readout_index=readout, **found)
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _answers(y: Any, readout: Tensor, num_nodes: int) -> Tensor | None:
+    """Return what of `y` belongs to the read-out nodes, or None where it has neither a row for each of them nor one a node."""
+    if not isinstance(y, Tensor) or y.dim() == 0 or y.size(0) not in (readout.numel(), num_nodes):
+        return None
+    found: Tensor = y.detach().cpu()
+    return found if found.size(0) == readout.numel() else found[readout]
+
+
+def loss_of(graphs: Sequence[Data], width: int) -> Loss | None:
+    """Return what outputs [num_readouts, width] can be trained by: y holds classes below `width`, or numbers of that shape."""
+    if not all("y" in graph for graph in graphs):
+        return None
+    if all(not graph.y.is_floating_point() and graph.y.dim() == 1 for graph in graphs):
+        return "cross_entropy" if all(int(graph.y.min()) >= 0 and int(graph.y.max()) < width for graph in graphs) else None
+    fits = all(graph.y.is_floating_point() and graph.y.numel() == graph.readout_index.numel() * width for graph in graphs)
+    return "mse" if fits else None
+
+
+def num_outputs(graph: Data) -> int:
+    """Return how wide an output is that can be held against the graph's y: its classes, or its targets; 1 without y."""
+    if "y" not in graph or not graph.y.numel():
+        return 1
+    return graph.y.numel() // len(graph.y) if graph.y.is_floating_point() else int(graph.y.max()) + 1
+
+
+class NoRowPerNodeError(ValueError):
+    """A module's output does not have a row for each node."""
+
+
+class ByNode(nn.Module):
+    """Any module, called with x, edge_index and, where it has a parameter of that name, batch; an output row for each node.
+
+    Of several outputs the first counts. A module without `batch` sees graphs one at a time. Raises NoRowPerNodeError where the
+    output has no row per node.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.batched = "batch" in inspect.signature(module.forward).parameters
+        self.alone = not self.batched
+        for name in ("operator", "global_channel", "reach"):
+            if hasattr(module, name):
+                setattr(self, name, getattr(module, name))
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+        rows: Any = out[0] if isinstance(out, tuple | list) else out
+        if not (isinstance(rows, Tensor) and rows.dim() and rows.size(0) == x.size(0)):
+            raise NoRowPerNodeError(f"{type(self.module).__name__}: returns {_shape(rows)} for {x.size(0)} nodes")
+        return rows.reshape(x.size(0), -1)
+
+
+class LastState(ByNode):
+    """The same for a module whose output has no row per node (that of a whole graph): its last hidden state stands in.
+
+    Raises ValueError where no PyG convolution returns one.
+    """
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        with recorded(self.module, x.size(0)) as states:
+            self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+        if not states:
+            raise ValueError(
+                f"{type(self.module).__name__}: a row per node is needed, of the output or of a layer; the output has none,"
+                " and no layer is a PyG convolution"
+            )
+        return states[-1]
+
+
+def by_node(model: nn.Module) -> nn.Module:
+    """Return `model` if it tells its own hidden states (`encode(x, edge_index)`, `decode(hidden)`), else `ByNode(model)`.
+
+    Raises ValueError where its forward does not take (x, edge_index), or needs more than these and batch.
+    """
+    if hasattr(model, "decode") and {"x", "edge_index"} <= _names(getattr(model, "encode", None)):  # GAE's take something else
+        return model
+    parameters = inspect.signature(model.forward).parameters.values()
+    asked = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not (asked[1:2] == ["edge_index"] or (open_ended and not asked)):
+        raise ValueError(
+            f"{type(model).__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(asked)})"
+        )
+    if more := sorted(set(needed) - {*asked[:2], "batch"}):
+        raise ValueError(f"{type(model).__name__}: forward needs '{more[0]}' besides (x, edge_index), which is not passed")
+    return ByNode(model)
+
+
+def _names(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters) if callable(function) else set()

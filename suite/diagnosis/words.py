@@ -1,0 +1,181 @@
+"""What a diagnosis says: for each topic a few words and a sentence or two, computed from the numbers of the measures.
+
+The words change at fixed limits, which docs/diagnose.md lists; the sentences give the numbers beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+ALIKE, SMOOTHER = 0.01, 0.5  # of the Rayleigh quotient of random rows
+LOST, KEPT = 0.1, 0.9  # skill of the probe
+VANISHED = 1e-3  # ratio of gradient norms, and its inverse of exploding
+
+Measures = dict[str, dict[str, Any]]
+
+
+class Finding(NamedTuple):
+    """What one topic comes to: `short` in a few words, `text` in sentences with the numbers."""
+
+    short: str
+    text: str
+
+
+def findings(measures: Measures, num_layers: int) -> dict[str, Finding]:
+    """Return what can be said, by topic; a topic whose measures are not there, or have no states to speak of, is left out."""
+    topics: dict[str, Callable[[Measures, int], Finding | None]] = {
+        "Reach": _reach,
+        "Over-squashing": _squashing,
+        "Over-smoothing": _smoothing,
+        "Own tokens": _tokens,
+        "Scale": _scale,
+    }
+    found = {topic: say(measures, num_layers) for topic, say in topics.items()}
+    return {topic: finding for topic, finding in found.items() if finding is not None}
+
+
+def number(value: float) -> str:
+    """Return a number of three significant digits, with a true minus sign."""
+    return (f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}").replace("-", "−")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 graph", "2 graphs"."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def felt_hops(influence: dict[str, Any]) -> list[int]:
+    """Return the distances at which some pair of nodes has influence that is not 0."""
+    pairs = zip(influence["hops"], influence["pairs"], influence["zeros"], strict=True)
+    return [hop for hop, count, zeros in pairs if count > zeros]
+
+
+def _reach(measures: Measures, num_layers: int) -> Finding | None:
+    influence = measures.get("influence")
+    if influence is None:
+        return None
+    felt = felt_hops(influence)
+    if not felt:
+        return Finding("feels nothing", "No output depends on any input: every derivative is 0, or not finite.")
+    reach, asked = felt[-1], max(hop for hop, count in zip(influence["hops"], influence["pairs"], strict=True) if count)
+    if not asked:
+        return Finding("no path to go", "No node asked is joined to another: how far it feels cannot be told.")
+    dead = influence["dead_readouts"]
+    last = f" {plural(dead, 'read-out node')} of {influence['num_readouts']} felt nothing at all." if dead else ""
+    gaps = [hop for hop in range(reach) if influence["pairs"][hop] and hop not in felt]
+    last = f" At {', '.join(map(str, gaps))} hops nothing is felt.{last}" if gaps else last
+    if reach < asked:
+        beyond = sum(influence["pairs"][reach + 1 :])
+        text = (
+            f"Outputs feel inputs up to {plural(reach, 'hop')} away, and nothing of what is farther: {plural(beyond, 'pair')} of"
+            f" nodes, up to {plural(asked, 'hop')} apart."
+        )
+        return Finding(f"blind beyond {plural(reach, 'hop')}", text + last)
+    text = f"Outputs feel inputs as far as was asked, {plural(asked, 'hop')}"
+    past = 0 < num_layers < asked
+    why = (
+        f", with {plural(num_layers, 'layer')}: information travels past the edges, or several of them in a layer" if past else ""
+    )
+    return Finding(f"feels as far as {plural(asked, 'hop')}", f"{text}{why}.{last}")
+
+
+def _squashing(measures: Measures, num_layers: int) -> Finding | None:
+    influence = measures.get("influence")
+    felt = felt_hops(influence) if influence else []
+    if influence is None or len(felt) < 2:
+        return None
+    share, log10_norm = influence["share"], influence["log10_norm"]
+    mean = sum(hop * share[hop] for hop in felt) / sum(share[hop] for hop in felt)
+    text = f"Inputs that count are {number(mean)} hops away on average, weighted by their influence."
+    near, far = felt[0], felt[-1]
+    factor = 10 ** ((log10_norm[near] - log10_norm[far]) / (far - near))
+    verb, short = ("divides", "costs") if factor >= 1 else ("multiplies", "gains")
+    factor = max(factor, 1 / factor)
+    text += (
+        f" One hop more {verb} the influence of a node by {number(factor)} (geometric mean, {near} to {far} hops). All nodes"
+        f" {plural(far, 'hop')} away together have {number(share[far])} of an output's sensitivity"
+    )
+    return Finding(
+        f"one hop {short} a factor of {number(factor)}", f"{text}{_beside(measures, num_layers, far)}.{_source(influence)}"
+    )
+
+
+def _beside(measures: Measures, num_layers: int, far: int) -> str:
+    """Say what the topology alone brings from `far`."""
+    operator = measures.get("operator_share")
+    if operator is None or not num_layers or operator["operator"] == "none" or far >= len(operator["share"]):
+        return ""
+    alone = operator["share"][far]
+    undeclared = "" if operator["declared"] else ", which is assumed"
+    return f"; the bare {operator['operator']} operator{undeclared}, as often as there are layers, brings {number(alone)}"
+
+
+def _source(influence: dict[str, Any]) -> str:
+    if influence.get("source_share") is None:
+        return ""
+    hops, share = number(influence["source_hops"]), number(influence["source_share"])
+    return f" The planted sources, {hops} hops away on average, have a share of {share}."
+
+
+def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
+    found = measures.get("smoothing")
+    if found is None or not num_layers:
+        return None
+    if found["rq_complete"][-1] is None:
+        return Finding(
+            "states are 0 or not finite", "The last state is 0 or not finite: nothing can be said of how alike its rows are."
+        )
+    operator = quotient_of(found)
+    quotient, null = found[f"rq_{operator}"], found[f"null_rq_{operator}"]
+    if not null:  # no pair of nodes that could be alike
+        return None
+    ratio = quotient[-1] / null
+    short = "states are alike" if ratio < ALIKE else "states are smoothed" if ratio < SMOOTHER else "states are not smoothed"
+    rank = found["effective_rank_centred"]
+    of = f"the {operator} operator" if operator != "complete" else "all pairs of nodes"
+    first = "is undefined at" if quotient[0] is None else f"goes from {number(quotient[0])} at"
+    text = (
+        f"The Rayleigh quotient of {of} {first} layer 0 to {number(quotient[-1])} at layer {num_layers}; random rows have"
+        f" {number(null)}, states in its limit 0."
+    )
+    if rank[0] is not None and rank[-1] is not None:
+        text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
+    return Finding(short, text)
+
+
+def quotient_of(smoothing: dict[str, Any]) -> str:
+    """Return the operator whose quotient to look at: the declared one, else that which is smallest for its random rows."""
+    declared = str(smoothing["operator"])
+    if smoothing.get(f"null_rq_{declared}"):
+        return declared
+    known = [name for name in ("gcn", "mean", "complete") if smoothing[f"null_rq_{name}"]]  # 0 without edges
+    return min(known, key=lambda name: smoothing[f"rq_{name}"][-1] / smoothing[f"null_rq_{name}"], default="complete")
+
+
+def _tokens(measures: Measures, num_layers: int) -> Finding | None:
+    found = measures.get("recoverability")
+    if found is None or not num_layers or found["headline"] is None:
+        return None
+    skill, first = found["headline"], found["by_layer"]["0.001"][0]
+    short = "own tokens are lost" if skill < LOST else "own tokens are kept" if skill >= KEPT else "own tokens are partly lost"
+    whose = "a token planted on a node" if found["planted"] else "a node's own token"
+    text = (
+        f"A linear probe reads {whose} off its last state with skill {number(skill)} (0: guessing among"
+        f" {found['num_classes']}, 1: always), at relative noise 0.001"
+    )
+    return Finding(short, f"{text}; off layer 0 with {number(first)}." if first is not None else f"{text}.")
+
+
+def _scale(measures: Measures, num_layers: int) -> Finding | None:
+    norm = measures["smoothing"]["feature_norm"] if "smoothing" in measures else [None]
+    if not num_layers or norm[0] is None or norm[-1] is None:
+        return None
+    text = f"The norm of the states goes from {number(norm[0])} at layer 0 to {number(norm[-1])} at layer {num_layers}."
+    ratio = measures.get("gradient", {}).get("ratio")
+    if ratio is None:
+        return Finding("gradients are not known", text)
+    short = "gradients vanish" if ratio < VANISHED else "gradients explode" if ratio > 1 / VANISHED else "gradients arrive"
+    return Finding(
+        short, f"{text} The gradient of the loss at layer 0 is {number(ratio)} times as large as at layer {num_layers}."
+    )

@@ -1,0 +1,463 @@
+"""A diagnosis: what is measured of modules whose influence and smoothing are known, and what it leaves untouched."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.nn import GCN, SimpleConv, global_add_pool
+from torch_geometric.utils import to_undirected
+
+import suite
+from datasets.ring import Ring
+from datasets.transfer import Transfer
+from suite.hops import hop_distance
+from suite.measures import MEASURES
+from suite.models import build, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def ring(num_nodes: int = 12, channels: int = 3, seed: int = 0) -> Data:
+    node = torch.arange(num_nodes)
+    x = torch.randn(num_nodes, channels, generator=torch.Generator().manual_seed(seed))
+    return Data(x=x, edge_index=to_undirected(torch.stack([node, node.roll(-1)])), y=node % 2)
+
+
+class Fading(nn.Module):
+    """out_v = sum_u base^-d(u, v) x_u, d in hops: a global channel whose influence is known."""
+
+    def __init__(self, base: float) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        hops = hop_distance(edge_index, torch.arange(len(x)), len(x))
+        return torch.where(hops < 0, 0, self.base ** -hops.double()).to(x) @ x
+
+
+class Means(nn.Module):
+    """`num_layers` times the mean over neighbours and self."""
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(SimpleConv("mean", combine_root="self_loop") for _ in range(num_layers))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, edge_index)
+        return x
+
+
+class Still(nn.Module):
+    """Two layers that do nothing, and a module that tells its hidden states."""
+
+    def encode(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        return [x, x, x]
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return hidden[-1]
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.decode(self.encode(x, edge_index))
+
+
+class Forgetful(Still):
+    def encode(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        return [x, 0 * x + 1]
+
+
+class Centred(nn.Module):
+    """Subtracts the mean over all nodes that it is given, so that joined graphs would be mixed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lin = SimpleConv("mean"), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.lin(self.conv(x - x.mean(0), edge_index)).tanh()
+
+
+def said(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found, text
+    return float(found[1])
+
+
+# what is found
+
+
+@settings(max_examples=10, deadline=None)
+@given(base=st.floats(1.1, 20))
+def test_a_known_fading_is_found_and_said(base: float) -> None:
+    found = suite.diagnose(Fading(base), ring(8))
+    norm = found.measures["influence"]["log10_norm"]
+    assert norm == pytest.approx([0.5 * math.log10(3) - hop * math.log10(base) for hop in range(5)], abs=1e-6)  # |b^-k I_3|
+    squashing = found.findings["Over-squashing"]
+    assert said(r"one hop costs a factor of ([\d.]+)$", squashing.short) == pytest.approx(base, rel=0.006)  # three digits
+    sizes = [1, 2, 2, 2, 1]
+    total = sum(size * base**-hop for hop, size in enumerate(sizes))
+    mean = sum(hop * size * base**-hop for hop, size in enumerate(sizes)) / total
+    assert said(r"^Inputs that count are ([\d.]+) hops away on average", squashing.text) == pytest.approx(mean, rel=0.006)
+    assert found.findings["Reach"].short == "feels as far as 4 hops"
+
+
+def test_influence_that_grows_with_distance_is_said_to() -> None:
+    assert suite.diagnose(Fading(0.5), ring(8)).findings["Over-squashing"].short == "one hop gains a factor of 2"
+
+
+@pytest.mark.parametrize("num_layers", [1, 3, 5])
+def test_means_over_a_ring_reach_as_far_as_there_are_layers_and_no_pair_beyond_is_felt(num_layers: int) -> None:
+    found = suite.diagnose(Means(num_layers), ring(14))
+    assert found.num_layers == num_layers
+    influence = found.measures["influence"]
+    assert [zeros == 0 for zeros in influence["zeros"]] == [hop <= num_layers for hop in range(8)]
+    beyond = 14 * (14 - 1 - 2 * num_layers)  # all nodes are asked
+    assert found.findings["Reach"].short == f"blind beyond {num_layers} hop{'s' * (num_layers > 1)}"
+    assert f" {beyond} pairs of nodes, up to 7 hops apart." in found.findings["Reach"].text
+    # on a regular graph the mean is GCN's operator: the model's shares are those of the bare one
+    assert influence["share"] == pytest.approx(found.measures["operator_share"]["share"], abs=1e-12)
+
+
+def test_neighbours_without_self_leave_gaps_that_are_said() -> None:
+    class Alternating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs = nn.ModuleList(SimpleConv("sum") for _ in range(3))
+
+        def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+            for conv in self.convs:
+                x = conv(x, edge_index)
+            return x
+
+    reach = suite.diagnose(Alternating(), ring(12)).findings["Reach"]  # bipartite: three steps lead 1 or 3 hops away
+    assert reach.short == "blind beyond 3 hops"
+    assert reach.text.endswith("At 0, 2 hops nothing is felt.")
+
+
+def test_many_means_over_a_small_ring_are_said_to_collapse() -> None:
+    found = suite.diagnose(Means(25), ring(5))
+    assert found.findings["Over-smoothing"].short == "states are alike"
+    assert found.measures["smoothing"]["rq_mean"][-1] < 1e-12  # (1 + 2 cos 72°) / 3 to the power of 2 * 25
+
+
+def test_states_that_are_one_constant_are_said_to_have_lost_all() -> None:
+    found = suite.diagnose(Forgetful(), ring(16))
+    assert found.findings["Own tokens"].short == "own tokens are lost"
+    assert found.findings["Over-smoothing"].short == "states are alike"
+    assert found.findings["Reach"].short == "feels nothing"
+
+
+def test_states_that_nothing_happens_to_are_neither_smoothed_nor_lose_tokens() -> None:
+    found = suite.diagnose(Still(), ring(16))
+    assert found.num_layers == 2
+    assert found.findings["Over-smoothing"].short == "states are not smoothed"
+    assert found.findings["Own tokens"].short == "own tokens are kept"
+    assert found.findings["Reach"].short == "blind beyond 0 hops"
+    assert "Over-squashing" not in found.findings
+
+
+def test_a_model_that_diverged_is_said_to_and_nothing_fails() -> None:
+    model = GCN(3, 8, 2, 2)
+    for parameter in model.parameters():
+        parameter.data.fill_(float("nan"))
+    found = suite.diagnose(model, ring())
+    assert found.findings["Reach"].short == "feels nothing"
+    assert found.findings["Over-smoothing"].short == "states are 0 or not finite"
+    assert found.plot().axes
+    json.dumps(found.measures, allow_nan=False)
+
+
+def test_of_a_task_and_a_model_of_the_suite_the_measures_are_those_of_the_table() -> None:
+    task, model = Transfer(topology=Ring(), hops=3), build(resolve("gcn"), 7, 8, 3, 5)
+    found = suite.diagnose(model, task, seed=2)
+    assert found.measures == {name: m.run(model, task, 2) for name, m in MEASURES.items() if not m.rewired}
+    assert found.absent == {}
+    assert found.data.startswith("Draws of transfer (content) over 3 hops of 6 nodes")
+    assert "The planted sources, 3 hops away on average" in found.findings["Over-squashing"].text
+
+
+@pytest.mark.parametrize("num_nodes", [1, 4])
+def test_of_graphs_without_edges_no_reach_is_told(num_nodes: int) -> None:
+    found = suite.diagnose(GCN(3, 8, 2, 2), Data(x=torch.randn(num_nodes, 3), edge_index=torch.zeros(2, 0, dtype=torch.long)))
+    assert set(found.absent) == {"gradient"}
+    assert found.findings["Reach"].short == "no path to go"
+    assert "Over-squashing" not in found.findings
+    assert found.plot().axes
+
+
+# what is given
+
+
+def test_a_module_without_batch_sees_graphs_one_at_a_time() -> None:
+    torch.manual_seed(0)
+    model, graphs = Centred(), [ring(9, seed=1), ring(12, seed=2)]
+    together, alone = suite.diagnose(model, graphs), [suite.diagnose(model, graph) for graph in graphs]
+    for key in ("rq_mean", "feature_norm"):
+        mean = np.mean([found.measures["smoothing"][key] for found in alone], axis=0)
+        assert together.measures["smoothing"][key] == pytest.approx(mean)
+    norms = np.mean([found.measures["gradient"]["norm"] for found in alone], axis=0)
+    assert together.measures["gradient"]["norm"] == pytest.approx(norms)
+    assert min(norms) > 0
+    totals = [found.measures["influence"]["log10_total"] for found in alone]
+    assert min(totals) <= together.measures["influence"]["log10_total"] <= max(totals)
+
+
+def test_the_gradient_is_that_of_autograd() -> None:
+    torch.manual_seed(0)
+    model, graph = Centred(), ring(9)
+    x = graph.x.double().requires_grad_()
+    loss = nn.functional.cross_entropy(copy.deepcopy(model).double()(x, graph.edge_index), graph.y)
+    assert suite.diagnose(model, graph).measures["gradient"]["norm"][0] == pytest.approx(
+        float(torch.autograd.grad(loss, x)[0].norm()), rel=1e-12
+    )
+
+
+class Tupled(Means):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Any:
+        return super().forward(x, edge_index), "what attention weighed"
+
+
+class Pooled(Means):
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        return global_add_pool(super().forward(x, edge_index), batch)
+
+
+class Single(Means):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return super().forward(x, edge_index)[:, 0]
+
+
+def test_of_several_outputs_the_first_counts_and_for_that_of_a_graph_its_last_state_stands_in() -> None:
+    plain = suite.diagnose(Means(2), ring()).measures
+    assert suite.diagnose(Tupled(2), ring()).measures == plain
+    pooled = suite.diagnose(Pooled(2), [ring(), ring()])
+    assert pooled.measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
+    assert pooled.absent == {"gradient": "the output has no row per node to hold against y"}
+    assert "stands in for the output" in str(pooled)
+    assert suite.diagnose(Single(2), ring()).measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
+
+
+def test_read_out_nodes_sources_and_numbers_to_regress_are_read_from_the_graph() -> None:
+    graph = ring(10, channels=2)
+    graph.y, graph.readout_index, graph.source_index = torch.randn(10, 2), torch.tensor([0, 3]), torch.tensor([2, 5])
+    found = suite.diagnose(Fading(2.0), graph)
+    assert found.measures["influence"]["num_readouts"] == 2
+    assert found.measures["influence"]["source_hops"] == 2
+    assert found.measures["influence"]["source_share"] == pytest.approx(0.25 / (1 + 2 * (0.5 + 0.25 + 0.125 + 0.0625) + 0.03125))
+    assert "gradient" in found.measures
+    graph.y = torch.tensor([[1.0, 2.0], [3.0, 4.0]])  # of the two alone
+    assert suite.diagnose(Fading(2.0), graph).measures["gradient"]["norm"][0] > 0
+
+
+@pytest.mark.parametrize("y", [None, torch.arange(12) - 1, torch.arange(12), torch.zeros(1), torch.zeros(12, 5), "text"])
+def test_without_answers_that_fit_gradients_are_not_measured_and_the_summary_says_why(y: Any) -> None:
+    graph = ring()
+    graph.y = y
+    found = suite.diagnose(Means(2), graph)
+    assert set(found.absent) == {"gradient"}
+    assert "gradient: no y of classes or numbers at the read-out nodes that fits outputs of width 3." in " ".join(
+        str(found).split()
+    )
+
+
+def test_a_batch_is_its_graphs_and_of_many_eight_are_looked_at() -> None:
+    graphs = [ring(size) for size in range(5, 25)]
+    assert suite.diagnose(Means(2), Batch.from_data_list(graphs[:2])).measures == suite.diagnose(Means(2), graphs[:2]).measures
+    assert suite.diagnose(Means(2), graphs).data.startswith("8 of 20 graphs of 5 to 22 nodes, asked at 32")
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ([], ValueError, "data: must hold at least one graph, got none"),
+        (None, TypeError, "data: must be a torch_geometric Data, a list of them or a task, got NoneType"),
+        (HeteroData(), TypeError, "data: must be a torch_geometric Data, a list of them or a task, got HeteroData"),
+        ([torch.zeros(2)], TypeError, "data: must be a torch_geometric Data, a list of them or a task, got Tensor"),
+        (
+            Data(edge_index=torch.zeros(2, 0, dtype=torch.long)),
+            ValueError,
+            "data.x: must be [num_nodes, in_channels], got NoneType",
+        ),
+        (Data(x=torch.zeros(3)), ValueError, "data.x: must be [num_nodes, in_channels], got [3]"),
+        (Data(x=torch.zeros(3, 1)), ValueError, "data.edge_index: must be [2, num_edges], got NoneType"),
+    ],
+)
+def test_data_that_are_no_graphs_are_refused(data: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        suite.diagnose(Means(1), data)
+
+
+def test_models_that_are_called_in_another_way_are_refused() -> None:
+    class OfData(nn.Module):
+        def forward(self, data: Data) -> Tensor:
+            return data.x
+
+    with pytest.raises(ValueError, match=r"OfData: forward must take \(x, edge_index\), and may take batch; it takes \(data\)"):
+        suite.diagnose(OfData(), ring())
+    with pytest.raises(ValueError, match="GCN: has lazy parameters; call it once"):
+        suite.diagnose(GCN(-1, 8, 2, 2), ring())
+
+
+def test_what_a_model_raises_comes_through_with_what_it_was_given() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        suite.diagnose(GCN(5, 8, 2, 2), ring())
+    assert caught.value.__notes__ == ["while running the model on x [12, 3], in float64 and eval mode"]
+
+
+# what is left untouched
+
+
+def state(model: nn.Module) -> dict[str, Any]:
+    tensors = dict(model.state_dict()) | {f"{name}.grad": p.grad for name, p in model.named_parameters() if p.grad is not None}
+    modes = [(module.training, len(module._forward_hooks)) for module in model.modules()]
+    asked = [p.requires_grad for p in model.parameters()]
+    return {"tensors": copy.deepcopy(tensors), "modes": modes, "requires_grad": asked}
+
+
+def global_state() -> list[Any]:
+    numpys = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    return [torch.get_rng_state().tolist(), random.getstate(), numpys, torch.get_default_dtype(), torch.is_grad_enabled()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_model_data_and_global_state_stay_as_they_were(training: bool) -> None:
+    torch.manual_seed(3)
+    model, graph = GCN(3, 8, 3, 2, dropout=0.5, norm="batch_norm").train(training), ring()
+    model.norms[0].train(not training)  # every part has a mode of its own
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 7)
+    model.convs[0].bias.requires_grad_(False)
+    before, given_before, world = state(model), copy.deepcopy(graph.to_dict()), global_state()
+    found = suite.diagnose(model, graph)
+    for show in (found.plot, found._repr_html_, found.to_frame, found.__str__):
+        show()
+    assert global_state() == world
+    torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+    torch.testing.assert_close(graph.to_dict(), given_before, rtol=0, atol=0)
+
+
+def test_that_would_notice_a_change() -> None:
+    model = GCN(3, 8, 2, 2)
+    before = state(model)
+    model.convs[0].bias.data[0] += 1
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+
+
+def test_the_same_arguments_give_the_same_numbers_whatever_the_mode_and_the_random_state() -> None:
+    torch.manual_seed(0)
+    model = GCN(3, 8, 3, 2, dropout=0.5)
+    first = suite.diagnose(model.train(), ring(40))
+    torch.manual_seed(9)
+    assert suite.diagnose(model.eval(), ring(40)) == first
+    assert suite.diagnose(model, ring(40), seed=1) != first  # other nodes are asked
+
+
+def test_a_task_stays_as_it_was() -> None:
+    model = build(resolve("gcn"), 7, 8, 2, 5)
+    before = torch.get_rng_state()
+    suite.diagnose(model, Transfer(topology=Ring(), hops=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# how it is shown
+
+
+@pytest.fixture(scope="module")
+def found() -> suite.Diagnosis:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return suite.diagnose(GCN(3, 8, 3, 2), ring())
+
+
+def test_it_prints_within_eighty_columns_all_that_it_says(found: suite.Diagnosis) -> None:
+    lines = str(found).splitlines()
+    assert max(map(len, lines)) <= 80
+    printed = " ".join(str(found).split())
+    assert all(f"{topic} {text}" in printed for topic, text in found.sentences.items())
+    assert list(found.sentences)[:3] == ["Model", "Looked at", "In short"]
+    assert found.sentences["In short"] == "; ".join(finding.short for finding in found.findings.values()) + "."
+
+
+def test_the_table_has_every_number(found: suite.Diagnosis) -> None:
+    frame = found.to_frame()
+    assert list(frame.columns) == ["measure", "quantity", "axis", "at", "value"]
+    assert set(frame["measure"]) == set(found.measures)
+    for measure, quantity, axis in (
+        ("smoothing", "rq_gcn", "layer"),
+        ("influence", "share", "hop"),
+        ("gradient", "norm", "layer"),
+    ):
+        rows = frame[(frame["measure"] == measure) & (frame["quantity"] == quantity)]
+        assert rows["value"].tolist() == found.measures[measure][quantity]
+        assert rows["at"].tolist() == list(range(len(rows)))
+        assert set(rows["axis"]) == {axis}
+    single = frame[(frame["measure"] == "recoverability") & (frame["quantity"] == "headline")]
+    assert single["value"].item() == found.measures["recoverability"]["headline"]
+    assert single["at"].isna().all()
+    probed = frame[frame["quantity"] == "by_layer.0.001"]
+    assert probed["value"].tolist() == found.measures["recoverability"]["by_layer"]["0.001"]
+
+
+def test_the_figure_shows_the_numbers(found: suite.Diagnosis) -> None:
+    shown = {ax.get_title(loc="left"): ax.lines for ax in found.plot().axes}
+    influence, smoothing = found.measures["influence"], found.measures["smoothing"]
+    assert len(shown) == 6
+    norm = shown["Influence of one node, log₁₀"][-1].get_ydata()
+    expected = [math.nan if value is None else value for value in influence["log10_norm"]]
+    np.testing.assert_allclose(np.asarray(norm, dtype=float), expected)
+    rank = shown["Effective rank, centred"][-1].get_ydata()
+    np.testing.assert_allclose(np.asarray(rank, dtype=float), smoothing["effective_rank_centred"])
+
+
+def test_a_notebook_shows_sentences_and_figure_and_without_matplotlib_the_sentences(
+    found: suite.Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = found._repr_html_()
+    assert 'src="data:image/png;base64,' in shown
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    bare = found._repr_html_()
+    assert "<img" not in bare
+    assert shown.startswith(bare)
+    with pytest.raises(ModuleNotFoundError, match="matplotlib"):
+        found.plot()
+
+
+def test_text_is_escaped_in_a_notebook() -> None:
+    odd = type("A<b>", (Means,), {})(1)
+    assert "A&lt;b&gt;" in suite.diagnose(odd, ring())._repr_html_()
+
+
+def test_the_package_alone_diagnoses_and_importing_it_does_not_wait_for_torch() -> None:
+    code = """
+import sys
+sys.modules.update(datasets=None, reports=None, run_all=None)
+import suite
+assert "torch" not in sys.modules
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN
+print(suite.diagnose(GCN(2, 4, 2, 2), Data(x=torch.eye(2), edge_index=torch.tensor([[0, 1], [1, 0]]))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Model           GCN (")
+
+
+def test_there_is_nothing_else_in_the_package() -> None:
+    with pytest.raises(AttributeError, match="module 'suite' has no attribute 'diagnos'"):
+        _ = suite.diagnos  # type: ignore[attr-defined]

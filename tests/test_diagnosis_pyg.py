@@ -1,0 +1,134 @@
+"""Every class of torch_geometric.nn.models that takes (x, edge_index) is diagnosed as it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch_geometric.nn.models as pyg
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv, LayerNorm
+from torch_geometric.utils import degree
+
+import suite
+
+IN, HIDDEN, OUT, LAYERS = 6, 8, 3, 2
+
+
+def kite() -> Data:
+    """A triangle with a tail of five: irregular, not bipartite, up to six hops."""
+    one_way = torch.tensor([[0, 1, 2, 2, 3, 4, 5, 6], [1, 2, 0, 3, 4, 5, 6, 7]])
+    x = torch.randn(8, IN, generator=torch.Generator().manual_seed(0))
+    return Data(x=x, edge_index=torch.cat([one_way, one_way.flip(0)], dim=1), y=torch.arange(8) % OUT)
+
+
+class Update(nn.Module):
+    """A node model of MetaLayer: the sum over neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(IN, OUT)
+
+    def forward(self, x: Tensor, edge_index: Tensor, *_: Any) -> Tensor:
+        row, col = edge_index
+        return self.lin(torch.zeros_like(x).index_add_(0, col, x[row]))
+
+
+SIZES = (IN, HIDDEN, LAYERS, OUT)
+MAKE: dict[str, Callable[[], nn.Module]] = {
+    "GCN": lambda: pyg.GCN(*SIZES),
+    "GraphSAGE": lambda: pyg.GraphSAGE(*SIZES),
+    "GIN": lambda: pyg.GIN(*SIZES),
+    "GAT": lambda: pyg.GAT(*SIZES, heads=2),
+    "PNA": lambda: pyg.PNA(
+        *SIZES, aggregators=["mean", "max"], scalers=["identity"], deg=degree(kite().edge_index[1], dtype=torch.long).bincount()
+    ),
+    "EdgeCNN": lambda: pyg.EdgeCNN(*SIZES),
+    "MetaLayer": lambda: pyg.MetaLayer(node_model=Update()),
+    "GraphUNet": lambda: pyg.GraphUNet(IN, HIDDEN, OUT, depth=2),
+    "DeepGCNLayer": lambda: pyg.DeepGCNLayer(GCNConv(IN, IN), LayerNorm(IN), nn.ReLU()),
+    "RECT_L": lambda: pyg.RECT_L(IN, HIDDEN),
+    "LINKX": lambda: pyg.LINKX(8, IN, HIDDEN, OUT, LAYERS),
+    "GroupAddRev": lambda: pyg.GroupAddRev(GCNConv(IN // 2, IN // 2), num_groups=2, disable=True),
+    "PMLP": lambda: pyg.PMLP(IN, HIDDEN, OUT, LAYERS),
+    "NeuralFingerprint": lambda: pyg.NeuralFingerprint(IN, HIDDEN, OUT, LAYERS),
+    "SGFormer": lambda: pyg.SGFormer(IN, HIDDEN, OUT),
+    "Polynormer": lambda: pyg.Polynormer(IN, HIDDEN, OUT, local_layers=2, global_layers=1),
+    "GAE": lambda: pyg.GAE(pyg.GCN(*SIZES)),
+    "VGAE": lambda: pyg.VGAE(pyg.GCN(*SIZES)),
+    "ARGA": lambda: pyg.ARGA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
+    "ARGVA": lambda: pyg.ARGVA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
+}
+
+# Those that take x and edge_index, and cannot be diagnosed as they are: how they are made, and what diagnose says.
+CANNOT: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "AttentiveFP": (lambda: pyg.AttentiveFP(IN, HIDDEN, OUT, 2, LAYERS, 2), "needs 'edge_attr' besides"),
+    "LPFormer": (lambda: pyg.LPFormer(IN, HIDDEN), r"forward must take \(x, edge_index\).*it takes \(batch, x, edge_index"),
+    "ARLinkPredictor": (lambda: pyg.ARLinkPredictor(IN, HIDDEN), "a row per node is needed"),  # it scores edges
+}
+# It runs a corrupted graph through the same layers: what is to be diagnosed is its encoder.
+ELSEWHERE = {"DeepGraphInfomax"}
+
+
+def takes_x_and_edges(cls: Any) -> bool:
+    """Whether forward has parameters of these names, or takes whatever comes first."""
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+        return False
+    _, *parameters = inspect.signature(cls.forward).parameters.values()
+    return {"x", "edge_index"} <= {p.name for p in parameters} or parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def test_all_classes_that_take_x_and_edges_are_looked_at() -> None:
+    taking = {name for name, cls in vars(pyg).items() if takes_x_and_edges(cls)}
+    assert taking == {*MAKE, *CANNOT, *ELSEWHERE}
+
+
+def made(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("name", MAKE)
+def test_a_class_of_pyg_is_diagnosed_as_it_is(name: str) -> None:
+    model = made(MAKE[name])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = suite.diagnose(model, kite())
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert {"smoothing", "influence", "recoverability", "operator_share"} <= set(found.measures)
+    assert set(found.absent) == ({"gradient"} if name in ("LINKX", "NeuralFingerprint") else set())
+    assert (found.num_layers == 0) == (name == "MetaLayer")  # which has no convolution, but whatever it is given
+    assert found.findings["Reach"].short in str(found)
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_a_class_of_pyg_that_needs_more_or_gives_no_rows_is_refused_with_the_reason(name: str) -> None:
+    make, reason = CANNOT[name]
+    with pytest.raises(ValueError, match=reason):
+        suite.diagnose(made(make), kite())
+
+
+# What PyG says each does, so that reach is known: layers of one hop each, and nothing past the edges.
+EDGES_ONLY = {"GCN": 2, "GraphSAGE": 2, "GIN": 2, "GAT": 2, "PNA": 2, "EdgeCNN": 2, "RECT_L": 1, "MetaLayer": 1, "LINKX": 0}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize(("name", "reach"), EDGES_ONLY.items())
+def test_reach_is_the_number_of_layers_where_edges_alone_carry_information(name: str, reach: int) -> None:
+    influence = suite.diagnose(made(MAKE[name]), kite()).measures["influence"]
+    felt = [count > zeros for count, zeros in zip(influence["pairs"], influence["zeros"], strict=True)]
+    assert [hop for hop, any_felt in enumerate(felt) if any_felt][-1] == reach
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("name", ["SGFormer", "DeepGCNLayer"])
+def test_attention_and_a_norm_over_the_graph_are_seen_to_reach_everywhere(name: str) -> None:
+    found = suite.diagnose(made(MAKE[name]), kite())
+    assert found.findings["Reach"].short == "feels as far as 6 hops"
+    assert "past the edges" in found.findings["Reach"].text
