@@ -7,22 +7,30 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasets.barbell import Barbell
+from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
 from datasets.network import Network
+from datasets.path import Path
 from datasets.ring import Ring
+from datasets.theta import Theta
 from datasets.tree import Tree
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.task import Topology
 
 TOPOLOGIES: dict[str, type[Topology]] = {
     "barbell": Barbell,
+    "circular_ladder": CircularLadder,
     "clique": Clique,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
+    "layered": Layered,
     "network": Network,
+    "path": Path,
     "ring": Ring,
+    "theta": Theta,
     "tree": Tree,
 }
 
