@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, maximum_flow
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loops, to_undirected
@@ -15,6 +15,7 @@ from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loo
 from suite.engine.batches import as_drawn
 from suite.hops import hop_distance, nearest_distance
 from suite.measures.structure import Operator, effective_resistance, operator_power
+from suite.measures.ways import MAX_CUT_NODES, edge_cuts
 from suite.samples import graphs_of, structural_colours
 from suite.task import Task
 
@@ -61,10 +62,11 @@ def pair_facts(graph: Data) -> dict[str, Any]:
         row = operator_power(graph.edge_index, num_nodes, operator, hops, readout)[0]
         found[f"operator_{operator}"] = float(row[source])
         found[f"share_{operator}"] = float(row[source] / row.sum())
-    edges = _undirected(graph)
+    edges, pair = _undirected(graph), torch.stack([readout, source], dim=1)
     if connected_components(_adjacency(edges, num_nodes))[0] == 1:
-        found["resistance"] = float(effective_resistance(edges, num_nodes, torch.stack([readout, source], dim=1)))
-    found["cut"] = edge_cut(edges, num_nodes, int(readout), int(source))
+        found["resistance"] = float(effective_resistance(edges, num_nodes, pair))
+    if num_nodes <= MAX_CUT_NODES:
+        found["cut"] = int(edge_cuts(edges, num_nodes, pair))
     marked = torch.zeros(num_nodes, dtype=torch.long).index_fill(0, readout, 1)
     colour = structural_colours(edges, marked)
     return found | {"like_source": int((colour == colour[source]).sum()) - 1}
@@ -77,11 +79,6 @@ def is_bipartite(edge_index: Tensor, num_nodes: int) -> bool:
     # Of each component one node: no edge may join nodes that are equally far from it, modulo 2.
     side = nearest_distance(edge_index, first, num_nodes) % 2
     return not bool((side[edge_index[0]] == side[edge_index[1]]).any())
-
-
-def edge_cut(edge_index: Tensor, num_nodes: int, one: int, other: int) -> int:
-    """Return the fewest edges without which no path leads from `one` to `other`; `edge_index` lists both directions once."""
-    return int(maximum_flow(_adjacency(edge_index, num_nodes), one, other).flow_value)
 
 
 def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_array:

@@ -42,7 +42,8 @@ from suite.certify import (
 )
 from suite.certify import _solvable as solvable
 from suite.controls import Shells, Shuffled, permuted_edges
-from suite.facts import edge_cut, facts_of, is_bipartite, pair_facts
+from suite.facts import facts_of, is_bipartite, pair_facts
+from suite.measures.ways import edge_cuts
 from suite.rng import stream
 from suite.task import Block, Loss, Task
 from suite.views import task_ref
@@ -350,7 +351,7 @@ def test_cuts_and_bipartiteness_are_those_of_networkx(num_nodes: int, density: f
     graph = nx.gnp_random_graph(num_nodes, density, seed=seed)
     edges = from_networkx(graph).edge_index
     assert is_bipartite(edges, num_nodes) == nx.is_bipartite(graph)
-    assert edge_cut(edges, num_nodes, 0, num_nodes - 1) == nx.edge_connectivity(graph, 0, num_nodes - 1)
+    assert edge_cuts(edges, num_nodes, torch.tensor([[0, num_nodes - 1]])) == nx.edge_connectivity(graph, 0, num_nodes - 1)
 
 
 def test_repeated_edges_and_loops_are_counted_and_change_neither_cut_nor_resistance() -> None:

@@ -8,6 +8,9 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     profile         influence_profile: the same by hop on large graphs, with error bars
     structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
                     spectral_gap
+    ways            shell_sizes, walk_counts, shortest_path_counts, edge_cuts, vertex_cuts, commute_time, wl_classes
+    spectrum        total_resistance, cheeger
+    curvature       of edges: balanced Forman, Ollivier-Ricci, augmented Forman
     gradients       gradient_norms by layer
     rewiring        what a rewiring did to the way from a source to its read-out node
 

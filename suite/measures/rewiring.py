@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce
@@ -16,11 +13,11 @@ from suite.hops import hop_distance
 from suite.measures.draws import as_json, draw_several, readouts_of, source_mask, with_readouts
 from suite.measures.frozen import Frozen
 from suite.measures.structure import Operator, effective_resistance, log10_mean, operator_power
+from suite.measures.ways import MAX_CUT_NODES, edge_cuts
 from suite.models.rewirings import edge_types, load_rewiring, rewire
 from suite.rng import stream
 from suite.task import Task, own_edges
 
-MAX_NODES = 1 << 14  # of a graph whose cuts are counted, and of all graphs together
 MAX_PAIRS = 8  # read-out nodes of a graph
 
 
@@ -38,22 +35,13 @@ def way(edge_index: Tensor, num_nodes: int, pairs: Tensor, operator: Operator, n
         resistance = effective_resistance(edge_index, num_nodes, pairs)
     except (ValueError, ArithmeticError):
         resistance = torch.full_like(power, torch.nan)
+    cut = edge_cuts(edge_index, num_nodes, pairs) if num_nodes <= MAX_CUT_NODES else torch.full_like(power, torch.nan)
     return {
         "hops": hops.where(hops >= 0, torch.nan),
         "power": power,
         "resistance": resistance,
-        "cut": _cuts(edge_index, num_nodes, pairs),
+        "cut": cut,
     }
-
-
-def _cuts(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
-    """Return how many edges must go to part the nodes of each pair, along the direction of messages: [num_pairs]."""
-    if num_nodes > MAX_NODES:
-        return torch.full((len(pairs),), torch.nan, dtype=torch.float64)
-    source, target = edge_index.numpy()
-    capacity = csr_array((np.ones(source.size, dtype=np.int32), (source, target)), shape=(num_nodes, num_nodes))
-    flows = [maximum_flow(capacity, int(u), int(v)).flow_value if u != v else np.nan for v, u in pairs.tolist()]
-    return torch.tensor(flows, dtype=torch.float64)
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
@@ -65,7 +53,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     it is not 0), `resistance`, `cut` as in `way`; None where no pair has one.
     """
     frozen = Frozen(model)
-    graphs = draw_several(task, seed, at_most=4, max_nodes=MAX_NODES)
+    graphs = draw_several(task, seed, at_most=4, max_nodes=MAX_CUT_NODES)
     operator: Any = frozen.operator or "gcn"
     num_layers = len(frozen.run(graphs[:1]).hidden) - 1
     rng = stream(task.config(), seed, "measure", "readouts")

@@ -105,10 +105,8 @@ def effective_resistance(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> T
     Raises ValueError unless the graph is undirected, connected and of at most 1,000,000 nodes, and ArithmeticError where
     neither way works.
     """
-    adjacency = _undirected(edge_index, num_nodes)
-    laplacian = csr_array(diags_array(adjacency.sum(0)) - adjacency)
+    solve = laplacian_solver(undirected(edge_index, num_nodes))
     ends = pairs.cpu().numpy()
-    solve = _grounded(laplacian) if _has_sparse_factor(adjacency) else _iterated(laplacian)
     found = np.zeros(len(ends))
     for index, (a, b) in enumerate(ends):
         if a != b:
@@ -133,9 +131,14 @@ def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -
     Raises ValueError unless the graph is undirected, connected and of 2 to 1,000,000 nodes, and ArithmeticError where no
     way converges.
     """
+    return fiedler(edge_index, num_nodes, self_loops)[0]
+
+
+def fiedler(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -> tuple[float, np.ndarray]:
+    """Return `spectral_gap`, and D^-1/2 times its eigenvector [num_nodes], in whose order a narrow cut is found."""
     if num_nodes < 2:
         raise ValueError(f"num_nodes: a gap needs two eigenvalues, got {num_nodes} node")
-    adjacency = _undirected(edge_index, num_nodes)
+    adjacency = undirected(edge_index, num_nodes)
     shift = _shift(adjacency, self_loops) if _has_sparse_factor(adjacency) else None
     if self_loops:
         adjacency = csr_array(adjacency + eye_array(num_nodes))
@@ -143,15 +146,22 @@ def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -
     scale = diags_array(degree**-0.5)
     walk = csr_array(scale @ adjacency @ scale)
     if num_nodes <= 256:
-        return float(1 - np.linalg.eigvalsh(walk.toarray())[-2])
+        values, vectors = np.linalg.eigh(walk.toarray())
+        return float(1 - values[-2]), vectors[:, -2] / degree**0.5
     slow = _second_vector(walk, shift) / degree**0.5
     slow -= (degree @ slow) / degree.sum()  # nothing of the eigenvalue 0
     row, col = adjacency.nonzero()
     steps = np.square(slow[row] - slow[col]) @ adjacency.data / 2  # a sum of squares: no digits cancel in a small gap
-    return float(steps / (degree @ np.square(slow)))
+    return float(steps / (degree @ np.square(slow))), slow
 
 
-def _undirected(edge_index: Tensor, num_nodes: int) -> csr_array:
+def laplacian_solver(adjacency: csr_array) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what maps currents [num_nodes], which add up to 0, to potentials: p with L p = current, up to a constant."""
+    laplacian = csr_array(diags_array(adjacency.sum(0)) - adjacency)
+    return _grounded(laplacian) if _has_sparse_factor(adjacency) else _iterated(laplacian)
+
+
+def undirected(edge_index: Tensor, num_nodes: int) -> csr_array:
     """Return the adjacency matrix without self-loops; raises ValueError for what is directed, not connected or too large."""
     if num_nodes > MAX_NODES:
         raise ValueError(f"num_nodes: must be <= {MAX_NODES:,}, got {num_nodes:,}; ask on an induced subgraph")
