@@ -86,8 +86,8 @@ def _squashing(measures: Measures, num_layers: int) -> Finding | None:
     if influence is None or len(felt) < 2:
         return None
     share, log10_norm = influence["share"], influence["log10_norm"]
-    mean = sum(hop * share[hop] for hop in felt) / sum(share[hop] for hop in felt)
-    text = f"Inputs that count are {number(mean)} hops away on average, weighted by their influence."
+    text = f"Inputs that count are {number(influence['mean_hops'])} hops away on average, weighted by their influence"
+    text += f"{_range_beside(measures, num_layers)}."
     near, far = felt[0], felt[-1]
     factor = 10 ** ((log10_norm[near] - log10_norm[far]) / (far - near))
     verb, short = ("divides", "costs") if factor >= 1 else ("multiplies", "gains")
@@ -99,6 +99,13 @@ def _squashing(measures: Measures, num_layers: int) -> Finding | None:
     return Finding(
         f"one hop {short} a factor of {number(factor)}", f"{text}{_beside(measures, num_layers, far)}.{_source(influence)}"
     )
+
+
+def _range_beside(measures: Measures, num_layers: int) -> str:
+    operator = measures.get("operator_share")
+    if operator is None or not num_layers or operator["operator"] == "none" or operator["mean_hops"] is None:
+        return ""
+    return f" (for the bare {operator['operator']} operator {number(operator['mean_hops'])})"
 
 
 def _beside(measures: Measures, num_layers: int, far: int) -> str:
@@ -172,6 +179,12 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
     if not num_layers or norm[0] is None or norm[-1] is None:
         return None
     text = f"The norm of the states goes from {number(norm[0])} at layer 0 to {number(norm[-1])} at layer {num_layers}."
+    gains = [gain for gain in measures.get("layers", {}).get("rms", [])[1:] if gain is not None]
+    if gains:
+        text += (
+            f" A layer multiplies a small change by {number(min(gains))} to {number(max(gains))} (root mean square of the"
+            " singular values of its Jacobian)."
+        )
     ratio = measures.get("gradient", {}).get("ratio")
     if ratio is None:
         return Finding("gradients are not known", text)

@@ -11,7 +11,11 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     ways            shell_sizes, walk_counts, shortest_path_counts, edge_cuts, vertex_cuts, commute_time, wl_classes
     spectrum        total_resistance, cheeger
     curvature       of edges: balanced Forman, Ollivier-Ricci, augmented Forman
+    shares          shares, routing_gain, influence_range, signal_to_interference, absolute_influence, total_influence,
+                    obstruction
+    mixing          mixing: second derivatives
     gradients       gradient_norms by layer
+    layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
 
 A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
@@ -26,7 +30,7 @@ from typing import Any
 
 from torch import nn
 
-from suite.measures import gradients, recoverability, rewiring, smoothing, squashing, structure
+from suite.measures import gradients, layers, recoverability, rewiring, smoothing, squashing, structure
 from suite.refs import unknown
 from suite.task import Task
 
@@ -47,9 +51,10 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "smoothing": Measure(2, smoothing.run),
     "recoverability": Measure(1, recoverability.run),
-    "influence": Measure(2, squashing.run),
-    "operator_share": Measure(1, structure.run),
+    "influence": Measure(3, squashing.run),
+    "operator_share": Measure(2, structure.run),
     "gradient": Measure(1, gradients.run),
+    "layers": Measure(1, layers.run),
     "rewiring": Measure(1, rewiring.run, rewired=True),
 }
 

@@ -15,6 +15,7 @@ from suite.measures.colours import Asked, by_colour, colour, sees
 from suite.measures.draws import as_json, draw, draw_several, hops_of, readouts_of, source_mask, with_readouts
 from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand, NotNodeWiseError, row_norm
+from suite.measures.shares import influence_range
 from suite.measures.structure import log10_mean, sum_by_hop
 from suite.rng import stream
 from suite.task import Task
@@ -118,8 +119,9 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
 
     Keys: those of `InfluenceByHop` with respect to `x`, and `hops` [0..H]; of the planted source `source_share` (mean),
     `log10_source_share` (mean over the pairs where it is not 0, None if there is none), `source_zeros`, `source_hops`
-    (mean); `num_readouts`; `hidden`: the same with respect to H0, None where the model has no `encode`. Hops are those of the
-    task's own graph, also where the model runs on a rewired one.
+    (mean); `mean_hops`, how far away what counts is (`influence_range`), mean over live read-outs; `num_readouts`; `hidden`: the
+    same with respect to H0, None where the model has no `encode`. Hops are those of the task's own graph, also where the model
+    runs on a rewired one.
     """
     rng = stream(task.config(), seed, "measure", "readouts")
     num_nodes = int(draw(task, seed, 0)[0].num_nodes or 1)
@@ -140,7 +142,8 @@ def _summary(norms: list[Tensor], hops: list[Tensor], sources: list[Tensor | Non
     found = by_hop(norms, hops)
     num_readouts = sum(norm.size(0) for norm in norms)
     result = {"hops": list(range(found.share.numel())), "num_readouts": num_readouts} | found._asdict()
-    return result | _of_source(norms, hops, sources)
+    ranges = torch.cat([influence_range(norm, hop).normalised for norm, hop in zip(norms, hops, strict=True)])
+    return result | {"mean_hops": ranges.nanmean()} | _of_source(norms, hops, sources)
 
 
 def _of_source(norms: list[Tensor], hops: list[Tensor], sources: list[Tensor | None]) -> dict[str, Any]:

@@ -263,9 +263,9 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The table entry `operator_share`: the declared operator's power at the model's depth, on up to 8 draws.
 
     A model that declares no operator is compared with gcn, and `declared` is false. Keys: `source` (Op^L)_vu, mean over the
-    pairs; `source_share`, its share of v's row; `log10_source_share`, mean over the pairs where it is not 0;
-    `source_hops`, mean; by hop: `by_hop`, the shell's sum of entries, and `share`, the same of the row shares. The operator is
-    that of the rewired graph, where there is one; hops are those of the task's own.
+    pairs; `source_share`, its share of v's row; `log10_source_share`, mean over the pairs where it is not 0; `source_hops`,
+    mean; `mean_hops`, the mean hop of what the operator brings; by hop: `by_hop`, the shell's sum of entries, and `share`, the
+    same of the row shares. The operator is that of the rewired graph, where there is one; hops are those of the task's own.
     """
     frozen = Frozen(model)
     graphs = draw_several(task, seed, at_most=8, max_nodes=1 << 15)  # as influence, where that can be afforded
@@ -286,7 +286,8 @@ def _by_hop(rows: list[Tensor], hops: list[Tensor]) -> dict[str, Any]:
     num_hops = 1 + max(int(h.max()) for h in hops)
     sums = torch.cat([sum_by_hop(row, h, num_hops) for row, h in zip(rows, hops, strict=True)])
     totals = torch.cat([row.sum(1, keepdim=True) for row in rows])
-    return {"hops": list(range(num_hops)), "by_hop": sums.mean(0), "share": (sums / totals).mean(0)}
+    far = (sums * torch.arange(num_hops)).sum(1) / sums.sum(1)
+    return {"hops": list(range(num_hops)), "by_hop": sums.mean(0), "share": (sums / totals).mean(0), "mean_hops": far.nanmean()}
 
 
 def _of_source(rows: list[Tensor], hops: list[Tensor], sources: list[Tensor | None]) -> dict[str, Any]:

@@ -1,0 +1,369 @@
+"""Facts about shares, ranges, mixing and layers: linear models by hand, central differences, closed forms of walks."""
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from test_measures_squashing import LOLLIPOP, built, graph_of, nudged, seeded
+from test_measures_structure import barbell, edges
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
+from torch_geometric.utils import total_influence as of_pyg
+
+from suite.hops import hop_distance
+from suite.measures.frozen import Frozen
+from suite.measures.layers import layer_gain, layer_spectrum
+from suite.measures.mixing import mixing
+from suite.measures.shares import (
+    absolute_influence,
+    all_resistances,
+    influence_range,
+    obstruction,
+    routing_gain,
+    shares,
+    signal_to_interference,
+    total_influence,
+)
+from suite.measures.squashing import influence
+from suite.measures.structure import effective_resistance, operator_power, propagation_matrix
+
+
+def hops_in(graph: Data) -> Tensor:
+    return hop_distance(graph.edge_index, graph.readout_index, int(graph.num_nodes))
+
+
+def log_regression(model: nn.Module, graph: Data, num_layers: int) -> tuple[float, float]:
+    """Regress log10 |J_vu| on log10 (S^L)_vu over pairs in reach: slope and R^2."""
+    operator = operator_power(graph.edge_index, int(graph.num_nodes), "gcn", num_layers, graph.readout_index)
+    norms = influence(model, [graph])[0].x
+    felt = (norms > 0) & (operator > 0)
+    x, y = operator[felt].log10().numpy(), norms[felt].log10().numpy()
+    slope, offset = np.polyfit(x, y, 1)
+    return float(slope), float(1 - np.square(y - slope * x - offset).sum() / np.square(y - y.mean()).sum())
+
+
+# shares
+
+
+@pytest.mark.parametrize("make", [GCN, GraphSAGE, GIN])
+def test_share_times_total_is_the_influence(make: type[nn.Module]) -> None:
+    graph = graph_of(LOLLIPOP, 3, [0, 6])
+    norms = influence(seeded(make, 3, 8, 2, 4), [graph])[0].x
+    torch.testing.assert_close(shares(norms) * norms.sum(1, keepdim=True), norms)
+    torch.testing.assert_close(shares(norms).sum(1), torch.ones(2).double())
+
+
+def test_shares_of_a_node_that_feels_nothing_are_undefined_and_not_zero() -> None:
+    found = shares(torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
+    assert found[0].isnan().all()
+    assert found[1].tolist() == [0.25, 0.75]
+
+
+def test_attention_with_a_logit_gap_has_its_closed_form() -> None:
+    logits = torch.zeros(1, 100).double()
+    logits[0, 7] = 5
+    assert shares(logits.softmax(1))[0, 7].item() == pytest.approx(0.59986, abs=5e-6)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_weights_times_a_factor_leave_shares_and_ranges(factor: float) -> None:
+    graph = graph_of(LOLLIPOP, 3, [0, 6])
+    model = built("gcn", 3, 4, norm="none", encoder="linear")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.zero_() if name.endswith("bias") else None
+    before = influence(model, [graph])[0].x
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(factor)
+    after = influence(model, [graph])[0].x
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(shares(after), shares(before), rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        influence_range(after, hops_in(graph)).normalised, influence_range(before, hops_in(graph)).normalised, rtol=1e-6, atol=0
+    )
+
+
+def test_a_linear_gcn_has_no_routing_gain() -> None:
+    graph = graph_of(LOLLIPOP, 3, [0, 6])
+    model = seeded(SGConv, 3, 4, K=5)
+    operator = operator_power(graph.edge_index, 7, "gcn", 5, graph.readout_index)
+    gain = routing_gain(influence(model, [graph])[0].x, operator)
+    torch.testing.assert_close(gain, torch.zeros_like(gain), atol=1e-12, rtol=0)
+
+
+def test_a_gain_is_undefined_where_the_operator_does_not_reach() -> None:
+    assert routing_gain(torch.ones(1, 2), torch.tensor([[1.0, 0.0]])).isnan().tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("graph", "readouts"),
+    [
+        (nx.cycle_graph(24), [0, 3]),
+        (barbell(8, 6, 1), [0, 1, 16]),
+        (nx.balanced_tree(2, 5), [0, 1, 40]),
+        (nx.convert_node_labels_to_integers(nx.grid_2d_graph(5, 5), ordering="sorted"), [0, 12]),
+    ],
+    ids=["ring", "barbell", "binary tree", "grid"],
+)
+def test_influence_at_initialisation_is_proportional_to_the_power_of_the_operator(graph: nx.Graph, readouts: list[int]) -> None:
+    """Over all pairs: slope .9 to 1.05, R^2 at least .9 (mean over three initialisations of a plain GCN of width 64)."""
+    data = graph_of(graph, 8, readouts)
+    fits = [log_regression(seeded(GCN, 8, 64, 12, 8, seed=seed), data, 12) for seed in range(3)]
+    slope, r_squared = np.mean(fits, axis=0)
+    assert 0.9 <= slope <= 1.05
+    assert r_squared >= 0.9
+
+
+# range
+
+
+@pytest.mark.parametrize(("num_layers", "printed"), [(5, 1.440329), (12, 2.2454), (48, 4.5077)])
+def test_the_range_of_diffusion_on_a_long_ring_is_that_of_its_walk(num_layers: int, printed: float) -> None:
+    graph = graph_of(nx.cycle_graph(101), 1, [0])
+    rows = operator_power(graph.edge_index, 101, "gcn", num_layers, graph.readout_index)
+    assert influence_range(rows, hops_in(graph)).normalised.item() == pytest.approx(printed, abs=6e-5)
+
+
+@pytest.mark.parametrize("hops", [1, 3, 5])
+def test_a_mean_over_the_nodes_at_k_hops_has_range_k(hops: int) -> None:
+    graph = graph_of(nx.balanced_tree(2, 6), 1, [0, 1])
+    at = (hops_in(graph) == hops).double()
+    rows = 3 * at / at.sum(1, keepdim=True)
+    found = influence_range(rows, hops_in(graph))
+    assert found.normalised.tolist() == pytest.approx([hops, hops])
+    assert found.unnormalised.tolist() == pytest.approx([3 * hops, 3 * hops])
+
+
+def test_ranges_leave_out_nodes_without_a_path() -> None:
+    found = influence_range(torch.tensor([[1.0, 1.0, 9.0]]), torch.tensor([[0, 2, -1]]))
+    assert (found.normalised.item(), found.unnormalised.item()) == (1, 2)
+    in_ohms = influence_range(torch.tensor([[1.0, 1.0, 9.0]]), torch.tensor([[0.0, 0.5, torch.nan]]))
+    assert in_ohms.normalised.item() == 0.25
+    assert influence_range(torch.zeros(1, 2), torch.tensor([[0, 1]])).normalised.isnan().all()
+
+
+@pytest.mark.parametrize("graph", [LOLLIPOP, nx.petersen_graph(), nx.balanced_tree(2, 3)])
+def test_resistances_of_a_whole_graph_are_those_of_networkx_and_of_pairs(graph: nx.Graph) -> None:
+    n = len(graph)
+    found = all_resistances(edges(graph), n, torch.arange(n))
+    theirs = nx.resistance_distance(graph)
+    expected = torch.tensor([[theirs[a][b] for b in range(n)] for a in range(n)], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    pairs = torch.cartesian_prod(torch.arange(n), torch.arange(n))
+    torch.testing.assert_close(found.flatten(), effective_resistance(edges(graph), n, pairs), rtol=1e-9, atol=1e-9)
+    low, high = torch.tensor(list(graph.edges)).T
+    assert found[low, high].sum().item() == pytest.approx(n - 1)  # Foster
+    with pytest.raises(ValueError, match="4,096, got 5,000"):
+        all_resistances(edges(nx.path_graph(5000)), 5000, torch.tensor([0]))
+
+
+# L1
+
+
+@pytest.mark.parametrize("make", [GCN, GraphSAGE, GIN])
+def test_total_influence_is_pygs_where_its_ball_is_the_whole_graph(make: type[nn.Module]) -> None:
+    model = seeded(make, 3, 8, 3, 2).eval()
+    graph = graph_of(LOLLIPOP, 3, list(range(7)))
+    theirs, range_ = of_pyg(model, graph, max_hops=nx.diameter(LOLLIPOP), normalize=False)
+    found = absolute_influence(model, graph)
+    torch.testing.assert_close(total_influence(found, hops_in(graph)).float(), theirs, rtol=1e-4, atol=1e-6)
+    assert influence_range(found, hops_in(graph)).normalised.mean().item() == pytest.approx(range_, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "gps", "graphormer", "gcn_virtual_node"])
+def test_absolute_influence_is_the_sum_of_what_central_differences_give(name: str) -> None:
+    graph, step = graph_of(LOLLIPOP, 2, [0, 5]), 1e-6
+    model = built(name, 2, 3)
+    seen = Frozen(model).run(nudged(graph, step))
+    outputs = torch.stack([rows[graph.readout_index] for rows in seen.per_graph(seen.output)])
+    slopes = (outputs[::2] - outputs[1::2]) / (2 * step)
+    expected = slopes.abs().sum(2).view(*graph.x.shape, -1).sum(1).T
+    torch.testing.assert_close(absolute_influence(model, graph), expected, rtol=1e-5, atol=1e-8)
+
+
+# signal and interference
+
+
+def test_signal_to_interference_counts_what_varies() -> None:
+    norms, source = torch.tensor([[1.0, 2.0, 3.0, 0.0]]), torch.tensor([[False, True, False, False]])
+    assert signal_to_interference(norms, source, torch.ones(4)).item() == pytest.approx(4 / 10)
+    assert signal_to_interference(norms, source, torch.tensor([0.0, 1.0, 0.5, 1.0])).item() == pytest.approx(4 / 4.5)
+    assert signal_to_interference(norms, source, torch.tensor([0.0, 1.0, 0.0, 1.0])).item() == float("inf")
+    nobody = torch.tensor([[False, False, False, True]])
+    assert signal_to_interference(norms, nobody, torch.ones(4)).item() == 0
+    assert signal_to_interference(norms, nobody, torch.tensor([0.0, 0.0, 0.0, 1.0])).isnan().all()
+
+
+# obstruction
+
+
+class Diffusion(nn.Module):
+    """H^(l+1) = S H^(l), nothing learnt."""
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(SimpleConv(aggr="mean") for _ in range(num_layers))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, edge_index)
+        return x
+
+
+@pytest.mark.parametrize("num_layers", [1, 4])
+def test_obstruction_of_diffusion_is_made_of_entries_of_powers(num_layers: int) -> None:
+    graph = graph_of(LOLLIPOP, 3, [0])
+    walk = torch.from_numpy(nx.to_numpy_array(LOLLIPOP))
+    degrees = walk.sum(1)
+    walk = walk / degrees.unsqueeze(1)
+    pairs = [(0, 6), (3, 4), (2, 2)]
+    expected = []
+    for v, u in pairs:
+        total = 0.0
+        for steps in range(1, num_layers + 1):
+            power = torch.linalg.matrix_power(walk, steps)
+            cross = (power[v, u] + power[u, v]) / (degrees[v] * degrees[u]).sqrt()
+            total += abs(float(power[v, v] / degrees[v] + power[u, u] / degrees[u] - cross)) * 3**0.5  # times |I_3|
+        expected.append(total)
+    found = obstruction(Diffusion(num_layers), graph, torch.tensor(pairs))
+    assert found.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert found[2] == 0
+
+
+def test_obstruction_needs_edges() -> None:
+    graph = Data(x=torch.randn(3, 2), edge_index=torch.tensor([[0, 1], [1, 0]]))
+    with pytest.raises(ValueError, match="needs an edge"):
+        obstruction(Diffusion(1), graph, torch.tensor([[0, 2]]))
+
+
+# mixing
+
+
+class Product(nn.Module):
+    """One number a graph: sum over nodes of (w . x_v) squared, after one sum over neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = SimpleConv(aggr="sum")
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        h = self.conv(x, edge_index)
+        return global_add_pool(h.square().sum(1, keepdim=True), None)
+
+
+def test_mixing_of_a_square_is_by_hand() -> None:
+    """y = |A x|^2: the second derivative by x_v and x_u is 2 (A^T A)_vu, for each channel by itself."""
+    graph = graph_of(LOLLIPOP, 2, [0])
+    adjacency = torch.from_numpy(nx.to_numpy_array(LOLLIPOP))
+    pairs = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+    expected = 2 * (adjacency.T @ adjacency)[pairs[:, 0], pairs[:, 1]]
+    torch.testing.assert_close(mixing(Product(), graph, pairs), expected)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "gps", "graphormer", "gcn_virtual_node", "set_transformer"])
+def test_mixing_is_what_second_differences_give(name: str) -> None:
+    graph = graph_of(nx.path_graph(4), 2, [1])
+    model = built(name, 2, 2, out_channels=2, **{"norm": "layer"} if name.startswith("gcn") else {})  # which is smooth
+    pairs, step = torch.tensor([[0, 1], [0, 2], [3, 0]]), 1e-4
+
+    def value(*moves: tuple[int, int, float]) -> Tensor:
+        moved = graph.clone()
+        moved.x = graph.x.double()
+        for node, channel, by in moves:
+            moved.x[node, channel] += by
+        return Frozen(model).run([moved]).output[1]
+
+    expected = []
+    for v, u in pairs.tolist():
+        entries = []
+        for a in range(2):
+            for b in range(2):
+                corners = [s * t * value((v, a, s * step), (u, b, t * step)) for s in (1, -1) for t in (1, -1)]
+                entries.append(torch.stack(corners).sum(0) / (4 * step**2))
+        expected.append(torch.stack(entries).abs().max())
+    torch.testing.assert_close(mixing(model, graph, pairs), torch.stack(expected), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("model", [seeded(GCN, 2, 8, 2, 2), seeded(GIN, 2, 8, 2, 2), built("gcn", 2, 2)])
+def test_mixing_refuses_what_is_piecewise_linear(model: nn.Module) -> None:
+    with pytest.raises(ValueError, match="piecewise linear"):
+        mixing(model, graph_of(nx.path_graph(4), 2, [0]), torch.tensor([[0, 1]]))
+
+
+def test_mixing_says_how_many_passes_are_too_many() -> None:
+    with pytest.raises(ValueError, match="16,384"):
+        mixing(seeded(GCN, 300, 8, 2, 60), graph_of(nx.path_graph(4), 300, [0]), torch.tensor([[0, 1]]))
+
+
+# layers
+
+
+class Linear(nn.Module):
+    def __init__(self, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(GCNConv(width, width, bias=False) for _ in range(num_layers))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, edge_index)
+        return x
+
+
+def test_singular_values_of_a_linear_layer_are_products_of_those_of_operator_and_weight() -> None:
+    graph, model = graph_of(LOLLIPOP, 3, [0]), seeded(Linear, 3, 2)
+    source, target, weight = propagation_matrix(graph.edge_index, 7, "gcn")
+    operator = torch.zeros(7, 7).double().index_put((target, source), weight)
+    for conv, found in zip(model.convs, layer_spectrum(model, graph), strict=True):
+        of_weight = torch.linalg.svdvals(conv.lin.weight.double())
+        expected = torch.outer(torch.linalg.eigvalsh(operator).abs(), of_weight).flatten().sort(descending=True).values
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "gps", "graphormer", "gcn_initial", "gated_gcn", "swan"])
+def test_gains_are_those_of_the_spectrum(name: str) -> None:
+    graph, model = graph_of(LOLLIPOP, 4, [0]), built(name, 4, 3)
+    spectrum = layer_spectrum(model, graph)
+    gains = [layer_gain(model, graph, torch.Generator().manual_seed(seed)) for seed in range(50)]  # 200 probes
+    squares = torch.stack([gain.rms.square() for gain in gains]).mean(0)
+    largest = torch.stack([gain.largest for gain in gains])
+    assert len(spectrum) == squares.numel() == 3
+    for values, square, found in zip(spectrum, squares, largest.T, strict=True):
+        assert (found <= values[0] * (1 + 1e-9)).all()
+        assert found.median() >= 0.95 * values[0]
+        assert square.item() == pytest.approx(values.square().mean().item(), rel=0.2)
+
+
+def test_a_spectrum_is_that_of_the_jacobian_by_central_differences() -> None:
+    graph, model, step = graph_of(LOLLIPOP, 3, [0]), seeded(GATv2Conv, 3, 3, heads=1), 1e-6
+    seen = Frozen(model).run(nudged(graph, step))
+    outputs = torch.stack([rows.flatten() for rows in seen.per_graph(seen.output)])
+    expected = torch.linalg.svdvals((outputs[::2] - outputs[1::2]) / (2 * step))
+    (found,) = layer_spectrum(model, graph)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_twice_the_weights_of_a_linear_layer_double_its_gain() -> None:
+    graph, model = graph_of(LOLLIPOP, 3, [0]), seeded(Linear, 3, 2)
+    before = layer_gain(model, graph)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2)
+    after = layer_gain(model, graph)
+    torch.testing.assert_close(after.rms, 2 * before.rms)
+    torch.testing.assert_close(after.largest, 2 * before.largest)
+
+
+def test_a_layer_that_forgets_its_input_has_no_gain() -> None:
+    model = seeded(Linear, 3, 2)
+    with torch.no_grad():
+        model.convs[1].lin.weight.zero_()
+    graph = graph_of(LOLLIPOP, 3, [0])
+    assert layer_gain(model, graph).largest.tolist()[1] == 0
+    assert layer_spectrum(model, graph)[1].max() == 0
+
+
+def test_a_spectrum_that_is_too_large_says_what_to_ask_instead() -> None:
+    with pytest.raises(ValueError, match="layer_gain probes it"):
+        layer_spectrum(seeded(Linear, 16, 1), graph_of(nx.path_graph(400), 16, [0]))
