@@ -1,5 +1,6 @@
 """Facts about smoothing: closed forms of energies and ranks, dense matrices by NumPy, probes by scikit-learn."""
 
+from itertools import combinations
 from typing import Any, ClassVar
 
 import networkx as nx
@@ -23,9 +24,9 @@ from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from suite.measures import MEASURES
+from suite.measures.ranks import ranks
 from suite.measures.recoverability import fit_probes, recoverability
 from suite.measures.smoothing import (
-    effective_rank,
     expected_rayleigh_quotient,
     feature_norm,
     fixed_space_distance,
@@ -174,7 +175,7 @@ def test_scale_free_measures_ignore_scale_and_all_ignore_rotations(seed: int, ex
         torch.testing.assert_close(rayleigh_quotient(rotated, edges(LOLLIPOP), operator), value)
         distance = fixed_space_distance(h, edges(LOLLIPOP), operator)
         torch.testing.assert_close(fixed_space_distance(rotated * 10**exponent, edges(LOLLIPOP), operator), distance)
-    torch.testing.assert_close(effective_rank(rotated * 10**exponent), effective_rank(h))
+    torch.testing.assert_close(ranks(rotated * 10**exponent).effective, ranks(h).effective)
     torch.testing.assert_close(feature_norm(rotated * 10**exponent), feature_norm(h) * 10**exponent)
 
 
@@ -220,19 +221,19 @@ def test_large_components_find_the_same_perron_vector() -> None:
 
 
 def test_effective_rank_has_its_closed_forms() -> None:
-    assert float(effective_rank(torch.eye(5))) == pytest.approx(5, rel=1e-12)
-    assert float(effective_rank(torch.diag(torch.tensor([3.0, 1.0])))) == pytest.approx(1.754765, abs=5e-7)
+    assert float(ranks(torch.eye(5)).effective) == pytest.approx(5, rel=1e-12)
+    assert float(ranks(torch.diag(torch.tensor([3.0, 1.0]))).effective) == pytest.approx(1.754765, abs=5e-7)
     small = 1e-3 * np.log(1e-3)
     exact = np.exp(-(small / 1.001 - np.log(1.001)))
-    assert float(effective_rank(torch.diag(torch.tensor([1.0, 1e-3]).double()))) == pytest.approx(exact, rel=1e-9)
-    assert float(effective_rank(torch.diag(torch.tensor([1.0, 1e-13]).double()))) == 1
-    assert float(effective_rank(normal(9, 1) @ normal(1, 4))) == pytest.approx(1, abs=1e-9)
+    assert float(ranks(torch.diag(torch.tensor([1.0, 1e-3]).double())).effective) == pytest.approx(exact, rel=1e-9)
+    assert float(ranks(torch.diag(torch.tensor([1.0, 1e-13]).double())).effective) == 1
+    assert float(ranks(normal(9, 1) @ normal(1, 4)).effective) == pytest.approx(1, abs=1e-9)
 
 
 def test_effective_rank_is_the_exponential_of_scipys_entropy() -> None:
     h = normal(6, 9)
     singular = np.linalg.svd(h.numpy(), compute_uv=False)
-    assert float(effective_rank(h)) == pytest.approx(np.exp(entropy(singular)), rel=1e-12)
+    assert float(ranks(h).effective) == pytest.approx(np.exp(entropy(singular)), rel=1e-12)
 
 
 def test_feature_norm_is_the_frobenius_norm_and_neither_under_nor_overflows() -> None:
@@ -247,14 +248,14 @@ def test_feature_norm_is_the_frobenius_norm_and_neither_under_nor_overflows() ->
 def test_a_state_that_is_zero_or_not_finite_has_no_smoothness(value: float) -> None:
     h = torch.full((7, 3), value)
     assert all(np.isnan(q) for q in quotients(h, LOLLIPOP).values())
-    assert effective_rank(h).isnan()
+    assert ranks(h).effective.isnan()
     assert fixed_space_distance(h, edges(LOLLIPOP), "sum").isnan()
 
 
 def test_leading_axes_are_states_of_their_own() -> None:
     h = normal(4, 7, 3)
     h[2] = 0
-    for function in (effective_rank, feature_norm, lambda x: rayleigh_quotient(x, edges(LOLLIPOP), "gcn")):
+    for function in (lambda x: ranks(x).effective, feature_norm, lambda x: rayleigh_quotient(x, edges(LOLLIPOP), "gcn")):
         torch.testing.assert_close(function(h), torch.stack([function(part) for part in h]), equal_nan=True)
 
 
@@ -452,5 +453,5 @@ def test_probes_are_fitted_chosen_and_scored_on_draws_of_their_own() -> None:
     model = Spy()
     MEASURES["recoverability"].run(model, Transfer(topology=Ring(), hops=5), 0)
     first = [x[:50] for x in model.seen]  # five graphs
-    assert len(first) == 3
-    assert not any(torch.equal(a, b) for a, b in zip(first, first[1:] + first[:1], strict=True))
+    assert len(first) == 6  # for own tokens, and for the source's
+    assert not any(torch.equal(a, b) for a, b in combinations(first, 2))

@@ -1,5 +1,7 @@
 """Facts about influence and gradients: linear models by hand, central differences, PyG's `total_influence`."""
 
+from itertools import pairwise
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from suite.hops import hop_distance
 from suite.measures import MEASURES
 from suite.measures.draws import draw, with_readouts
 from suite.measures.frozen import Frozen
-from suite.measures.gradients import gradient_norms
+from suite.measures.gradients import backward_states, gradient_norms
 from suite.measures.squashing import by_hop, influence, influence_by_hop
 from suite.measures.structure import operator_power
 from suite.models import MODELS, build, resolve
@@ -305,9 +307,20 @@ def test_gradient_of_a_linear_network_is_the_transposed_operator_times_the_error
     for _ in range(3):
         hidden.append(matrix @ hidden[-1])
     error = torch.arange(7.0).double().unsqueeze(1)
-    found = gradient_norms(hidden, (hidden[-1] * error).sum(), [0, 7]).squeeze(1)
-    expected = [float((torch.linalg.matrix_power(matrix, 3 - layer).T @ error).norm()) for layer in range(4)]
-    assert found.tolist() == pytest.approx(expected, rel=1e-12)
+    signals = backward_states(hidden, (hidden[-1] * error).sum())
+    expected = [torch.linalg.matrix_power(matrix, 3 - layer).T @ error for layer in range(4)]
+    for signal, by_hand in zip(signals, expected, strict=True):
+        torch.testing.assert_close(signal, by_hand, rtol=1e-12, atol=1e-12)
+    found = gradient_norms(signals, [0, 7]).squeeze(1)
+    assert found.tolist() == pytest.approx([float(by_hand.norm()) for by_hand in expected], rel=1e-12)
+
+
+def test_error_signals_smooth_on_their_way_back() -> None:
+    """Of S^16 x, asked everywhere: the signal at the input is S^16 times that at the output (S is symmetric)."""
+    task = OwnToken(topology=Ring(), size=12, num_classes=4)
+    found = MEASURES["gradient"].run(build(resolve("propagation", {"rescale": False}), 4, 8, 16, 4), task, 0)
+    assert found["signal_rq_gcn"][0] < 0.2 * found["signal_rq_gcn"][-1]
+    assert all(a <= b + 1e-12 for a, b in pairwise(found["signal_rq_gcn"]))  # each step back is smoother
 
 
 def test_gradient_table_entry_is_what_central_differences_of_the_loss_give() -> None:

@@ -217,7 +217,7 @@ def test_one_model_one_task_one_distance_one_seed_is_enough(tmp_path: Path, meas
     pdf = report_on(study.write(tmp_path), study.store)
     assert pdf.read_bytes().startswith(b"%PDF")
     drawn = {path.stem.rpartition("_")[0] for path in (tmp_path / "figures").iterdir()}
-    assert drawn == {"outcome_map", "hops"} | ({"smoothing", "influence", "shells", "plane"} if measured else set())
+    assert drawn == {"outcome_map", "hops"} | ({"smoothing", "influence", "shells", "plane", "limits"} if measured else set())
 
 
 def test_a_report_is_built_from_a_store_on_disk(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import NONE, Block, cell, equation, heading, listing, plural, prose, ref, table
+from reports.blocks import NONE, Block, cell, equation, figure, heading, listing, plural, prose, ref, table
 from reports.sections import fairness
 from reports.sections.context import PART_NAMES, Context
 from suite.analysis.fairness import tuned_names
@@ -34,7 +34,7 @@ def blocks(context: Context) -> list[Block]:
         *_protocol(context),
         *_models(context),
         *fairness.blocks(context),
-        *_measures(),
+        *_measures(context),
         *_statistics(),
     ]
 
@@ -165,7 +165,8 @@ def _factor(factor: dict[str, Any]) -> str:
     return f"{factor['name']}({settings})" if settings else str(factor["name"])
 
 
-def _measures() -> list[Block]:
+def _measures(context: Context) -> list[Block]:
+    drawings = context.at("methods")
     return [
         heading("Measures", 2),
         prose(
@@ -179,8 +180,9 @@ def _measures() -> list[Block]:
             """(mean: in the inner product of D̃). It is 0 exactly in the space that S leaves unchanged. Sum
             aggregation has no such quotient; there the share of the squared norm outside the space that repeated sums
             end in takes its place, and models without edges are judged over all nodes. With biases a collapsed GCN
-            ends in a constant vector, which this quotient does not call smooth: hence the reference line. The
-            effective rank is the exponential of the entropy of the normalised singular values,"""
+            ends in a constant vector, which this quotient does not call smooth: hence the reference line""",
+            *(("; both limits are in ", ref(f"fig-{drawings[0].name}")) if drawings else ()),
+            """. The effective rank is the exponential of the entropy of the normalised singular values,""",
         ),
         equation("rank", "erank of H equals exp of minus the sum over k of p k log p k, p k singular value k over their sum"),
         prose(
@@ -197,6 +199,7 @@ def _measures() -> list[Block]:
         ),
         equation("operator", "operator share equals entry v u of S to the power L over the sum of row v"),
         prose("which needs no weights. A share of exactly zero is shown apart, never as a small number."),
+        *(figure(drawing) for drawing in drawings),
     ]
 
 

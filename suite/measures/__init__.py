@@ -2,8 +2,11 @@
 
 The functions serve any PyG model, or hidden states that come from anywhere:
 
-    smoothing       rayleigh_quotient, fixed_space_distance, effective_rank, feature_norm
-    recoverability  recoverability of a node's own token, by a linear probe
+    smoothing       rayleigh_quotient, dirichlet_energy, fixed_space_distance, component_distances, feature_norm
+    ranks           effective, stable and numerical rank, rank-one residual
+    similarity      mean_average_distance (MAD), mean_cosine, mad_gap, group_distance_ratio
+    limits          diffusion, its limit under means and under GCN's operator, and its rate
+    recoverability  recoverability of a node's own token, or of one far away, by a linear probe
     squashing       influence of every node on the read-out nodes, and by hop
     profile         influence_profile: the same by hop on large graphs, with error bars
     structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
@@ -14,7 +17,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     shares          shares, routing_gain, influence_range, signal_to_interference, absolute_influence, total_influence,
                     obstruction
     mixing          mixing: second derivatives
-    gradients       gradient_norms by layer
+    gradients       backward_states, gradient_norms by layer
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
 
@@ -49,11 +52,11 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "smoothing": Measure(2, smoothing.run),
-    "recoverability": Measure(1, recoverability.run),
+    "smoothing": Measure(3, smoothing.run),
+    "recoverability": Measure(2, recoverability.run),
     "influence": Measure(3, squashing.run),
     "operator_share": Measure(2, structure.run),
-    "gradient": Measure(1, gradients.run),
+    "gradient": Measure(2, gradients.run),
     "layers": Measure(1, layers.run),
     "rewiring": Measure(1, rewiring.run, rewired=True),
 }

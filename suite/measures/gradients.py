@@ -13,41 +13,67 @@ from torch_geometric.data import Data
 from suite.engine.score import losses
 from suite.measures.draws import as_json, draw_several, readouts_of
 from suite.measures.frozen import Frozen
+from suite.measures.smoothing import RAYLEIGH, rayleigh_quotient
 from suite.task import Loss, Task
 
 
-def gradient_norms(hidden: list[Tensor], loss: Tensor, ptr: list[int]) -> Tensor:
-    """Return |d loss / d H^(l)| (Frobenius) of each graph for every state of `hidden`: [num_layers + 1, num_graphs] float64.
+def backward_states(hidden: list[Tensor], loss: Tensor) -> list[Tensor]:
+    """Return d loss / d H^(l) for every state of `hidden`, each of its shape: the error signals on their way back.
 
-    Zero: the loss does not feel the state (dead units, or a loss that is exactly solved). Not scale-free: it grows with the
-    error, so read its ratio between layers. `hidden` and `loss`, the sum of the graphs' losses, must come from one
-    differentiable forward pass; graph g has the nodes from `ptr[g]` to `ptr[g + 1]`. Raises ValueError for a state that does not
-    depend on the input.
+    They are mixed by the transposed operator as states are by the operator, and smooth too (2505.16736): hand them to
+    `rayleigh_quotient` as one would a state. Zero: the loss does not feel the node's state. Not scale-free. Cost: one backward
+    pass. `hidden` and `loss` must come from one differentiable forward pass. Pitfall: with a loss at a few nodes the last
+    signals are 0 elsewhere, which no smoothing did; compare with the layers before.
+    Each [num_nodes, channels].
+
+    Raises ValueError for a state that does not depend on the input.
     """
     if not all(state.requires_grad for state in hidden):
         raise ValueError("a hidden state does not depend on x, so that no gradient is kept at it")
-    found = torch.autograd.grad(loss, hidden, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return list(torch.autograd.grad(loss, hidden, retain_graph=True, allow_unused=True, materialize_grads=True))
+
+
+def gradient_norms(signals: list[Tensor], ptr: list[int]) -> Tensor:
+    """Return |d loss / d H^(l)| (Frobenius) of each graph for every layer: [num_layers + 1, num_graphs] float64.
+
+    `signals` as `backward_states` returns them; graph g has the nodes from `ptr[g]` to `ptr[g + 1]`. Zero: the loss does not feel
+    the state (dead units, or a loss that is exactly solved). Not scale-free: it grows with the error, so read its ratio between
+    layers. Cost: O(n channels). (2502.10818) Pitfall: a ratio of 1 says that signals arrive, not that they say anything.
+    """
     sizes = [b - a for a, b in pairwise(ptr)]
-    return torch.stack([torch.stack([part.norm() for part in torch.split(g.double(), sizes)]) for g in found])
+    return torch.stack([torch.stack([part.norm() for part in torch.split(g.double(), sizes)]) for g in signals])
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The table entry `gradient`: up to 8 draws, the task's own loss at all read-out nodes of each.
 
     Keys: `norm`, by layer 0..L the mean over draws of |d Loss / d H^(l)|, each draw with its own mean loss; `ratio`, norm at
-    layer 0 over norm at layer L (None where that is 0): below 1 the signal vanishes on its way back, above 1 it explodes.
+    layer 0 over norm at layer L (None where that is 0): below 1 the signal vanishes on its way back, above 1 it explodes;
+    `signal_rq_gcn`, `signal_rq_mean`, `signal_rq_complete`: Rayleigh quotients of the error signals by layer, backward
+    smoothing, mean over draws (None where all are 0).
     """
     frozen = Frozen(model)
     graphs = draw_several(task, seed, at_most=8, max_nodes=4096)
-    norm = torch.cat([_norms(frozen, part, task.loss) for part in frozen.separately(graphs)], dim=1).mean(1)
-    return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)})
+    norms, quotients = [], []
+    for part in frozen.separately(graphs):
+        signals, ptr = _signals(frozen, part, task.loss)
+        norms.append(gradient_norms(signals, ptr))
+        for graph, (a, b) in zip(part, pairwise(ptr), strict=True):
+            quotients.append(torch.stack([_quotients(signal[a:b], graph.edge_index) for signal in signals]))
+    norm, quotient = torch.cat(norms, dim=1).mean(1), torch.stack(quotients).nanmean(0)
+    named = {f"signal_rq_{name}": quotient[:, column] for column, name in enumerate(RAYLEIGH)}
+    return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)} | named)
 
 
-def _norms(frozen: Frozen, graphs: Sequence[Data], loss: Loss) -> Tensor:
-    """Return `gradient_norms` of one forward pass over `graphs`: [num_layers + 1, num_graphs]."""
+def _quotients(signal: Tensor, edge_index: Tensor) -> Tensor:
+    return torch.stack([rayleigh_quotient(signal, edge_index, operator) for operator in RAYLEIGH])
+
+
+def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss) -> tuple[list[Tensor], list[int]]:
+    """Return `backward_states` of one forward pass over `graphs`, and where each graph's nodes begin."""
     seen = frozen.run(graphs, differentiable=True)
     total = seen.output.new_zeros(1)
     for graph, output in zip(graphs, seen.per_graph(seen.output), strict=True):
         y = graph.y.double() if loss == "mse" else graph.y
         total = total + losses(output[readouts_of(graph)].unsqueeze(0), y.unsqueeze(0), loss)
-    return gradient_norms(seen.hidden, total, seen.ptr)
+    return backward_states(seen.hidden, total), seen.ptr

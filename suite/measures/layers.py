@@ -38,6 +38,7 @@ def layer_spectrum(model: nn.Module, graph: Data) -> list[Tensor]:
     layer turns and mirrors, and loses nothing. Zero: a direction in which changes are lost. Not scale-free: twice the weights of
     a linear layer double them. {|lambda_i(S)| sigma_j(W)} for H' = S H W (2502.10818). Cost: n d backward passes, joined, and a
     decomposition, O((n d)^3). Pitfall: at one input; products of layers can do better or worse than their largest values say.
+    Each [min of the two sizes].
 
     Raises ValueError where a Jacobian has more than 4,194,304 entries; `layer_gain` takes those.
     """
@@ -52,11 +53,12 @@ def layer_spectrum(model: nn.Module, graph: Data) -> list[Tensor]:
 
 
 def layer_gain(model: nn.Module, graph: Data, rng: torch.Generator | None = None) -> LayerGain:
-    """Return the largest singular value of each layer's Jacobian and their root mean square, on graphs of any size.
+    """Return the largest singular value of each layer's Jacobian and their root mean square, [num_layers] each.
 
-    Conditions, zero and pitfalls as `layer_spectrum`. `rms` below 1: changes shrink on average, and gradients on their way back
-    vanish as the product of it. Estimated from 4 Gaussian probes, unbiased in the square, and 8 steps of power iteration, which
-    come from below; from `rng`, or a fixed stream. Cost: 28 passes through each layer.
+    On graphs of any size. Conditions, zero and pitfalls as `layer_spectrum`. `rms` below 1: changes shrink on average, and
+    gradients on their way back vanish as the product of it. Estimated from 4 Gaussian probes, unbiased in the square, and 8
+    steps of power iteration, which come from below; from `rng`, or a fixed stream. Cost: 28 passes through each layer. Not
+    scale-free. (2502.10818)
     """
     rng = rng or stream("layers", "probes")
     with sdpa_kernel(SDPBackend.MATH):  # the only kernel that a forward derivative can be taken of

@@ -23,6 +23,7 @@ def mixing(model: nn.Module, graph: Data, pairs: Tensor) -> Tensor:
     long. Over-squashing of a task that needs the two together is 1 / mixing, and depth and weights must grow with their commute
     time (2306.03589). Float64, eval mode, encodings held fixed. Zero: y is a sum of what depends on v and what depends on u, at
     this input. Not scale-free. Symmetric in v and u. Cost: a second-order pass for each output, channel of v, and v.
+    Pitfall: at one input; where a norm divides, it mixes a little of everything.
 
     Raises ValueError for a model that is piecewise linear in x, whose second derivatives say nothing (dense attention and norms
     are smooth), and where more than 16,384 passes would be needed.

@@ -32,7 +32,7 @@ class HopProfile(NamedTuple):
 
 
 def influence_profile(model: nn.Module, graph: Data, num_probes: int = 16, rng: torch.Generator | None = None) -> HopProfile:
-    """Return the squared influence of each shell on the read-out nodes of a graph that is too large for `influence`.
+    """Return the squared influence of each shell on the read-out nodes, [num_readouts, num_hops], of very large graphs.
 
     With z ~ N(0, I) over the outputs of v, E |z^T J_vu|^2 = |J_vu|^2, so sums over shells are unbiased, too; the standard
     error is that of the mean over `num_probes` probes, and falls as 1 / sqrt(num_probes). Models with no more outputs than
@@ -41,7 +41,9 @@ def influence_profile(model: nn.Module, graph: Data, num_probes: int = 16, rng: 
 
     Derivatives and hops are those of `influence`: by the task's own features, in the task's own graph. Columns end at the
     farthest node in declared reach. Zero: no dependence, exactly, in both estimators; but a norm below 1e-162 has no square.
-    `rng` is where probes come from, or a fixed stream.
+    `rng` is where probes come from, or a fixed stream. Not scale-free. Cost: `num_probes` backward passes at most. Pitfall:
+    squares add up to Frobenius norms over shells, so that a root of them is not the sum of norms that `influence_by_hop` gives.
+    (Hutchinson, 1989)
 
     Raises ValueError for a graph without `readout_index`, and unless `num_probes` >= 2, below which there is no error bar.
     """

@@ -24,6 +24,9 @@ EPSILONS = (0.0, 1e-7, 1e-3, 1e-2)  # float64, float32, bfloat16 and coarser
 HEADLINE = 1e-3
 RIDGES = (1e-4, 1e-1, 10.0)
 ROWS = (512, 256, 1024)  # to fit on, to choose the ridge on, to score on
+SOURCE_PARTS = (4, 1, 2)  # of the graphs whose source is read at the read-out node, in sevenths
+SOURCE_NODES = 1 << 14  # of all those graphs together
+SOURCE_GRAPHS = (140, 1792)  # of them, at least and at most
 PLANTED = 5  # tokens, where the task has none of its own
 
 
@@ -44,8 +47,10 @@ def recoverability(
     choose the ridge on and to score on, from different draws: h[i] [rows_i, channels], tokens[i] [rows_i] long. The probe is
     ridge multinomial logistic regression on standardised columns. NaN where h is not finite.
 
-    Pitfalls: it is a *linear* probe on one node's state, and 512 rows cannot fit wide states as well as narrow ones: compare
-    at equal widths, and with layer 0. Tokens must be uniform on the classes for 0 to mean guessing. (This project's own.)
+    The tokens may be those of the rows' own nodes (over-smoothing), or of a node r hops from each (reach). Zero: guessing.
+    Cost: three regressions on up to 512 rows. Pitfalls: it is a *linear* probe on one node's state, and 512 rows cannot fit wide
+    states as well as narrow ones: compare at equal widths, and with layer 0. Tokens must be uniform on the classes for 0 to
+    mean guessing. (This project's own.)
     """
     if not all(bool(part.isfinite().all()) for part in h):
         return float("nan")
@@ -90,7 +95,9 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     at the last (None elsewhere); `num_classes`; `headline`, epsilon 1e-3 where the output is
     decoded from (the last layer, but for jumping knowledge); `planted`: false where the task's
     own tokens are read, at the nodes that carry one; true where one-hot tokens were written over the first columns of x, at
-    every node, the other columns staying as they are. All None where x has a single column.
+    every node, the other columns staying as they are. All None where x has a single column. `source` {epsilon: skill}: the
+    token of the planted source, read where the output of its read-out node is decoded from; {} where the task has no tokens of
+    its own or no single source at a distance, or its graphs are so large that fewer than 140 would be looked at.
     """
     frozen = Frozen(model)
     rng = stream(task.config(), seed, "measure", "tokens")
@@ -105,8 +112,26 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     headline = by_layer[f"{HEADLINE:g}"][-1]
     if num_classes > 1 and parts[0].read is not parts[0].hidden[-1]:
         headline = recoverability([part.read for part in parts], [part.tokens for part in parts], num_classes, HEADLINE, rng)
-    result = {"epsilons": EPSILONS, "by_layer": by_layer, "headline": headline}
+    source = _source(frozen, task, seed, stream(task.config(), seed, "measure", "source"))
+    result = {"epsilons": EPSILONS, "by_layer": by_layer, "headline": headline, "source": source}
     return as_json(result | {"num_classes": num_classes, "planted": task.token_channels is None})
+
+
+def _source(frozen: Frozen, task: Task, seed: int, rng: torch.Generator) -> dict[str, float]:
+    """Return the recoverability of the source's token at the read-out node, by noise."""
+    first = draw(task, seed, len(ROWS))[0]
+    single = first.get("source_index") is not None and first.source_index.numel() == first.readout_index.numel() == 1
+    num_graphs = min(SOURCE_GRAPHS[1], SOURCE_NODES // int(first.num_nodes or 1))
+    if task.token_channels is None or not task.range or not single or num_graphs < SOURCE_GRAPHS[0]:
+        return {}
+    h, tokens = [], []
+    for index, sevenths in enumerate(SOURCE_PARTS, start=len(ROWS)):
+        graphs = draw(task, seed, index, num_graphs * sevenths // sum(SOURCE_PARTS))
+        seen = frozen.run(graphs)
+        h.append(torch.stack([rows[int(g.readout_index)] for g, rows in zip(graphs, seen.per_graph(seen.read), strict=True)]))
+        tokens.append(torch.stack([g.x[int(g.source_index), task.token_channels].argmax() for g in graphs]))
+    num_classes = first.x[:, task.token_channels].size(1)
+    return {f"{epsilon:g}": recoverability(h, tokens, num_classes, epsilon, rng) for epsilon in EPSILONS}
 
 
 class _Part(NamedTuple):

@@ -26,7 +26,9 @@ def way(edge_index: Tensor, num_nodes: int, pairs: Tensor, operator: Operator, n
 
     `pairs` is [num_pairs, 2] long. `hops` by BFS; `power` (Op^num_layers)_vu, 0 out of reach; `resistance`, the effective one;
     `cut`, how many edges keep the two together (the maximum flow), counted up to 16,384 nodes. NaN where it is not defined:
-    distance and resistance without a path, resistance of graphs that are directed or in parts.
+    distance and resistance without a path, resistance of graphs that are directed or in parts. Zero: no distance, nothing
+    brought, no resistance, no path. Cost: that of its four parts. (2302.02941) Pitfall: a rewiring that shortens `hops` is to be
+    compared at equal depth, and at equal depth beyond the distance.
     """
     readout, source = pairs.T
     hops = hop_distance(edge_index, readout, num_nodes).gather(1, source.unsqueeze(1)).squeeze(1).double()

@@ -36,6 +36,7 @@ def shares(norms: Tensor) -> Tensor:
     Zero: the node is not felt. NaN in the rows of read-out nodes that feel nothing (dead ReLU): their shares would be 0 / 0.
     Scale-free: twice the weights of a linear or ReLU net leave it. Under attention to all n nodes with a logit gap g it is at
     most e^g / (e^g + n - 1), whatever the hops.
+    Cost: O(entries). Pitfall: a large share of a tiny total is still a tiny derivative. (This project's own.)
     """
     norms = norms.double()
     return norms / norms.sum(1, keepdim=True)
@@ -48,6 +49,7 @@ def routing_gain(norms: Tensor, operator: Tensor) -> Tensor:
     positive after training means that the model learnt to look there. Zero: the topology alone explains the share, as in a
     linear GCN, exactly, and on average in a ReLU-GCN at initialisation. Scale-free. NaN where either share is 0 or undefined.
     Pitfall: against an operator that is not the model's (GAT against gcn) it says as much about the operator.
+    Cost: O(entries). (This project's own.)
     """
     gain = (shares(norms) / shares(operator)).log10()
     return gain.where(gain.isfinite(), torch.nan)
@@ -61,6 +63,7 @@ def influence_range(influence: Tensor, distance: Tensor) -> Range:
     each output feels its own node alone. `normalised` is scale-free. sqrt(4 L / (3 pi)) hops nearly for L steps of GCN on a long
     ring; exactly k for a mean over the nodes k hops away. Pitfall: subtract that of the untrained model, or of the bare operator:
     only the difference was learnt.
+    Cost: O(entries).
     """
     known = (distance >= 0) & distance.isfinite() if distance.is_floating_point() else distance >= 0
     weight = influence.double().where(known, 0)
@@ -71,9 +74,10 @@ def influence_range(influence: Tensor, distance: Tensor) -> Range:
 def all_resistances(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> Tensor:
     """Return the effective resistance between each of `nodes` and every node: [len(nodes), num_nodes] float64.
 
-    The distance for `influence_range` in ohms. Zero: the node itself. Foster: over the edges it adds up to n - 1. Cost: one dense
-    inverse, O(n^3). Raises ValueError for more than 4,096 nodes (there `effective_resistance` finds single pairs) and, as that
-    does, unless the graph is undirected and connected.
+    The distance for `influence_range` in ohms. Zero: the node itself. Foster: over the edges it adds up to n - 1. Cost: one
+    dense inverse, O(n^3). Raises ValueError for more than 4,096 nodes (there `effective_resistance` finds single pairs) and, as
+    that does, unless the graph is undirected and connected. Not scale-free: it grows with the graph. It knows no features.
+    (Klein and Randic, 1993) Pitfall: smooth in distance; two nodes many hops apart in a dense part are near.
     """
     if num_nodes > MAX_DENSE:
         raise ValueError(f"num_nodes: must be <= {MAX_DENSE:,}, got {num_nodes:,}; effective_resistance finds single pairs")
@@ -115,6 +119,7 @@ def total_influence(influence: Tensor, hops: Tensor) -> Tensor:
     `influence` as `absolute_influence` returns it, `hops` [num_readouts, num_nodes], -1 where no path leads. Usually shown as
     T_h / T_0. Zero: nothing at that distance is felt. Not scale-free. Pitfalls: a sum grows with the shell; divide by
     `shell_sizes` for the influence of one node. A mean of sums, not of ratios: read-out nodes that feel much weigh more.
+    Cost: O(entries).
     """
     return sum_by_hop(influence.double(), hops, 1 + int(hops.max())).mean(0)
 
@@ -126,6 +131,7 @@ def signal_to_interference(norms: Tensor, sources: Tensor, variance: Tensor) -> 
     [num_nodes] or [num_readouts, num_nodes] that of each node's input over samples. Zero: the source is not felt; infinite:
     nothing else that varies is (constant distractors: pure attenuation); NaN: neither. Scale-free. Pitfall: linear; a model
     can ignore inputs that its derivative at one point shows.
+    Cost: O(entries). (This project's own.)
     """
     power = norms.double().square() * variance.double()
     return power.where(sources, 0).sum(1) / power.where(~sources, 0).sum(1)

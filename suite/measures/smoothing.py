@@ -7,7 +7,7 @@ fully collapsed state of the other operator "not smoothed", so the operator is a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +20,25 @@ from torch_geometric.utils import add_remaining_self_loops, scatter
 
 from suite.measures.draws import as_json, draw_several
 from suite.measures.frozen import Frozen
+from suite.measures.ranks import ranks, unit
+from suite.measures.similarity import mean_average_distance
 from suite.measures.structure import Operator, check_operator
+from suite.rng import stream
 from suite.task import Task
 
 RAYLEIGH: tuple[Operator, ...] = ("gcn", "mean", "complete")
 EDGE_CHUNK = 1 << 22  # differences over edges held at once, in numbers
 STACK = 1 << 18  # layers measured together, in numbers: what a processor's cache holds
+NUM_PAIRS = 2048  # drawn, whose angles are measured
 COLLAPSED = 1e-24  # share of what tells nodes apart in |h|^2, below which float64 rounding makes it up
-GRAM_FROM = 512  # channels and nodes from which a singular value decomposition takes seconds
 DENSE_UP_TO = 256  # nodes of a component up to which its Perron vector is found densely
+
+
+class Energy(NamedTuple):
+    """A smoothness energy, and the operator's own norm of the states: [...] float64 each."""
+
+    energy: Tensor
+    norm: Tensor
 
 
 def rayleigh_quotient(h: Tensor, edge_index: Tensor, operator: Operator) -> Tensor:
@@ -47,13 +57,34 @@ def rayleigh_quotient(h: Tensor, edge_index: Tensor, operator: Operator) -> Tens
     Pitfalls: a constant h is not 0 under gcn on an irregular graph, and collapsed networks with biases end there; random
     states on a bipartite graph without self-loops never decay. A directed graph is judged by its undirected form, each
     edge half in either direction. (2303.10993 for energies; matching them to operators is this project's rule.)
+    Cost: O(m channels).
 
     Raises ValueError for any other operator: the sum has no fixed space of its own scale, see `fixed_space_distance`.
     """
+    found = _energy(unit(h), edge_index, operator)
+    return found.energy / found.norm
+
+
+def dirichlet_energy(h: Tensor, edge_index: Tensor, operator: Operator) -> Energy:
+    """Return the raw smoothness energy of h [..., num_nodes, channels], and the norm that makes a quotient of it: [...] each.
+
+    The numerator and denominator of `rayleigh_quotient`; under "mean" the energy is tr(h^T L h) = sum over edges of |h_i -
+    h_j|^2, the Dirichlet energy that most papers print (2303.10993 with another factor). Zero: as `rayleigh_quotient`, or h =
+    0. Not scale-free: weights times 2 multiply it by 4 a layer, so a rising energy can hide states that collapse; read it
+    beside its norm. Cost: O(m channels). Infinite or 0 where squares over- or underflow, NaN where h is not finite.
+    Pitfall: two networks compared by it are compared by the size of their weights first.
+
+    Raises ValueError as `rayleigh_quotient`.
+    """
+    largest = h.double().abs().amax((-2, -1))
+    found = _energy(h.double() / torch.where(largest > 0, largest, 1)[..., None, None], edge_index, operator)
+    return Energy(found.energy * largest.square(), found.norm * largest.square())
+
+
+def _energy(h: Tensor, edge_index: Tensor, operator: Operator) -> Energy:
     check_operator(operator, RAYLEIGH)
-    h = _unit(h)
     if operator == "complete":
-        return (h - h.mean(-2, keepdim=True)).square().sum((-2, -1)) / h.square().sum((-2, -1))
+        return Energy((h - h.mean(-2, keepdim=True)).square().sum((-2, -1)), h.square().sum((-2, -1)))
     pairs, weight, degree = _undirected(edge_index, h.size(-2))
     scale = degree.unsqueeze(-1)
     z = h / scale.sqrt() if operator == "gcn" else h
@@ -62,13 +93,15 @@ def rayleigh_quotient(h: Tensor, edge_index: Tensor, operator: Operator) -> Tens
     width = max(1, EDGE_CHUNK // max(1, h.numel() // h.size(-2)))
     for (i, j), w in zip(torch.split(pairs, width, dim=1), torch.split(weight, width), strict=True):
         energy += ((z.index_select(-2, i) - z.index_select(-2, j)).square().sum(-1) * w).sum(-1)
-    return energy / norm.sum((-2, -1))
+    return Energy(energy, norm.sum((-2, -1)))
 
 
 def expected_rayleigh_quotient(edge_index: Tensor, num_nodes: int, operator: Operator) -> float:
-    """Return the Rayleigh quotient of independent, equally distributed, centred rows: the null that smoothing is held against.
+    """Return the Rayleigh quotient, [], of independent, equally distributed, centred rows: what smoothing is held against.
 
-    Ratio of expectations, tr(I - S) / n, tr(D~ - A~) / tr(D~) or (n - 1) / n. Raises ValueError as `rayleigh_quotient`.
+    Ratio of expectations, tr(I - S) / n, tr(D~ - A~) / tr(D~) or (n - 1) / n. Raises ValueError as `rayleigh_quotient`. Zero:
+    no edges (gcn, mean) or one node. Scale-free. Cost: O(m). Pitfall: of expectations, not the expected quotient, which differs
+    on small graphs with few channels. (This project's own.)
     """
     check_operator(operator, RAYLEIGH)
     if operator == "complete":
@@ -84,70 +117,70 @@ def fixed_space_distance(h: Tensor, edge_index: Tensor, operator: Operator) -> T
     """Return |(I - Q Q^T) h| / |h| (Frobenius) of h [..., num_nodes, channels]: [...] in [0, 1] float64.
 
     Q is an orthonormal basis of the space the operator drives h into, one vector per connected component: sqrt(d~) (gcn),
-    constant (mean), Perron vector of A~ (sum); complete: one constant vector for the whole graph. Zero: h lies in that
-    space. Scale-free. NaN where h is 0, or not finite. (1905.10947, normalised: the absolute distance also falls when h
-    merely shrinks.)
+    constant (mean), Perron vector of A~ (sum); complete: one constant vector for the whole graph. Zero: h lies in that space.
+    Scale-free. NaN where h is 0, or not finite. (1905.10947, normalised: the absolute distance also falls when h merely
+    shrinks.) Cost: O((n + m) channels), and an eigenvector a component for sum. Pitfall: several components are pooled; see
+    `component_distances`.
 
     Raises ValueError for an unknown operator, and for "none", which has no such space.
     """
-    check_operator(operator, (*RAYLEIGH, "sum"))
-    h = _unit(h)
-    basis, component = _fixed_space(edge_index, h.size(-2), operator)
-    weighted = basis.unsqueeze(-1) * h
-    inside = h.new_zeros(*h.shape[:-2], int(component.max()) + 1, h.size(-1)).index_add_(-2, component, weighted)
-    outside = h - basis.unsqueeze(-1) * inside.index_select(-2, component)
+    h = unit(h)
+    outside, _ = _outside(h, edge_index, operator)
     return outside.square().sum((-2, -1)).sqrt() / h.square().sum((-2, -1)).sqrt()
 
 
-def effective_rank(h: Tensor) -> Tensor:
-    """Return exp(entropy of the normalised singular values) of h [..., num_nodes, channels]: [...] float64.
+def component_distances(h: Tensor, edge_index: Tensor, operator: Operator) -> Tensor:
+    """Return `fixed_space_distance` of each connected component by itself: [..., num_components] float64, in [0, 1].
 
-    Singular values below 1e-12 of the largest are dropped; of states wider than `GRAM_FROM` channels and nodes, whose singular
-    values come from products of their columns or rows, those below 1e-7. At least 1, reached at rank one (not 0); at most
-    min(num_nodes, channels), so compare at equal sizes. Scale-free. NaN where h is 0, or not finite. An offset common to
-    all nodes inflates the first singular value: look at `h - h.mean(0)` too. Rank one is not loss of information: one
-    direction can still carry the answer. (Roy and Vetterli, 2007; rank as smoothing measure: 2502.04591)
+    Components are numbered by their first node; "complete" knows one, the whole graph. Zero: that component has collapsed,
+    whatever the others do, as when an isolated pair is smooth long before a large part. Scale-free, also component by
+    component. NaN where h is 0 on all of a component. Cost: O((n + m) channels). Pitfall: under gcn and mean the component of
+    an isolated node always has 0. (1905.10947) Raises ValueError as `fixed_space_distance`.
     """
-    h = _unit(h)
-    finite = h.isfinite().all(-1).all(-1)
-    values = _singular_values(h.nan_to_num())
-    p = values / values.sum(-1, keepdim=True)
-    return torch.where(finite, (-torch.special.xlogy(p, p).sum(-1)).exp(), torch.nan)
+    h = unit(h)
+    outside, component = _outside(h, edge_index, operator)
+    sizes = [part.square().sum(-1) for part in (outside, h)]
+    zero = h.new_zeros(*h.shape[:-2], int(component.max()) + 1)
+    apart, whole = (zero.index_add(-1, component, size) for size in sizes)
+    return (apart / whole).sqrt()
 
 
-def _singular_values(h: Tensor) -> Tensor:
-    """Return the singular values of h [..., num_nodes, channels], 0 for those that rounding decides."""
-    if min(h.shape[-2:]) <= GRAM_FROM:
-        values = torch.linalg.svdvals(h)
-        return torch.where(values > 1e-12 * values[..., :1], values, 0)
-    gram = h.mT @ h if h.size(-2) > h.size(-1) else h @ h.mT
-    squares = torch.linalg.eigvalsh(gram).flip(-1)
-    return torch.where(squares > 1e-14 * squares[..., :1], squares, 0).sqrt()
+def _outside(h: Tensor, edge_index: Tensor, operator: Operator) -> tuple[Tensor, Tensor]:
+    """Return (I - Q Q^T) h, and the component of each node [num_nodes]."""
+    check_operator(operator, (*RAYLEIGH, "sum"))
+    basis, component = fixed_space(edge_index, h.size(-2), operator)
+    weighted = basis.unsqueeze(-1) * h
+    inside = h.new_zeros(*h.shape[:-2], int(component.max()) + 1, h.size(-1)).index_add_(-2, component, weighted)
+    return h - basis.unsqueeze(-1) * inside.index_select(-2, component), component
 
 
 def feature_norm(h: Tensor) -> Tensor:
     """Return the Frobenius norm of h [..., num_nodes, channels]: [...] float64.
 
     Not scale-free, on purpose: shown beside the Rayleigh quotient it tells vanishing or exploding states from smooth ones.
+    Zero: dead. Cost: O(n channels). Pitfall: norm layers fix it whatever they are given. (This project's own.)
     """
     largest = h.double().abs().amax((-2, -1))
-    return largest * _unit(h).square().sum((-2, -1)).sqrt().nan_to_num(nan=0.0)  # 0 of 0; not finite stays NaN
+    return largest * unit(h).square().sum((-2, -1)).sqrt().nan_to_num(nan=0.0)  # 0 of 0; not finite stays NaN
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The table entry `smoothing`: means over up to 5 draws, by layer 0..L.
 
-    Keys by layer: `rq_gcn`, `rq_mean`, `rq_complete`; `distance` to the fixed space of the model's own `operator` (None
-    where it has none); `effective_rank`, `effective_rank_centred`; `feature_norm`; `undefined`, the draws left out because
-    the state was 0 or not finite. Scalars of reference: `null_rq_*` and `constant_rq_gcn`, the quotient of a constant.
+    Keys by layer: `rq_gcn`, `rq_mean`, `rq_complete`; `distance` to the fixed space of the model's own `operator` (None where it
+    has none); `effective_rank`, `effective_rank_centred`; `stable_rank`, `numerical_rank` and `rank_residual`, centred;
+    `mad_edges` over the ends of edges, `mad_pairs` over 2,048 pairs drawn from all (None where no pair has an angle);
+    `feature_norm`; `undefined`, the draws left out because the state was 0 or not finite. Scalars of reference: `null_rq_*` and
+    `constant_rq_gcn`, the quotient of a constant.
     """
-    frozen = Frozen(model)
+    frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "pairs")
     parts = []
     for graph in draw_several(task, seed, at_most=5, max_nodes=4096):
         hidden = frozen.run([graph]).hidden
         together = max(1, STACK // hidden[0].numel()) if all(h.shape == hidden[0].shape for h in hidden) else 1
         groups = [torch.stack(hidden[i : i + together]) for i in range(0, len(hidden), together)]
-        states = [_describe(group, graph.edge_index, frozen.operator) for group in groups]
+        pairs = torch.randint(int(graph.num_nodes or 1), (2, NUM_PAIRS), generator=rng)
+        states = [_describe(group, graph.edge_index, frozen.operator, pairs[:, pairs[0] != pairs[1]]) for group in groups]
         parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph))
     stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
     result: dict[str, Any] = {key: value.nanmean(0) for key, value in stacked.items()}
@@ -156,14 +189,17 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     return as_json(result | {"operator": frozen.operator, "num_draws": len(parts)})
 
 
-def _describe(h: Tensor, edge_index: Tensor, operator: Any) -> dict[str, Tensor]:
+def _describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> dict[str, Tensor]:
     """Measure h [layers, num_nodes, channels]: each value [layers]."""
     found = {f"rq_{name}": rayleigh_quotient(h, edge_index, name) for name in RAYLEIGH}
     if operator in (*RAYLEIGH, "sum"):
         found["distance"] = fixed_space_distance(h, edge_index, operator)
-    found["effective_rank"] = effective_rank(h)
+    found["effective_rank"] = ranks(h).effective
     apart = (found["rq_complete"] > COLLAPSED)[:, None, None]  # else only rounding is left, whose rank is not h's
-    found["effective_rank_centred"] = effective_rank((h - h.mean(-2, keepdim=True)) * apart)
+    centred = ranks((h - h.mean(-2, keepdim=True)) * apart)
+    found |= {"effective_rank_centred": centred.effective, "stable_rank": centred.stable}
+    found |= {"numerical_rank": centred.numerical, "rank_residual": centred.residual}
+    found |= {"mad_edges": mean_average_distance(h, edge_index), "mad_pairs": mean_average_distance(h, pairs)}
     return found | {"feature_norm": feature_norm(h)}
 
 
@@ -172,12 +208,6 @@ def _reference(graph: Data) -> dict[str, Tensor]:
     null = {f"null_rq_{name}": expected_rayleigh_quotient(graph.edge_index, num_nodes, name) for name in RAYLEIGH}
     constant = rayleigh_quotient(torch.ones(num_nodes, 1), graph.edge_index, "gcn")
     return {key: torch.tensor(value, dtype=torch.float64) for key, value in null.items()} | {"constant_rq_gcn": constant}
-
-
-def _unit(h: Tensor) -> Tensor:
-    """Return `h` in float64 with its largest entry brought to 1, so that no square under- or overflows; NaN where h is 0."""
-    h = h.double()
-    return h / h.abs().amax((-2, -1), keepdim=True)
 
 
 def _undirected(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +222,7 @@ def _undirected(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Ten
     return torch.stack([pair // num_nodes, pair % num_nodes]), count.double() / 2, degree
 
 
-def _fixed_space(edge_index: Tensor, num_nodes: int, operator: Operator) -> tuple[Tensor, Tensor]:
+def fixed_space(edge_index: Tensor, num_nodes: int, operator: Operator) -> tuple[Tensor, Tensor]:
     """Return the entries [num_nodes] of the basis vectors, and which component's vector each node belongs to."""
     if operator == "complete":
         return torch.full((num_nodes,), num_nodes**-0.5, dtype=torch.float64), torch.zeros(num_nodes, dtype=torch.long)

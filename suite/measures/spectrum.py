@@ -31,7 +31,7 @@ class Cheeger(NamedTuple):
 
 
 def total_resistance(edge_index: Tensor, num_nodes: int) -> Estimate:
-    """Return the sum of the effective resistance over all pairs of nodes: n tr(L^+) = n sum of 1 / lambda_i, i >= 2.
+    """Return the sum of the effective resistance over all pairs of nodes, [], n tr(L^+) = n sum of 1 / lambda_i, i >= 2.
 
     By it over-squashing of all pairs together is bounded (2302.06835). (n^3 - n) / 6 on a path, (n^3 - n) / 12 on a ring,
     n - 1 on a complete graph, (n - 1)^2 on a star, the sum of all distances on a tree. Zero: one node. Not scale-free: it grows
@@ -55,11 +55,11 @@ def total_resistance(edge_index: Tensor, num_nodes: int) -> Estimate:
 
 
 def cheeger(edge_index: Tensor, num_nodes: int) -> Cheeger:
-    """Return bounds of the Cheeger constant, the conductance of the graph's narrowest cut.
+    """Return bounds of the Cheeger constant, the conductance of the graph's narrowest cut, [] each.
 
     gap / 2 <= h <= sweep <= sqrt(2 gap) (Chung, 1997), gap the second smallest eigenvalue of I - D^-1/2 A D^-1/2. h is exact
     for n <= 20 only, by trying all cuts, which is not done here. Near 0: a bottleneck that all information between two large
-    parts must pass; h never is 0 on a connected graph, and at most 1. Scale-free: parallel copies of every edge leave it.
+    parts must pass; h never is zero on a connected graph, and at most 1. Scale-free: parallel copies of every edge leave it.
     Pitfall: it knows of one cut, and not whether the nodes that a task asks of are on both sides. Cost and errors as
     `spectral_gap`, and O(m) for the sweep.
     """

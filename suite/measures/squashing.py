@@ -75,9 +75,10 @@ def influence(
     in common, by the model's declared `reach` and `global_channel`, or in different graphs.
 
     Zero: no dependence at all, and exactly 0 beyond the reach of a model that uses edges only. Not scale-free: split it,
-    |J_vu| = share x total. J is local: a zero gradient (a dead ReLU) is not yet zero dependence. Not to be confused with
+    |J_vu| = share x total. J is local: a zero gradient (a dead ReLU) is not yet zero dependence. Pitfall: not to be confused with
     the L1 influence of PyG's `total_influence`, which cuts a ball, so that degrees at its rim and the outer hop are wrong,
     and sums shells. (2111.14522, 2302.02941)
+    Cost: a backward pass an output, shared where read-out nodes see no node in common, or one sparse product a layer by hand.
 
     Raises ValueError where a graph has no `readout_index`.
     """
@@ -87,7 +88,12 @@ def influence(
 
 
 def influence_by_hop(model: nn.Module, graph: Data) -> InfluenceByHop:
-    """Return `by_hop` of the influence with respect to `x` at the read-out nodes of one graph, distances as in `hops_of`."""
+    """Return `by_hop` of the influence with respect to `x` at the read-out nodes of one graph, distances as in `hops_of`.
+
+    Fields are [num_hops]. Zero: nothing at that hop is felt. Shares are scale-free, norms are not. Cost and pitfalls as
+    `influence`; besides, a shell's share grows with its size, `mean_share` does not. (2302.02941; shares are this project's
+    own.)
+    """
     return by_hop([influence(model, [graph])[0].x], [hops_of(graph)])
 
 

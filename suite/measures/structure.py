@@ -42,10 +42,11 @@ class Matrix(NamedTuple):
 
 
 def propagation_matrix(edge_index: Tensor, num_nodes: int, operator: Operator) -> Matrix:
-    """Return the operator called `operator`, with A~ = A + I and D~ its degrees.
+    """Return the operator called `operator`, with A~ = A + I and D~ its degrees, as entries [num_entries].
 
     gcn: D~^-1/2 A~ D~^-1/2, what `GCNConv` applies (1609.02907). mean: D~^-1 A~, the mean over neighbours and self.
     sum: A~, what GIN sums at epsilon 0. none: the identity.
+    Zero: no edge. Cost: O(m). Pitfall: parallel edges count as often as they are listed.
 
     Raises ValueError for an unknown operator, and for "complete", which is not sparse.
     """
@@ -66,10 +67,12 @@ def propagation_matrix(edge_index: Tensor, num_nodes: int, operator: Operator) -
 def operator_power(edge_index: Tensor, num_nodes: int, operator: Operator, num_layers: int, readout: Tensor) -> Tensor:
     """Return the rows (Op^num_layers)_v of the read-out nodes v: [num_readouts, num_nodes] float64.
 
-    The entry (Op^L)_vu is how much of node u's input L linear layers bring to v: the primary predictor of over-squashing.
-    0 means out of reach in exactly L steps (exact); small means attenuated. Rows of gcn do not sum to 1 on irregular graphs,
-    rows of mean do, rows of sum grow like the spectral radius: compare shares of a row. complete: J / n, the mean over all
-    nodes. On a bipartite graph the self-loops are what keeps entries of the other parity from vanishing.
+    The entry (Op^L)_vu is how much of node u's input L linear layers bring to v: the primary predictor of over-squashing. Zero
+    means out of reach in exactly L steps (exact); small means attenuated. Rows of gcn do not sum to 1 on irregular graphs, rows
+    of mean do, rows of sum grow like the spectral radius: compare shares of a row. complete: J / n, the mean over all nodes. On
+    a bipartite graph the self-loops are what keeps entries of the other parity from vanishing. Cost:
+    O(layers m) for each read-out node. Pitfall: the operator as run, duplicates, residuals and weights included, or it predicts
+    another model. (2302.02941)
 
     Raises ValueError for an unknown operator.
     """
@@ -97,10 +100,11 @@ def effective_resistance(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> T
 
     R_vu = (e_v - e_u)^T L^+ (e_v - e_u), L = D - A; `pairs` is [num_pairs, 2]. The commute time of a random walk is 2 m R_vu,
     m the number of edges (Chandra et al., 1989; Di Giovanni et al., 2302.02941). Parallel edges are parallel resistors,
-    self-loops do not matter. On a tree it is the hop distance, on a ring of n it is k (n - k) / n at k hops. 0: the same node.
+    self-loops do not matter. On a tree it is the hop distance, on a ring of n it is k (n - k) / n at k hops. Zero: the same node.
 
     L without one node's row and column is factored once, and solved once a pair; where the factor would not be sparse
-    (expanders), by conjugate gradients, which take few steps there.
+    (expanders), by conjugate gradients, which take few steps there. Cost: one sparse factor, then O(n) a
+    pair. Pitfall: falls with every edge added anywhere, while the share of a source need not rise.
 
     Raises ValueError unless the graph is undirected, connected and of at most 1,000,000 nodes, and ArithmeticError where
     neither way works.
@@ -118,7 +122,7 @@ def effective_resistance(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> T
 
 
 def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -> float:
-    """Return the second smallest eigenvalue of the normalised Laplacian I - D^-1/2 A D^-1/2, A + I for A with `self_loops`.
+    """Return the second smallest eigenvalue of the normalised Laplacian I - D^-1/2 A D^-1/2, A + I for A with `self_loops`: [].
 
     With self-loops it is how much smaller than 1 the second largest eigenvalue of GCN's operator is: small means that a
     walk, and smoothing, mix slowly. It is 1 - cos(2 pi / n) on a ring, n / (n - 1) on a complete graph; h^2 / 2 <= gap <= 2 h,
@@ -126,7 +130,8 @@ def spectral_gap(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -
 
     Up to 256 nodes from all eigenvalues; above from shift-invert Lanczos, with a shift below the gap of any graph of this
     diameter and number of edges, 1 / (diameter 2m); where the factor would not be sparse (expanders, whose gap is wide) from
-    Lanczos on the adjacency.
+    Lanczos on the adjacency. Zero is never reached on a connected graph. Cost: O(n^3) up to 256 nodes, above a sparse factor
+    and some Lanczos steps. Pitfall: one number of the whole graph: a barbell has a small gap whichever pair is asked.
 
     Raises ValueError unless the graph is undirected, connected and of 2 to 1,000,000 nodes, and ArithmeticError where no
     way converges.

@@ -24,7 +24,8 @@ def shell_sizes(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> Tensor:
 
     The last column is the largest eccentricity among `nodes`; nodes without a path are in no shell. The edges are read as
     undirected. Zero: no node at that distance. Cost: one breadth-first search a node, O(m). Pitfall: influence summed over a
-    shell mixes how strong it is with how many nodes there are; divide by this.
+    shell mixes how strong it is with how many nodes there are; divide by this. (Ours, by
+    breadth-first search.)
     """
     sizes = []
     for part in torch.split(nodes, max(1, CHUNK // max(1, num_nodes))):
@@ -42,6 +43,7 @@ def walk_counts(edge_index: Tensor, num_nodes: int, pairs: Tensor, length: int) 
     no self-loops are added. Exact up to 2^53, infinite beyond 10^308. Zero: no such walk, so nothing of u is at v after exactly
     `length` steps without self-loops (on a bipartite graph whenever the parity is wrong). Cost: O(length m) for each different
     v. Not scale-free in `length`: it grows like the spectral radius.
+    Pitfall: counts of what a linear net without norm would add up; GCN divides each step by degrees. (Ours.)
     """
     source, target = edge_index.cpu().numpy()
     transposed = csr_array((np.ones(source.size), (source, target)), shape=(num_nodes, num_nodes))
@@ -58,6 +60,7 @@ def shortest_path_counts(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> T
 
     The edges are read as undirected and each once. 1 at the node itself; zero: no path. Exact up to 2^53 (a grid has
     C(a + b, a) between corners a and b apart). Cost: O(m log m) a node (Brandes, 2001, the forward half).
+    Pitfall: many shortest paths do not help a model that must know which one. (Brandes, 2001)
     """
     source, target = to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes).numpy()
     out = np.zeros((nodes.numel(), num_nodes))
@@ -80,6 +83,7 @@ def edge_cuts(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
     The maximum flow from u to v along the direction of messages, every listed edge of capacity 1: as many paths have no edge
     in common (Menger). `pairs` is [num_pairs, 2] long. Zero: there is no path; NaN where v is u. Cost: one flow a pair, of
     O(m) steps for each unit.
+    (Menger, 1927) Pitfall: says nothing of length: two routes of any length cut alike.
 
     Raises ValueError for graphs of more than 16,384 nodes.
     """
@@ -93,6 +97,7 @@ def vertex_cuts(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
     The width of the bottleneck, as everything from u must pass through that many states. As many paths have no inner node in
     common (Menger). Zero: there is no path; NaN where an edge joins u to v, or v is u: no node is between. Cost and errors as
     `edge_cuts`, on a graph of twice the nodes.
+    (Menger, 1927) Pitfall: a width of 1 does not say that little can pass: a state has many channels.
     """
     capacity = _capacity(edge_index, num_nodes)
     capacity.data[:] = num_nodes  # the edges hold more than all nodes together

@@ -1,0 +1,78 @@
+"""Similarity of rows: angles between the states of stated pairs of nodes, and distances between and within classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from suite.measures.ranks import unit
+
+NEAR, FAR = 3, 8  # hops
+MAX_NODES = 4096  # of which all distances are held
+
+
+def mean_average_distance(h: Tensor, pairs: Tensor) -> Tensor:
+    """Return MAD, the mean over pairs of 1 - cos(h_i, h_j), of h [..., num_nodes, channels]: [...] float64, in [0, 2].
+
+    `pairs` is [2, num_pairs] long: say which, edges, all, or a shell, since the value says little without (Chen et al., 2020).
+    Zero: the rows of every pair are parallel, as in the limit of gcn and of means alike. Scale-free, also row by row. NaN where
+    no pair has two rows that are not 0: pairs with a row of zeros have no angle and are left out, where others call it a right
+    one. Cost: O(pairs channels).
+
+    Pitfalls: blind to length and, with one channel, to everything but sign (there it is 0 or 2). After a ReLU no angle is
+    obtuse, so that random states have about .2 to .4 and not 1.
+    """
+    h = unit(h).nan_to_num()
+    size = h.square().sum(-1, keepdim=True).sqrt()
+    rows = h / torch.where(size > 0, size, torch.nan)
+    cosine = (rows.index_select(-2, pairs[0]) * rows.index_select(-2, pairs[1])).sum(-1)
+    return 1 - cosine.nanmean(-1).clamp(-1, 1)
+
+
+def mean_cosine(h: Tensor, pairs: Tensor) -> Tensor:
+    """Return the mean cosine of the rows of h [..., num_nodes, channels] over pairs: [...] float64, in [-1, 1]; 1 - MAD.
+
+    Zero: right angles on average; 1 where all pairs are parallel. Scale-free, NaN, cost, pitfalls and source as
+    `mean_average_distance`.
+    (Chen et al., 2020)
+    """
+    return 1 - mean_average_distance(h, pairs)
+
+
+def mad_gap(h: Tensor, hops: Tensor, near: int = NEAR, far: int = FAR) -> Tensor:
+    """Return MADGap = MAD of pairs at least `far` hops apart - MAD of different nodes at most `near` apart: [...] float64.
+
+    `h` [..., num_nodes, channels], `hops` [num_nodes, num_nodes] as `hop_distance` returns them for every node. Large: near nodes
+    are alike and far ones are not. Zero: distance does not matter to the angle, as when all is collapsed, or all random.
+    Scale-free. NaN where no pair is so far apart (a graph of diameter below 8), or has an angle. (Chen et al., 2020) (Their
+    divisor leaves out pairs with distance 0.) Cost: O(n^2 channels). Pitfall: 3 and 8 were set for citation graphs.
+    """
+    remote = (hops >= far).nonzero().T
+    close = ((hops >= 1) & (hops <= near)).nonzero().T
+    if not remote.numel() or not close.numel():
+        return torch.full(h.shape[:-2], torch.nan, dtype=torch.float64)
+    return mean_average_distance(h, remote) - mean_average_distance(h, close)
+
+
+def group_distance_ratio(h: Tensor, y: Tensor) -> Tensor:
+    """Return how far classes are apart over how far nodes of one class are: [] float64 of h [num_nodes, channels], y [num_nodes].
+
+        1 / (C - 1)^2 sum over classes i != j of the mean |h_a - h_b|, a in i, b in j
+        -----------------------------------------------------------------------------
+        1 / C sum over classes i of the mean |h_a - h_b|, a and b in i
+
+    (2006.06972.) Zero: classes lie on top of one another; C / (C - 1) when labels say nothing of states. Scale-free. NaN where
+    all nodes of each class coincide, or there is one class. Cost: all distances, O(n^2 channels). Pitfalls: a mean over nodes
+    with themselves too, so that small classes look tight; a ratio of two vanishing numbers when all is collapsed.
+
+    Raises ValueError for more than 4,096 nodes, of which not all distances are held.
+    """
+    if h.size(0) > MAX_NODES:
+        raise ValueError(f"h: distances of all pairs are held for at most {MAX_NODES:,} nodes, got {h.size(0):,}; take a sample")
+    distance = torch.cdist(unit(h), unit(h), compute_mode="donot_use_mm_for_euclid_dist")
+    member = torch.nn.functional.one_hot(torch.unique(y, return_inverse=True)[1]).double()
+    member = member / member.sum(0)
+    between = member.T @ distance @ member  # [C, C]
+    num_classes, within = member.size(1), between.diagonal()
+    apart = (between.sum() - within.sum()) / (num_classes - 1) ** 2 if num_classes > 1 else within.new_tensor(torch.nan)
+    return apart / within.mean() if bool(within.any()) else within.new_tensor(torch.nan)

@@ -1,0 +1,58 @@
+"""The page of measures is what the docstrings say, and the docstrings say what they must."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import measures
+from suite.measures.page import PURE, functions, page
+
+PAGE = Path(__file__).parents[1] / "docs" / "measures.md"
+SOURCE = re.compile(r"\d{4}\.\d{5}|\b(18|19|20)\d\d\)|this project's own|ours\b", re.IGNORECASE)
+each = pytest.mark.parametrize("function", functions(), ids=lambda function: function.__name__)
+
+
+def test_the_page_is_made_from_the_docstrings() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python -m suite.measures.page > docs/measures.md"
+
+
+@each
+def test_a_measure_says_what_it_is(function: Callable[..., Any]) -> None:
+    said = inspect.getdoc(function) or ""
+    of_edges_alone = function.__module__.rpartition(".")[2] in ("structure", "ways", "spectrum", "curvature", "rewiring")
+    for part in (r"\bzero\b", r"\bcost\b", r"\bpitfalls?\b", *(() if of_edges_alone else ("scale",))):
+        assert re.search(part, said, re.IGNORECASE), f"{function.__name__}: its docstring says nothing of {part!r}"
+    assert SOURCE.search(said), f"{function.__name__}: its docstring names no source (arXiv id, author and year, or ours)"
+    assert "[" in said, f"{function.__name__}: its docstring gives no shape"
+
+
+def test_every_measure_of_the_package_is_on_the_page() -> None:
+    """Public functions of the modules that return tensors or what is made of them."""
+    listed = set(functions())
+    for module, _ in PURE.values():
+        public = {
+            f
+            for name, f in inspect.getmembers(module, inspect.isfunction)
+            if not name.startswith("_") and f.__module__ == module.__name__ and name != "run"
+        }
+        helpers = {f for f in public - listed if HELPERS.get(f.__name__) == module.__name__}
+        assert public <= listed | helpers, {f.__name__ for f in public - listed}
+    assert measures.__doc__ is not None
+
+
+HELPERS = {
+    "unit": "suite.measures.ranks",
+    "fixed_space": "suite.measures.smoothing",
+    "fit_probes": "suite.measures.recoverability",
+    "by_hop": "suite.measures.squashing",
+    "check_operator": "suite.measures.structure",
+    "fiedler": "suite.measures.structure",
+    "laplacian_solver": "suite.measures.structure",
+    "undirected": "suite.measures.structure",
+    "sum_by_hop": "suite.measures.structure",
+    "log10_mean": "suite.measures.structure",
+}
