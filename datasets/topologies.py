@@ -6,31 +6,47 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
+from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
+from datasets.caterpillar import Caterpillar
 from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.erdos_renyi import ErdosRenyi
+from datasets.expander import Expander
+from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.network import Network
 from datasets.path import Path
+from datasets.random_geometric import RandomGeometric
 from datasets.ring import Ring
+from datasets.stochastic_blockmodel import StochasticBlockmodel
 from datasets.theta import Theta
+from datasets.torus import Torus
 from datasets.tree import Tree
 from suite.refs import file_sha256, load, ref_of, unknown
 from suite.task import Topology
 
 TOPOLOGIES: dict[str, type[Topology]] = {
+    "barabasi_albert": BarabasiAlbert,
     "barbell": Barbell,
+    "caterpillar": Caterpillar,
     "circular_ladder": CircularLadder,
     "clique": Clique,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
+    "erdos_renyi": ErdosRenyi,
+    "expander": Expander,
+    "grid": Grid,
     "layered": Layered,
     "network": Network,
     "path": Path,
+    "random_geometric": RandomGeometric,
     "ring": Ring,
+    "stochastic_blockmodel": StochasticBlockmodel,
     "theta": Theta,
+    "torus": Torus,
     "tree": Tree,
 }
 

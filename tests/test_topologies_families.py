@@ -1,17 +1,29 @@
 """Facts about the newer families over their whole range: sizes by formula, graphs and distances by NetworkX."""
 
+from math import comb
+
 import networkx as nx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.utils import contains_self_loops, to_networkx
 
+from datasets.barabasi_albert import BarabasiAlbert
+from datasets.caterpillar import Caterpillar
 from datasets.circular_ladder import CircularLadder
 from datasets.crossed_ring import CrossedRing
+from datasets.erdos_renyi import ErdosRenyi
+from datasets.expander import Expander
+from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.path import Path
+from datasets.random_geometric import RandomGeometric
+from datasets.stochastic_blockmodel import StochasticBlockmodel
 from datasets.theta import Theta
+from datasets.torus import Torus
 from datasets.transfer import Transfer
+from suite.measures.ways import shortest_path_counts
 from suite.task import Topology
 
 
@@ -82,3 +94,87 @@ def test_circular_ladder_is_the_one_of_networkx(hops: int) -> None:
     assert nx.is_isomorphic(graph, nx.circular_ladder_graph(2 * hops))
     assert (graph.number_of_nodes(), graph.number_of_edges()) == (4 * hops, 6 * hops)
     assert nx.diameter(graph) == hops + 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(hops=st.integers(1, 12), width=st.integers(1, 6), extra=st.integers(0, 3))
+def test_grid_is_the_one_of_networkx_with_binomially_many_shortest_paths(hops: int, width: int, extra: int) -> None:
+    graph, readout, source = checked(Grid(width=width, extra=extra), hops)
+    down = min(width - 1, hops // 2)
+    columns = hops - down + 1 + extra
+    assert nx.is_isomorphic(graph, nx.grid_2d_graph(width, columns))
+    assert nx.diameter(graph) == width - 1 + columns - 1
+    found = shortest_path_counts(Grid(width=width, extra=extra).graph(hops).edge_index, len(graph), torch.tensor([readout]))
+    assert found[0, source] == comb(hops, down)
+
+
+@pytest.mark.parametrize("hops", [2, 5])
+def test_a_grid_of_width_two_is_a_ladder(hops: int) -> None:
+    graph, _, _ = checked(Grid(width=2, extra=0), hops)
+    assert nx.is_isomorphic(graph, nx.ladder_graph(hops))
+
+
+@settings(deadline=None, max_examples=30)
+@given(width=st.integers(3, 7), more=st.integers(2, 8))
+def test_torus_is_the_one_of_networkx_and_its_source_as_far_as_any_node(width: int, more: int) -> None:
+    hops = width // 2 + more
+    graph, readout, _ = checked(Torus(width=width), hops)
+    assert nx.is_isomorphic(graph, nx.grid_2d_graph(width, 2 * more, periodic=True))
+    assert nx.diameter(graph) == nx.eccentricity(graph, readout) == hops
+    with pytest.raises(ValueError, match=f"hops: must be >= {width // 2 + 2} on a torus of width {width}"):
+        Torus(width=width).graph(width // 2 + 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(hops=st.integers(1, 10), legs=st.integers(1, 4), joints=st.integers(1, 3), tail=st.integers(0, 3))
+def test_without_the_joints_of_its_legs_a_caterpillar_is_a_path(hops: int, legs: int, joints: int, tail: int) -> None:
+    graph, _, _ = checked(Caterpillar(legs=legs, joints=joints, tail=tail), hops)
+    spine = hops + 2 * tail + 1
+    assert nx.is_tree(graph)
+    assert graph.number_of_nodes() == spine * (1 + legs * joints)
+    for _ in range(joints):  # leaves are the last joints, no end of the spine among them
+        graph.remove_nodes_from([node for node, degree in list(graph.degree) if degree == 1])
+    assert nx.is_isomorphic(graph, nx.path_graph(spine))
+
+
+RANDOM = [
+    Expander(num_nodes=64),
+    Expander(degree=4, num_nodes=65, seed=3),
+    ErdosRenyi(),
+    BarabasiAlbert(),
+    BarabasiAlbert(attached=2, seed=5),
+    StochasticBlockmodel(),
+    RandomGeometric(),
+    RandomGeometric(seed=8),
+]
+
+
+@pytest.mark.parametrize("topology", RANDOM, ids=repr)
+def test_a_random_family_offers_every_distance_it_has_and_refuses_others(topology: Topology) -> None:
+    graph, _, _ = checked(topology, 1)
+    diameter = nx.diameter(graph)
+    for hops in range(1, diameter + 1):
+        again, _, _ = checked(topology, hops)
+        assert nx.utils.graphs_equal(again, graph)  # the same graph, asked elsewhere
+    with pytest.raises(ValueError, match=f"nodes 1 to {diameter} hops apart, got {diameter + 1}"):
+        topology.graph(diameter + 1)
+
+
+def test_random_families_are_what_their_names_say() -> None:
+    assert {degree for _, degree in checked(Expander(degree=5, num_nodes=40), 2)[0].degree} == {5}
+    assert nx.is_tree(checked(BarabasiAlbert(), 3)[0])
+    assert checked(BarabasiAlbert(attached=3, num_nodes=90), 2)[0].number_of_edges() == 3 * (90 - 3)
+    dense = checked(StochasticBlockmodel(inside=1, outside=0.001, num_blocks=3, block_size=9), 1)[0]
+    assert max(len(clique) for clique in nx.find_cliques(dense)) >= 9
+
+
+def test_another_seed_is_another_graph_and_the_same_seed_the_same() -> None:
+    one, other, again = (ErdosRenyi(seed=seed).build(3).edge_index for seed in (0, 1, 0))
+    assert torch.equal(one, again)
+    assert one.shape != other.shape or not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("num_nodes", [9, 11])
+def test_an_expander_needs_whole_edges(num_nodes: int) -> None:
+    with pytest.raises(ValueError, match=f"must be even .* got 3 and {num_nodes}"):
+        Expander(degree=3, num_nodes=num_nodes)
