@@ -172,7 +172,7 @@ def test_a_name_alone_names_the_defaults(kind: str) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("rings", "no topology is called 'rings'. Did you mean 'ring'\\? Known: barbell, "),
+        ("rings", "no topology is called 'rings'. Did you mean 'ring'\\? Known: .*barbell, "),
         ({"kind": "barbell", "bridge": 2}, "topology 'barbell': bridge: .* got 2"),
         ({"kind": "barbell", "bridges": 9}, "topology 'barbell': bridges: must be < clique_size = 8, got 9"),
         ({"kind": "tree", "arity": 1}, "topology 'tree': arity: .*greater than or equal to 2, got 1"),
