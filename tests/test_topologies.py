@@ -1,5 +1,6 @@
 """Facts about the synthetic families: graphs by their names in NetworkX, sizes by formula, distances by its BFS."""
 
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -161,6 +162,11 @@ def test_bridges_leave_room_for_read_out_and_source() -> None:
 @pytest.mark.parametrize("topology", [*FAMILIES, Clique(), Network(name="ky4_water")], ids=repr)
 def test_a_topology_is_written_and_read_back(topology: Topology) -> None:
     assert read_topology(write_topology(topology)) == topology
+
+
+def test_the_page_on_topologies_has_them_all_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "topologies.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(TOPOLOGIES)
 
 
 @pytest.mark.parametrize("kind", sorted(TOPOLOGIES))
