@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch_geometric.data import Data
@@ -15,7 +14,7 @@ from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loo
 from suite.engine.batches import as_drawn
 from suite.hops import hop_distance, nearest_distance
 from suite.measures.structure import Operator, effective_resistance, operator_power
-from suite.measures.ways import MAX_CUT_NODES, edge_cuts
+from suite.measures.ways import MAX_CUT_NODES, adjacency_of, edge_cuts
 from suite.samples import graphs_of, structural_colours
 from suite.task import Task
 
@@ -63,7 +62,7 @@ def pair_facts(graph: Data) -> dict[str, Any]:
         found[f"operator_{operator}"] = float(row[source])
         found[f"share_{operator}"] = float(row[source] / row.sum())
     edges, pair = _undirected(graph), torch.stack([readout, source], dim=1)
-    if connected_components(_adjacency(edges, num_nodes))[0] == 1:
+    if connected_components(adjacency_of(edges, num_nodes))[0] == 1:
         found["resistance"] = float(effective_resistance(edges, num_nodes, pair))
     if num_nodes <= MAX_CUT_NODES:
         found["cut"] = int(edge_cuts(edges, num_nodes, pair))
@@ -74,16 +73,11 @@ def pair_facts(graph: Data) -> dict[str, Any]:
 
 def is_bipartite(edge_index: Tensor, num_nodes: int) -> bool:
     """Return whether no cycle of the undirected graph is odd; a self-loop is one."""
-    _, part = connected_components(_adjacency(edge_index, num_nodes), directed=False)
+    _, part = connected_components(adjacency_of(edge_index, num_nodes), directed=False)
     first = torch.from_numpy(np.unique(part, return_index=True)[1])
     # Of each component one node: no edge may join nodes that are equally far from it, modulo 2.
     side = nearest_distance(edge_index, first, num_nodes) % 2
     return not bool((side[edge_index[0]] == side[edge_index[1]]).any())
-
-
-def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_array:
-    row, col = edge_index.numpy()
-    return csr_array((np.ones(row.size, dtype=np.int32), (row, col)), shape=(num_nodes, num_nodes))
 
 
 def _undirected(graph: Data) -> Tensor:

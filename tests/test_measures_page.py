@@ -47,12 +47,17 @@ def test_every_measure_of_the_package_is_on_the_page() -> None:
 HELPERS = {
     "unit": "suite.measures.ranks",
     "fixed_space": "suite.measures.smoothing",
+    "project": "suite.measures.smoothing",
+    "together": "suite.measures.smoothing",
     "fit_probes": "suite.measures.recoverability",
     "by_hop": "suite.measures.squashing",
     "check_operator": "suite.measures.structure",
     "fiedler": "suite.measures.structure",
     "laplacian_solver": "suite.measures.structure",
     "undirected": "suite.measures.structure",
+    "applied": "suite.measures.structure",
+    "laplacian_of": "suite.measures.structure",
+    "adjacency_of": "suite.measures.ways",
     "sum_by_hop": "suite.measures.structure",
     "log10_mean": "suite.measures.structure",
 }

@@ -1,5 +1,6 @@
 """Facts about ranks, angles, energies, components, limits and rates: closed forms, NumPy and naive loops."""
 
+import json
 import math
 from itertools import combinations, pairwise, product
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.transfer import Transfer
+from reports.figures import limits as figure
 from suite.hops import hop_distance
 from suite.measures import MEASURES
 from suite.measures.limits import decay_rate, diffusion, diffusion_limit
@@ -220,6 +222,16 @@ def test_the_two_limits_are_a_constant_and_root_degrees() -> None:
     degree = torch.tensor([d + 1 for _, d in TREE.degree]).double()
     torch.testing.assert_close(of_mean, torch.full_like(of_mean, float((degree @ x) / degree.sum())))
     torch.testing.assert_close(of_gcn / degree.sqrt(), torch.full_like(of_gcn, float((degree.sqrt() @ x) / degree.sum())))
+
+
+def test_the_figure_of_the_two_limits_shows_what_is_worked_out_from_them() -> None:
+    kept, found = json.loads(figure.DATA.read_text(encoding="utf-8")), figure.work_out()
+    assert kept.keys() == found.keys() == {"mean", "gcn"}
+    for operator in kept:
+        np.testing.assert_allclose(kept[operator]["features"], found[operator]["features"], rtol=2e-6)
+        np.testing.assert_allclose(kept[operator]["limit"], found[operator]["limit"], rtol=2e-6)
+        for space, distances in found[operator]["distance"].items():
+            np.testing.assert_allclose(kept[operator]["distance"][space], distances, rtol=2e-6)
 
 
 @pytest.mark.parametrize("operator", ["gcn", "mean"])

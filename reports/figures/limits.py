@@ -1,10 +1,12 @@
 """Two limits of smoothing: what repeated means and what GCN's repeated operator make of the same features.
 
-`write` draws it for the page on measures.
+Its numbers are the same in every report, so they stand in `limits.json`: working them out takes torch, which a report does
+without. `write` makes that file, and the figure for the page on measures.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from reports.figures.common import Drawing, number
 from reports.style import ACCENT, MUTED, Look, panels, style
 from suite.analysis import Analysis
 
+DATA = Path(__file__).with_name("limits.json")
 NUM_LAYERS = 40
 CLIQUE, TAIL = 4, 3  # nodes
 NAMES = {"mean": "Mean over neighbours and self", "gcn": "GCN's operator"}
@@ -34,11 +37,12 @@ def drawings(analysis: Analysis, _: dict[str, Look]) -> list[Drawing]:
         " that has collapsed under one operator looks healthy against the other's space: each model is judged by its own."
     )
     alt = "Line charts of node features by layer under two operators, and of their distances to the two fixed spaces"
-    return [Drawing("limits_1", _data(), draw, caption, alt, "methods")]
+    return [Drawing("limits_1", json.loads(DATA.read_text(encoding="utf-8")), draw, caption, alt, "methods")]
 
 
-def _data() -> dict[str, Any]:
-    import networkx as nx  # and torch: only where it is worked out, since redrawing needs neither
+def work_out() -> dict[str, Any]:
+    """Return what `draw` takes: features by node, their limit and distances, by operator."""
+    import networkx as nx
     import torch
     from torch_geometric.utils import from_networkx
 
@@ -90,6 +94,8 @@ def _features(ax: Axes, found: dict[str, Any], name: str) -> None:
 
 
 def write(path: Path | str) -> None:
-    """Draw the figure into a file."""
+    """Work out the numbers, keep them in `DATA`, and draw the figure into a file."""
+    data = work_out()
+    DATA.write_text(json.dumps(data) + "\n", encoding="utf-8")
     with style():
-        draw(_data()).savefig(path, metadata={"Date": None, "Creator": None})
+        draw(data).savefig(path, metadata={"Date": None, "Creator": None})

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.utils import remove_self_loops, to_undirected
 
 from suite.curvature import augmented_forman, balanced_forman, ollivier_ricci
+from suite.measures.ways import adjacency_of
 from suite.refs import unknown
 
 Kind = Literal["balanced_forman", "ollivier_ricci", "augmented_forman"]
@@ -35,8 +36,7 @@ def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | No
         raise ValueError(unknown("curvature", kind, get_args(Kind)))
     both = to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes)
     asked = both[:, both[0] < both[1]] if edges is None else edges.cpu()
-    row, col = both.numpy()
-    adjacency = csr_array((np.ones(row.size, dtype=np.int32), (row, col)), shape=(num_nodes, num_nodes))
+    adjacency = adjacency_of(both, num_nodes)
     found = [_of_edge(adjacency, int(i), int(j), kind) for i, j in asked.T.tolist()]
     return torch.tensor(found, dtype=torch.float64)
 

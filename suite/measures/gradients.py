@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from suite.engine.score import losses
 from suite.measures.draws import as_json, draw_several, readouts_of
 from suite.measures.frozen import Frozen
-from suite.measures.smoothing import RAYLEIGH, rayleigh_quotient
+from suite.measures.smoothing import RAYLEIGH, rayleigh_quotient, together
 from suite.task import Loss, Task
 
 
@@ -59,14 +59,16 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         signals, ptr = _signals(frozen, part, task.loss)
         norms.append(gradient_norms(signals, ptr))
         for graph, (a, b) in zip(part, pairwise(ptr), strict=True):
-            quotients.append(torch.stack([_quotients(signal[a:b], graph.edge_index) for signal in signals]))
+            groups = together([signal[a:b] for signal in signals])
+            quotients.append(torch.cat([_quotients(group, graph.edge_index) for group in groups], dim=1))
     norm, quotient = torch.cat(norms, dim=1).mean(1), torch.stack(quotients).nanmean(0)
-    named = {f"signal_rq_{name}": quotient[:, column] for column, name in enumerate(RAYLEIGH)}
+    named = {f"signal_rq_{name}": values for name, values in zip(RAYLEIGH, quotient, strict=True)}
     return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)} | named)
 
 
-def _quotients(signal: Tensor, edge_index: Tensor) -> Tensor:
-    return torch.stack([rayleigh_quotient(signal, edge_index, operator) for operator in RAYLEIGH])
+def _quotients(signals: Tensor, edge_index: Tensor) -> Tensor:
+    """Return the quotients of signals [layers, num_nodes, channels] under every operator: [operators, layers]."""
+    return torch.stack([rayleigh_quotient(signals, edge_index, operator) for operator in RAYLEIGH])
 
 
 def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss) -> tuple[list[Tensor], list[int]]:

@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from suite.measures.smoothing import fixed_space
+from suite.measures.smoothing import fixed_space, project
 from suite.measures.structure import Operator, check_operator, propagation_matrix
 
 DIFFUSIONS: tuple[Operator, ...] = ("gcn", "mean")
@@ -42,12 +42,11 @@ def diffusion_limit(x: Tensor, edge_index: Tensor, operator: Operator) -> Tensor
     gcn; 1905.10947) Pitfall: how many layers it takes is `decay_rate`'s to say. Raises ValueError as `diffusion`.
     """
     check_operator(operator, DIFFUSIONS)
-    entries, component = fixed_space(edge_index, x.size(0), "gcn")  # sqrt(d~), of length 1 on each component
-    root = entries.unsqueeze(-1)
-    h = x.double() if operator == "gcn" else root * x.double()  # P~ = D~^-1/2 S D~^1/2
-    inside = torch.zeros(int(component.max()) + 1, x.size(1), dtype=torch.float64).index_add_(0, component, root * h)
-    found = root * inside[component]
-    return found if operator == "gcn" else found / root
+    basis, component = fixed_space(edge_index, x.size(0), "gcn")  # sqrt(d~), of length 1 on each component
+    if operator == "gcn":
+        return project(x.double(), basis, component)
+    root = basis.unsqueeze(-1)
+    return project(root * x.double(), basis, component) / root  # P~ = D~^-1/2 S D~^1/2
 
 
 def decay_rate(edge_index: Tensor, num_nodes: int) -> float:

@@ -18,7 +18,7 @@ from torch_geometric.utils import degree
 from suite.measures.colours import by_colour, colour, sees
 from suite.measures.draws import readouts_of
 from suite.measures.frozen import Frozen
-from suite.measures.structure import sum_by_hop, undirected
+from suite.measures.structure import laplacian_of, sum_by_hop, undirected
 
 MAX_DENSE = 4096  # nodes of a graph whose resistances are all found at once
 
@@ -81,8 +81,7 @@ def all_resistances(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> Tensor
     """
     if num_nodes > MAX_DENSE:
         raise ValueError(f"num_nodes: must be <= {MAX_DENSE:,}, got {num_nodes:,}; effective_resistance finds single pairs")
-    adjacency = undirected(edge_index, num_nodes)
-    laplacian = np.diag(adjacency.sum(0)) - adjacency.toarray()
+    laplacian = laplacian_of(undirected(edge_index, num_nodes)).toarray()
     inverse = torch.from_numpy(np.linalg.inv(laplacian + 1 / num_nodes))  # L^+ + J / n, and J / n cancels
     own = inverse.diagonal()
     return (own[nodes].unsqueeze(1) + own - 2 * inverse[nodes]).clamp(min=0)

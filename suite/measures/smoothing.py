@@ -149,9 +149,14 @@ def _outside(h: Tensor, edge_index: Tensor, operator: Operator) -> tuple[Tensor,
     """Return (I - Q Q^T) h, and the component of each node [num_nodes]."""
     check_operator(operator, (*RAYLEIGH, "sum"))
     basis, component = fixed_space(edge_index, h.size(-2), operator)
+    return h - project(h, basis, component), component
+
+
+def project(h: Tensor, basis: Tensor, component: Tensor) -> Tensor:
+    """Return Q Q^T h of h [..., num_nodes, channels], Q given by `fixed_space`."""
     weighted = basis.unsqueeze(-1) * h
     inside = h.new_zeros(*h.shape[:-2], int(component.max()) + 1, h.size(-1)).index_add_(-2, component, weighted)
-    return h - basis.unsqueeze(-1) * inside.index_select(-2, component), component
+    return basis.unsqueeze(-1) * inside.index_select(-2, component)
 
 
 def feature_norm(h: Tensor) -> Tensor:
@@ -176,9 +181,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "pairs")
     parts = []
     for graph in draw_several(task, seed, at_most=5, max_nodes=4096):
-        hidden = frozen.run([graph]).hidden
-        together = max(1, STACK // hidden[0].numel()) if all(h.shape == hidden[0].shape for h in hidden) else 1
-        groups = [torch.stack(hidden[i : i + together]) for i in range(0, len(hidden), together)]
+        groups = together(frozen.run([graph]).hidden)
         pairs = torch.randint(int(graph.num_nodes or 1), (2, NUM_PAIRS), generator=rng)
         states = [_describe(group, graph.edge_index, frozen.operator, pairs[:, pairs[0] != pairs[1]]) for group in groups]
         parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph))
@@ -187,6 +190,12 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     result["undefined"] = stacked["rq_complete"].isnan().sum(0)
     result.setdefault("distance", [None] * result["undefined"].numel())
     return as_json(result | {"operator": frozen.operator, "num_draws": len(parts)})
+
+
+def together(states: list[Tensor]) -> list[Tensor]:
+    """Return states by layer, each [num_nodes, channels], stacked as many at a time as are best measured together."""
+    size = max(1, STACK // states[0].numel()) if all(h.shape == states[0].shape for h in states) else 1
+    return [torch.stack(states[i : i + size]) for i in range(0, len(states), size)]
 
 
 def _describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> dict[str, Tensor]:

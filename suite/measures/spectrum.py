@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.measures.structure import fiedler, laplacian_solver, undirected
+from suite.measures.structure import fiedler, laplacian_of, laplacian_solver, undirected
 from suite.rng import stream
 
 EXACT_NODES = 4096  # up to which all eigenvalues are found
@@ -42,7 +42,7 @@ def total_resistance(edge_index: Tensor, num_nodes: int) -> Estimate:
     """
     adjacency = undirected(edge_index, num_nodes)
     if num_nodes <= EXACT_NODES:
-        laplacian = np.diag(adjacency.sum(0)) - adjacency.toarray()
+        laplacian = laplacian_of(adjacency).toarray()
         return Estimate(float(num_nodes * (1 / np.linalg.eigvalsh(laplacian)[1:]).sum()), 0.0)
     solve = laplacian_solver(adjacency)
     rng = stream("total resistance", "probes")

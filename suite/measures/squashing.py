@@ -16,6 +16,7 @@ from suite.measures.draws import as_json, draw, draw_several, hops_of, readouts_
 from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand, NotNodeWiseError, row_norm
 from suite.measures.shares import influence_range
+from suite.measures.shares import shares as share_of
 from suite.measures.structure import log10_mean, sum_by_hop
 from suite.rng import stream
 from suite.task import Task
@@ -105,7 +106,7 @@ def by_hop(norms: Sequence[Tensor], hops: Sequence[Tensor]) -> InfluenceByHop:
     num_hops = 1 + max(int(h.max()) for h in hops)
     totals = [norm.sum(1) for norm in norms]
     live = [(n[t > 0], h[t > 0]) for n, h, t in zip(norms, hops, totals, strict=True)]
-    shells = [sum_by_hop(n / n.sum(1, keepdim=True), h, num_hops) for n, h in live]
+    shells = [sum_by_hop(share_of(n), h, num_hops) for n, h in live]
     share, sizes = torch.cat(shells), torch.cat([sum_by_hop(torch.ones_like(n), h, num_hops) for n, h in live])
     norm, hop = torch.cat([n.flatten() for n, _ in live]), torch.cat([h.flatten() for _, h in live])
     total = torch.cat(totals)
@@ -157,7 +158,7 @@ def _of_source(norms: list[Tensor], hops: list[Tensor], sources: list[Tensor | N
     for norm, hop, mask in zip(norms, hops, sources, strict=True):
         if mask is not None:
             live = mask & (norm.sum(1, keepdim=True) > 0)
-            shares.append((norm / norm.sum(1, keepdim=True))[live])
+            shares.append(share_of(norm)[live])
             distances.append(hop[mask])
     if not shares:
         return dict.fromkeys(("source_share", "log10_source_share", "source_zeros", "source_hops"))

@@ -83,10 +83,14 @@ def operator_power(edge_index: Tensor, num_nodes: int, operator: Operator, num_l
         return torch.full_like(rows, 1 / num_nodes) if num_layers else rows
     source, target, weight = propagation_matrix(edge_index, num_nodes, operator)
     transposed = csr_array((weight.numpy(), (source.numpy(), target.numpy())), shape=(num_nodes, num_nodes))
-    columns: Any = rows.T.numpy()
-    for _ in range(num_layers):
-        columns = transposed @ columns
-    return torch.from_numpy(np.ascontiguousarray(columns.T))
+    return torch.from_numpy(np.ascontiguousarray(applied(transposed, rows.T.numpy(), num_layers).T))
+
+
+def applied(matrix: csr_array, columns: Any, times: int) -> Any:
+    """Return matrix^times columns, of columns [num_nodes, count]."""
+    for _ in range(times):
+        columns = matrix @ columns
+    return columns
 
 
 def check_operator(operator: str, known: tuple[str, ...]) -> None:
@@ -162,8 +166,13 @@ def fiedler(edge_index: Tensor, num_nodes: int, self_loops: bool = False) -> tup
 
 def laplacian_solver(adjacency: csr_array) -> Callable[[np.ndarray], np.ndarray]:
     """Return what maps currents [num_nodes], which add up to 0, to potentials: p with L p = current, up to a constant."""
-    laplacian = csr_array(diags_array(adjacency.sum(0)) - adjacency)
+    laplacian = laplacian_of(adjacency)
     return _grounded(laplacian) if _has_sparse_factor(adjacency) else _iterated(laplacian)
+
+
+def laplacian_of(adjacency: csr_array) -> csr_array:
+    """Return D - A."""
+    return csr_array(diags_array(adjacency.sum(0)) - adjacency)
 
 
 def undirected(edge_index: Tensor, num_nodes: int) -> csr_array:

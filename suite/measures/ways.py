@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.utils import remove_self_loops, to_undirected
 
 from suite.hops import hop_distance
-from suite.measures.structure import effective_resistance
+from suite.measures.structure import applied, effective_resistance
 from suite.samples import linear_hash, structural_colours
 
 MAX_CUT_NODES = 1 << 14  # of a graph whose cuts are counted: a flow there takes seconds
@@ -24,8 +24,8 @@ def shell_sizes(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> Tensor:
 
     The last column is the largest eccentricity among `nodes`; nodes without a path are in no shell. The edges are read as
     undirected. Zero: no node at that distance. Cost: one breadth-first search a node, O(m). Pitfall: influence summed over a
-    shell mixes how strong it is with how many nodes there are; divide by this. (Ours, by
-    breadth-first search.)
+    shell mixes how strong it is with how many nodes there are; divide by this.
+    (Ours.)
     """
     sizes = []
     for part in torch.split(nodes, max(1, CHUNK // max(1, num_nodes))):
@@ -45,13 +45,10 @@ def walk_counts(edge_index: Tensor, num_nodes: int, pairs: Tensor, length: int) 
     v. Not scale-free in `length`: it grows like the spectral radius.
     Pitfall: counts of what a linear net without norm would add up; GCN divides each step by degrees. (Ours.)
     """
-    source, target = edge_index.cpu().numpy()
-    transposed = csr_array((np.ones(source.size), (source, target)), shape=(num_nodes, num_nodes))
     readouts, place = torch.unique(pairs[:, 0].cpu(), return_inverse=True)
     columns: Any = np.zeros((num_nodes, readouts.numel()))
     columns[readouts.numpy(), np.arange(readouts.numel())] = 1
-    for _ in range(length):
-        columns = transposed @ columns
+    columns = applied(adjacency_of(edge_index, num_nodes), columns, length)
     return torch.from_numpy(columns[pairs[:, 1].cpu().numpy(), place.numpy()])
 
 
@@ -59,8 +56,8 @@ def shortest_path_counts(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> T
     """Return how many shortest paths lead from each of `nodes` to every node: [len(nodes), num_nodes] float64.
 
     The edges are read as undirected and each once. 1 at the node itself; zero: no path. Exact up to 2^53 (a grid has
-    C(a + b, a) between corners a and b apart). Cost: O(m log m) a node (Brandes, 2001, the forward half).
-    Pitfall: many shortest paths do not help a model that must know which one. (Brandes, 2001)
+    C(a + b, a) between corners a and b apart). Cost: O(m log m) a node (Brandes, 2001).
+    Pitfall: many shortest paths do not help a model that must know which one.
     """
     source, target = to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes).numpy()
     out = np.zeros((nodes.numel(), num_nodes))
@@ -81,9 +78,9 @@ def edge_cuts(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
     """Return how many edges must go that nothing of u reaches v any more, for each pair (v, u): [num_pairs] float64.
 
     The maximum flow from u to v along the direction of messages, every listed edge of capacity 1: as many paths have no edge
-    in common (Menger). `pairs` is [num_pairs, 2] long. Zero: there is no path; NaN where v is u. Cost: one flow a pair, of
+    in common (Menger, 1927). `pairs` is [num_pairs, 2] long. Zero: there is no path; NaN where v is u. Cost: one flow a pair, of
     O(m) steps for each unit.
-    (Menger, 1927) Pitfall: says nothing of length: two routes of any length cut alike.
+    Pitfall: says nothing of length: two routes of any length cut alike.
 
     Raises ValueError for graphs of more than 16,384 nodes.
     """
@@ -95,9 +92,9 @@ def vertex_cuts(edge_index: Tensor, num_nodes: int, pairs: Tensor) -> Tensor:
     """Return how many other nodes must go that nothing of u reaches v any more, for each pair (v, u): [num_pairs] float64.
 
     The width of the bottleneck, as everything from u must pass through that many states. As many paths have no inner node in
-    common (Menger). Zero: there is no path; NaN where an edge joins u to v, or v is u: no node is between. Cost and errors as
-    `edge_cuts`, on a graph of twice the nodes.
-    (Menger, 1927) Pitfall: a width of 1 does not say that little can pass: a state has many channels.
+    common (Menger, 1927). Zero: there is no path; NaN where an edge joins u to v, or v is u: no node is between. Cost and errors
+    as `edge_cuts`, on a graph of twice the nodes.
+    Pitfall: a width of 1 does not say that little can pass: a state has many channels.
     """
     capacity = _capacity(edge_index, num_nodes)
     capacity.data[:] = num_nodes  # the edges hold more than all nodes together
@@ -133,11 +130,16 @@ def wl_classes(edge_index: Tensor, num_nodes: int, x: Tensor | None = None) -> T
     return found
 
 
+def adjacency_of(edge_index: Tensor, num_nodes: int) -> csr_array:
+    """Return how often each edge is listed, int32, by source and target."""
+    source, target = edge_index.cpu().numpy()
+    return csr_array((np.ones(source.size, dtype=np.int32), (source, target)), shape=(num_nodes, num_nodes))
+
+
 def _capacity(edge_index: Tensor, num_nodes: int) -> csr_array:
     if num_nodes > MAX_CUT_NODES:
         raise ValueError(f"num_nodes: cuts are counted up to {MAX_CUT_NODES:,}, got {num_nodes:,}; ask on an induced subgraph")
-    source, target = edge_index.cpu().numpy()
-    return csr_array((np.ones(source.size, dtype=np.int32), (source, target)), shape=(num_nodes, num_nodes))
+    return adjacency_of(edge_index, num_nodes)
 
 
 def _flows(capacity: csr_array, source: Tensor, sink: Tensor, defined: Tensor) -> Tensor:
