@@ -37,6 +37,8 @@ def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
         )
     elif name == "gin":
         twin = GINConv(ours.mlp)
+    elif name == "gin_batch_norm":
+        twin = GINConv(nn.Sequential(ours.first, nn.BatchNorm1d(8), nn.ReLU(), ours.second, nn.BatchNorm1d(8)))
     else:
         twin = GATConv(6, 2, heads=4)
         twin.lin.weight, twin.bias = ours.lin.weight, ours.bias
@@ -45,7 +47,7 @@ def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
 
 
 @GRAPHS
-@pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gat"])
+@pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gin_batch_norm", "gat"])
 def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple[Tensor, int]) -> None:
     torch.manual_seed(1)
     edge_index, num_nodes = graph

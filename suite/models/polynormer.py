@@ -98,7 +98,7 @@ class Polynormer(Model):
         self.global_layers = nn.ModuleList(GlobalLayer(width, heads, beta, dropout) for _ in range(global_layers))
         self.decoder = Linear(width, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS[conv], "heads", 1))
-        self.global_channel = find_norm(norm).channel | ({"attention"} if global_layers else set())
+        self.global_channel = find_norm(norm).channel | CONVS[conv].channel | ({"attention"} if global_layers else set())
         self.operator = "complete" if global_layers else CONVS[conv].operator
         self.reach = None if self.global_channel - {"norm(train)"} else CONVS[conv].reach(num_layers)
         self.layer_hops = (*map(CONVS[conv].hops, range(num_layers)), *[0] * global_layers)

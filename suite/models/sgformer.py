@@ -88,7 +88,7 @@ class SGFormer(Model):
         self.graph_norms = nn.ModuleList(make_norm(norm, width) for _ in range(num_layers + 1))
         self.decoder = Linear(width, out_channels)
         self.graph_weight, self.dropout, self.activated = graph_weight, dropout, CONVS[conv].activated
-        self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
+        self.global_channel = frozenset({"attention"}) | find_norm(norm).channel | CONVS[conv].channel
         self.operator, self.reach, self.random = "complete", None, dropout > 0
         self.width_multiple = getattr(CONVS[conv], "heads", 1)
 

@@ -105,7 +105,7 @@ class Stack(Model):
         read = sum(widths) if readout == "concat" else widths[-1]
         self.decoder = nn.Identity() if self.plain_last else Linear(read, out_channels)
         _initialise([self.convs, self.gates, self.shared], init, weight_scale)
-        self._declare(num_layers, find_norm(norm).channel if normed else frozenset(), virtual_node)
+        self._declare(num_layers, self.conv.channel | (find_norm(norm).channel if normed else frozenset()), virtual_node)
 
     def _declare(self, num_layers: int, channel: frozenset[str], virtual_node: bool) -> None:
         """Say what the model is to the engine and to measures; `channel` is the norms'."""

@@ -129,7 +129,7 @@ class Transformer(Model):
 
     def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:
         """Say what carries information, and how far."""
-        statistics = find_norm(norm).channel
+        statistics = find_norm(norm).channel | (frozenset() if conv == "none" else CONVS[conv].channel)
         if attention == "none":
             alone, self.global_channel = CONVS[conv], statistics
             self.operator, self.reach = alone.operator, self.bounded(alone.reach(num_layers))

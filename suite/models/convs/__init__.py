@@ -8,7 +8,7 @@ from suite.models.convs.gatv2 import GATv2
 from suite.models.convs.gcn import GCN
 from suite.models.convs.gcnii import GCNII
 from suite.models.convs.ggnn import GGNN
-from suite.models.convs.gin import GIN
+from suite.models.convs.gin import GIN, BatchNormGIN
 from suite.models.convs.graph_transformer import GraphTransformer
 from suite.models.convs.gred import GRED
 from suite.models.convs.mixhop import MixHop
@@ -29,6 +29,7 @@ CONVS: dict[str, type[Conv]] = {
     "gcnii": GCNII,
     "ggnn": GGNN,
     "gin": GIN,
+    "gin_batch_norm": BatchNormGIN,
     "gred": GRED,
     "mixhop": MixHop,
     "node_wise": NodeWise,

@@ -40,6 +40,7 @@ class Conv(nn.Module):
         by_distance: whether it has other weights for each distance up to `hops`.
         on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
         activated: whether its output has been through an activation: the model then adds none.
+        channel: the global channel it opens, as `Norm.channel`, where it has a norm inside.
     """
 
     operator: ClassVar[str] = "none"
@@ -47,6 +48,7 @@ class Conv(nn.Module):
     by_distance: ClassVar[bool] = False
     on_edges: ClassVar[bool] = False
     activated: ClassVar[bool] = False
+    channel: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__()
