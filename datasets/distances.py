@@ -26,7 +26,7 @@ from torch_geometric.utils import coalesce, degree, to_undirected
 from datasets.twins import SampledWithAnswer
 from suite.hops import hop_distance
 from suite.rng import stream
-from suite.task import Loss, Task
+from suite.task import Block, Loss, Task
 
 Family = Literal["caterpillar", "chorded_line", "ladder", "lobster", "pruned_grid", "tree"]
 NUM_SURVEYED = 1000  # graphs that the standard deviation and chance of a family are estimated from
@@ -108,12 +108,37 @@ class Distances(Task):
     def answer_twin(self) -> Task:
         return DistancesWithAnswer(**dict(self))
 
+    def content_twin(self) -> Task:
+        return DistancesTold(**dict(self))
+
+    def witness(self, block: Block) -> Tensor:
+        """Search breadth first from the flagged node, or from every node."""
+        every = torch.arange(block.num_nodes)
+        distance = hop_distance(block.edge_index, every, every.numel())
+        asked = distance[:, block.readout_index]
+        source = block.x[:, :, 1].argmax(1) if self.quantity == "distance" else None
+        survey = self._survey()
+        y = (_answer(self.quantity, asked, source) - survey.mean) / survey.scale
+        return y.expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
+
     def _survey(self) -> _Survey:
         return _survey(self.quantity, self.family, self.min_nodes, self.max_nodes)
 
 
 class DistancesWithAnswer(SampledWithAnswer, Distances):
     """Distances, the answer written on every node that is asked."""
+
+
+class DistancesTold(Distances):
+    """Distances of which one node is asked, chosen at random, while another, the source if there is one, carries the answer."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        place = torch.randint(graph.readout_index.numel(), (2,), generator=rng)
+        asked, other = graph.readout_index[place].split(1)
+        told = graph.get("source_index", other)
+        column = torch.zeros(graph.num_nodes, 1).index_fill_(0, told, 1) * graph.y[place[0]]
+        return Data(x=torch.cat([graph.x, column], dim=1), edge_index=graph.edge_index, y=graph.y[place[:1]], readout_index=asked)
 
 
 class _Asked(NamedTuple):
@@ -132,10 +157,16 @@ def _ask(quantity: str, family: str, least: int, most: int, rng: torch.Generator
     if quantity == "distance":
         source = torch.randint(every.numel(), (1,), generator=rng)
         readouts = every[every != source]
-        return _Asked(edge_index, distance, source, readouts, distance[source[0], readouts].double())
-    eccentricity = distance.max(1).values.double()
-    answer = eccentricity if quantity == "eccentricity" else eccentricity.max().expand(every.numel())
-    return _Asked(edge_index, distance, None, every, answer)
+        return _Asked(edge_index, distance, source, readouts, _answer(quantity, distance[:, readouts], source)[0])
+    return _Asked(edge_index, distance, None, every, _answer(quantity, distance)[0])
+
+
+def _answer(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
+    """Return the answers in hops, from all distances [num_nodes, num_readouts]: [1 or num_sources, num_readouts] float64."""
+    if source is not None:
+        return distance[source].double()
+    eccentricity = distance.amax(0, keepdim=True).double()
+    return eccentricity if quantity == "eccentricity" else eccentricity.amax().expand_as(eccentricity)
 
 
 class _Survey(NamedTuple):

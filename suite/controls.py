@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 from torch_geometric.utils import degree, is_undirected
 
-from suite.cell import Cell, ModelRef, Protocol
+from suite.cell import Cell, ModelRef, Protocol, TaskRef
 from suite.engine import Trained, blocks, train
 from suite.hops import hop_distance, nearest_distance
 from suite.models import resolve
@@ -24,15 +25,17 @@ from suite.models.layers import MLP, Linear
 from suite.operators import Operators
 from suite.refs import ref_of
 from suite.samples import distinct, graphs_of, linear_hash
-from suite.task import Block, Split, Task
+from suite.task import Block, Packed, Split, Task
 from suite.views import View, task_ref
 
 BUDGET = Protocol(lr=3e-3, batch_size=64, max_steps=600, num_validation=512, num_test=2048, solved_at=0.98)
-SLOW_BUDGET = BUDGET.model_copy(update={"batch_size": 32, "max_steps": 300})  # where drawing is what costs
+SLOW_BUDGET = BUDGET.model_copy(update={"batch_size": 32, "max_steps": 300, "num_test": 1024})  # where drawing is what costs
 BLIND_BUDGET = BUDGET.model_copy(update={"max_steps": 200})  # there is one node to look at
 HIDDEN_CHANNELS = 64
 SEEDS = (0, 1, 2)
 SOLVED = 0.9  # skill from which a control has solved a task
+POOL = 4096  # answers that training graphs of a control hold at least where drawing is what costs; it sees 9,600 graphs
+LEAST_POOL = 1024  # training graphs
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
@@ -129,6 +132,28 @@ class Shuffled(View):
         return Block(block.edge_index, block.x, y, block.readout_index, block.source_index, block.varying)
 
 
+class Pooled(View):
+    """The first graphs of each split, drawn once; a draw takes any of them: for tasks whose graphs are dear to draw."""
+
+    sizes: dict[Split, int]
+    _split: Split = PrivateAttr("train")
+
+    def at(self, split: Split, block: int) -> Self:
+        view = self.model_copy()
+        view._split = split
+        return view
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
+        pool = _pool(self.seen.model_dump_json(), self._split, self.sizes[self._split])
+        return pool.take(torch.randint(len(pool), (num_graphs,), generator=rng))
+
+
+@lru_cache(maxsize=3)
+def _pool(seen: str, split: Split, size: int) -> Packed:
+    drawn = blocks(TaskRef.model_validate_json(seen).load(), 0, split, size, BUDGET.batch_size)
+    return Packed.of([graph for block in drawn for graph in graphs_of(block)])
+
+
 def described(block: Block, nodes: Tensor) -> Tensor:
     """Return x of `nodes`, their degree (one-hot) and the logarithm of the number of nodes: [graphs, nodes, channels]."""
     return torch.cat([block.x[:, nodes], _context(block)[nodes].expand(block.num_graphs, -1, -1)], dim=2)
@@ -212,24 +237,25 @@ class Outcome:
 
 def graph_blind(task: Task) -> Outcome:
     """Return what an MLP on the read-out node's own features, degree and the number of nodes scores; one seed."""
-    view = Blind(seen=task_ref(task))
+    view: View = Blind(seen=task_ref(task))
     extent = _extent(view)
-    return _best(view, {"MLP": resolve("mlp")}, _sized(BLIND_BUDGET, task, extent.nodes, extent.answers), SEEDS[:1])
+    budget = _sized(BLIND_BUDGET, task, extent.nodes, extent.answers)
+    return _best(view if extent.shared else _pooled(view, budget, extent.answers), {"MLP": resolve("mlp")}, budget, SEEDS[:1])
 
 
 def edge_free(task: Task) -> Outcome:
     """Return what one attention layer, and DeepSets where that does not solve it, score on the set of nodes; three seeds each.
 
     Sets of more than `MAX_ROWS` nodes are given by their distinct rows where that makes them smaller; else batches shrink.
-    Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps.
+    Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps, on a pool of graphs.
     """
-    view = Unordered(seen=task_ref(task))
+    view: View = Unordered(seen=task_ref(task))
     extent = _extent(view)
     rows = 2 * extent.distinct  # room for samples more varied than those looked at
     if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
         return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS)
-    budget = BUDGET if extent.shared else SLOW_BUDGET
-    return _best(view, SET_CONTROLS, _sized(budget, task, extent.nodes, extent.answers), SEEDS)
+    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent.nodes, extent.answers)
+    return _best(view if extent.shared else _pooled(view, budget, extent.answers), SET_CONTROLS, budget, SEEDS)
 
 
 def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS) -> Outcome:
@@ -237,10 +263,16 @@ def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False
 
     `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept.
     """
-    view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
+    view: View = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
-    budget = BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET
-    return _best(view, SET_CONTROLS, _sized(budget, task, extent.nodes, 1), seeds)
+    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent.nodes, 1)
+    return _best(view if extent.shared else _pooled(view, budget, 1), SET_CONTROLS, budget, seeds)
+
+
+def _pooled(view: View, budget: Protocol, answers: int) -> Pooled:
+    """Return `view` on a pool of graphs, of which each gives at most `answers`."""
+    train = max(LEAST_POOL, POOL // answers)
+    return Pooled(seen=task_ref(view), sizes={"train": train, "validation": budget.num_validation, "test": budget.num_test})
 
 
 def _sized(budget: Protocol, task: Task, rows: int, answers: int) -> Protocol:

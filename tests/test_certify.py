@@ -19,10 +19,13 @@ from datasets.transfer import Transfer
 from suite import controls
 from suite.cell import Protocol
 from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNDERTRAINED, certify
-from suite.controls import Blind, Unordered, distinct, task_ref
+from suite.controls import Blind, Pooled, Unordered, distinct, task_ref
+from suite.engine import blocks
 from suite.rng import stream
-from suite.samples import linear_hash
+from suite.samples import graphs_of, linear_hash
 from suite.task import Block, Loss, Split, Task
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def ring(num_nodes: int) -> Tensor:
@@ -387,6 +390,21 @@ def test_distinct_rows_and_their_counts_are_the_same_set_exactly() -> None:
 def test_too_little_room_for_the_distinct_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="max_rows: must be >= 3, the distinct nodes of one graph, got 2"):
         distinct(linear_hash(torch.tensor([[[1.0], [2.0], [3.0], [1.0]]])), 2)
+
+
+def test_a_pool_is_of_the_first_graphs_of_its_split() -> None:
+    view = Unordered(seen=task_ref(RandomSizes()))
+    pool = Pooled(seen=task_ref(view), sizes={"train": 20, "validation": 8, "test": 8})
+    first = {
+        split: {
+            graph.x.numpy().tobytes() for block in blocks(view, 0, split, pool.sizes[split], 64) for graph in graphs_of(block)
+        }
+        for split in SPLITS
+    }
+    for split in SPLITS:
+        drawn = [graph.x.numpy().tobytes() for graph in graphs_of(pool.at(split, 3).draw(200, stream("pool")))]
+        assert set(drawn) <= first[split]
+        assert len(set(drawn)) == pool.sizes[split]
 
 
 def test_a_view_asks_what_its_task_asks_split_by_split() -> None:

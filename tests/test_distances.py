@@ -13,6 +13,7 @@ from torch_geometric.utils import to_networkx
 
 from datasets.distances import Distances, Family
 from suite.rng import stream
+from suite.witness import witness_score
 
 FAMILIES: list[Any] = list(get_args(Family))
 QUANTITIES = ["distance", "eccentricity", "diameter"]
@@ -142,6 +143,27 @@ def test_the_twin_says_the_answer_where_it_is_asked() -> None:
     graph = Distances().answer_twin().sample(stream("test"))
     assert torch.equal(graph.x[graph.readout_index, 2], graph.y)
     assert graph.x[graph.source_index, 2] == 0
+
+
+@pytest.mark.parametrize(("quantity", "family"), ASKED)
+def test_its_own_witness_answers_without_error(quantity: Any, family: Any) -> None:
+    task = Distances(quantity=quantity, family=family)
+    for dtype in (torch.float32, torch.float64):
+        score = witness_score(task, dtype)
+        assert score is not None
+        assert score < 1e-9
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_the_set_twin_has_the_answer_of_the_one_node_it_asks_at_another(quantity: Any) -> None:
+    for _ in range(5):
+        graph = Distances(quantity=quantity).content_twin().sample(stream("test"))
+        told = graph.x[:, -1].nonzero().flatten()
+        assert graph.x[told, -1].tolist() == graph.y.tolist()
+        assert graph.readout_index.numel() == 1
+        if quantity == "distance":
+            assert told.tolist() == graph.x[:, 1].nonzero().flatten().tolist()
+            assert told.tolist() != graph.readout_index.tolist()
 
 
 @pytest.mark.parametrize(("quantity", "family"), ASKED)

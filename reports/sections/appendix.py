@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -33,12 +34,7 @@ def _task_and_kind(drawing: Drawing) -> tuple[int, int]:
 
 
 def _conditions(context: Context) -> list[Block]:
-    body: list[Any] = []
-    for task, group in context.analysis.conditions.groupby("task_label", sort=False):
-        body.append(str(task))
-        for series, own in group.groupby("series", sort=False):
-            rows = own.sort_values(["hops", "num_layers"]).to_dict("records")
-            body += [_condition(row, str(series) if k == 0 else "") for k, row in enumerate(rows)]
+    body = _rows(context.analysis.conditions, _condition)
     if not body:
         return []
     caption = (
@@ -64,18 +60,78 @@ def _conditions(context: Context) -> list[Block]:
     widths = ["fill", "num", "num", "num", "text", *["num"] * 9]
     return [
         heading("All conditions"),
-        text("The numbers behind the figures, one row a condition."),
+        text("The numbers behind the figures, and then what else was measured, one row a condition."),
         table("conditions", caption, [*head, "Total", "Gradient"], body, widths, 6.5),
+        *_further(context),
     ]
+
+
+def _further(context: Context) -> list[Block]:
+    """Return what else was measured, of conditions of which anything was."""
+    conditions = context.analysis.conditions
+    measured = [any(row[name].mean is not None for name in FURTHER) for row in conditions.to_dict("records")]
+    body = _rows(conditions[measured], _further_row)
+    if not body:
+        return []
+    caption = (
+        "Further measures. Range: how many hops away, on average, inputs are that the read-out feels, weighted by how much, "
+        "before and after training, and the same of the bare operator as often as there are layers. After the last trained "
+        "layer: skill at which the token of the source can be read at the read-out node; stable rank of what tells nodes apart; "
+        "mean angle distance of all pairs (MAD). At initialisation: largest singular value of a layer's Jacobian, geometric mean "
+        "over layers; Rayleigh quotient of the error signal at layer 0 by the model's own operator. Means over seeds."
+    )
+    head = [
+        "Model",
+        "r",
+        "L",
+        "Range, initial",
+        "Range",
+        "Operator's",
+        "Source token",
+        "Stable rank",
+        "MAD",
+        "Gain",
+        "Backward RQ",
+    ]
+    return [table("further", caption, head, body, ["fill", *["num"] * 10], 6.5)]
+
+
+FURTHER = {
+    "mean_hops_initial": 1,
+    "mean_hops_trained": 1,
+    "operator_hops_initial": 1,
+    "source_trained": 2,
+    "stable_rank_trained": 1,
+    "mad_trained": 2,
+}
+
+
+def _further_row(row: dict[Any, Any], name: str) -> list[str]:
+    gain = row["log10_gain_initial"].mean
+    numbers = [fixed(row[quantity].mean, digits) for quantity, digits in FURTHER.items()]
+    return [*_named(row, name), *numbers, short(None if gain is None else 10**gain), short(row["signal_quotient_initial"].mean)]
+
+
+def _rows(conditions: pd.DataFrame, row_of: Callable[[dict[Any, Any], str], list[str]]) -> list[Any]:
+    """Return a row for each condition, under the names of their tasks; a series is named in its first row."""
+    body: list[Any] = []
+    for task, group in conditions.groupby("task_label", sort=False):
+        body.append(str(task))
+        for series, own in group.groupby("series", sort=False):
+            rows = own.sort_values(["hops", "num_layers"]).to_dict("records")
+            body += [row_of(row, str(series) if k == 0 else "") for k, row in enumerate(rows)]
+    return body
+
+
+def _named(row: dict[Any, Any], name: str) -> list[str]:
+    return [name, NONE if pd.isna(row["hops"]) else str(int(row["hops"])), str(row["num_layers"])]
 
 
 def _condition(row: dict[Any, Any], name: str) -> list[str]:
     finished, planned = row["finished"], row["planned"]
     blind = row["blind_trained"] and row["blind_trained"] == finished
     return [
-        name,
-        NONE if pd.isna(row["hops"]) else str(int(row["hops"])),
-        str(row["num_layers"]),
+        *_named(row, name),
         f"{row['solved']}/{finished}" + (f" of {planned}" if finished < planned else ""),
         row["verdict"],
         fixed(row["score"].mean, 3),

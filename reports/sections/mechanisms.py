@@ -31,6 +31,8 @@ NAMES = {
     "recoverability_trained": "Own-token recoverability, trained",
     "log10_total_initial": "Total sensitivity, at initialisation",
     "log10_norm_initial": "Norm of the last features, at initialisation",
+    "log10_gain_initial": "Largest singular value of a layer's Jacobian, at initialisation",
+    "source_trained": "Recoverability of the source's token at the read-out, trained",
 }
 
 
@@ -109,6 +111,7 @@ def _squashing_words(context: Context) -> str:
     pairs = [(row["log10_share_initial"].mean, row["log10_share_trained"].mean, row) for row in local]
     gains = [(after - before, row) for before, after, row in pairs if before is not None and after is not None]
     found = [_gain(gains)] if gains else []
+    found += _range(local)
     blind = [row for row in local if row["blind_trained"] and row["blind_trained"] == row["finished"]]
     if blind:
         names = list(dict.fromkeys(f"{row['series']} on {row['task_label']}" for row in blind))
@@ -125,6 +128,19 @@ def _gain(gains: list[tuple[float, Any]]) -> str:
         f"{plural(len(gains), 'measured edge-only condition')}; the largest change is a factor of {short(10**best)}, "
         f"{row['series']} on {row['task_label']} at r = {int(row['hops'])}."
     )
+
+
+def _range(local: list[dict[Any, Any]]) -> list[str]:
+    """Say how far away what counts is, beside the distance asked and the bare operator."""
+    rows = [(row["mean_hops_trained"].mean, row["operator_hops_trained"].mean, row["hops"]) for row in local]
+    known = [(ours, bare, hops) for ours, bare, hops in rows if None not in (ours, bare)]
+    if not known:
+        return []
+    ahead, near = sum(ours > bare for ours, bare, _ in known), sum(ours < hops for ours, _, hops in known)
+    return [
+        f"In {ahead} of {plural(len(known), 'edge-only condition')} the inputs that count for a trained model lie farther away, "
+        f"on average, than those of its bare operator; in {near} they lie nearer than the answer. All ranges are in the appendix."
+    ]
 
 
 def _plane(context: Context) -> list[Block]:

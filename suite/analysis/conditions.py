@@ -20,6 +20,7 @@ SCORES = {"score": "test_score", "train_score": "train_score"}
 MEASURED = (
     *("quotient", "effective_rank", "log10_norm", "recoverability", "smoothing"),
     *("log10_share", "squashing", "log10_total", "log10_operator_share", "log10_gradient_ratio"),
+    *("mean_hops", "operator_hops", "source", "stable_rank", "mad", "log10_gain", "signal_quotient"),
 )
 
 
@@ -106,6 +107,8 @@ def separations(conditions: pd.DataFrame) -> list[dict[str, Any]]:
         "recoverability_trained",
         "log10_total_initial",
         "log10_norm_initial",
+        "log10_gain_initial",
+        "source_trained",
     ):
         pairs = [
             (_mean(row, name), row["verdict"] == "success")

@@ -13,7 +13,7 @@ from suite.analysis.statistics import Interval, mean_interval
 
 State = Literal["initial", "trained"]
 STATES: tuple[State, State] = ("initial", "trained")
-OF_STATES = ("smoothing", "recoverability", "gradient", "operator_share")  # need the hidden states after every layer
+OF_STATES = ("smoothing", "recoverability", "gradient", "operator_share", "layers")  # need the hidden states after every layer
 NOISE = "0.001"  # relative noise at which recoverability is reported: about the precision of bfloat16
 
 # The Rayleigh quotient that is 0 exactly where a model's own operator ends. An edge-free model has no operator and is
@@ -54,8 +54,11 @@ def measured_table(results: Results) -> pd.DataFrame:
 
     `quotient` (own operator), `effective_rank`, `log10_norm`, `recoverability` (own token, noise 1e-3), `smoothing`
     (1 - recoverability), `log10_share` and `log10_total` of the read-out's sensitivity, `squashing` (-log10 share),
-    `blind` (True: the source's share is exactly 0), `dead_readouts`, `log10_operator_share` and `log10_gradient_ratio`.
-    What was not measured or is NaN is missing.
+    `blind` (True: the source's share is exactly 0), `dead_readouts`, `log10_operator_share` and `log10_gradient_ratio`;
+    `mean_hops`, how far away what counts is, and `operator_hops`, the same of the bare operator; `source`, the skill at which
+    the token of the source can be read at the read-out node (noise 1e-3); `stable_rank` (centred) and `mad` (over all pairs);
+    `log10_gain`, the mean over layers of log10 of the largest singular value of a layer's Jacobian; `signal_quotient`, of the
+    error signal at layer 0, by the model's own operator. What was not measured or is NaN is missing.
     """
     rows = [_row(results, key, state) for key in results.records for state in STATES]
     return pd.DataFrame(rows, columns=list(_row(results, "", "initial")))
@@ -64,7 +67,10 @@ def measured_table(results: Results) -> pd.DataFrame:
 def _row(results: Results, key: str, state: State) -> dict[str, Any]:
     smoothing = result_of(results, key, "smoothing", state)
     influence = result_of(results, key, "influence", state)
-    recoverability = result_of(results, key, "recoverability", state).get("headline")
+    operator = result_of(results, key, "operator_share", state)
+    gradient = result_of(results, key, "gradient", state)
+    recovered = result_of(results, key, "recoverability", state)
+    recoverability = recovered.get("headline")
     log_share = influence.get("log10_source_share")
     return {
         "key": key,
@@ -79,8 +85,15 @@ def _row(results: Results, key: str, state: State) -> dict[str, Any]:
         "blind": influence.get("source_share") == 0,
         "log10_total": influence.get("log10_total"),
         "dead_readouts": influence.get("dead_readouts"),
-        "log10_operator_share": result_of(results, key, "operator_share", state).get("log10_source_share"),
-        "log10_gradient_ratio": log10(result_of(results, key, "gradient", state).get("ratio")),
+        "log10_operator_share": operator.get("log10_source_share"),
+        "log10_gradient_ratio": log10(gradient.get("ratio")),
+        "mean_hops": influence.get("mean_hops"),
+        "operator_hops": operator.get("mean_hops") if operator.get("operator") != "none" else None,
+        "source": (recovered.get("source") or {}).get(NOISE),
+        "stable_rank": _last(smoothing.get("stable_rank")),
+        "mad": _last(smoothing.get("mad_pairs")),
+        "log10_gain": _mean_log10(result_of(results, key, "layers", state).get("largest") or []),
+        "signal_quotient": _first(gradient.get(f"signal_{QUOTIENT.get(str(smoothing.get('operator')), 'rq_complete')}")),
     }
 
 
@@ -91,6 +104,17 @@ def log10(value: float | None) -> float | None:
 
 def _last(values: Sequence[float | None] | None) -> float | None:
     return values[-1] if values else None
+
+
+def _first(values: Sequence[float | None] | None) -> float | None:
+    return values[0] if values else None
+
+
+def _mean_log10(values: Sequence[float | None]) -> float | None:
+    """Return the mean logarithm; None where a value has none, but for the first, which layer 0 does not have."""
+    logs = [log10(value) for value in values[1:]]
+    known = [value for value in logs if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(logs) else None
 
 
 def layer_profile(results: Results, keys: Sequence[str], state: State, quantity: str, logs: bool = False) -> list[Interval]:
