@@ -5,30 +5,57 @@ hand.
 Someone else's needs no entry: `path/to/file.py:Name` or `package.module:Name` names it.
 """
 
+from datasets.colour_islands import ColourIslands
 from datasets.cycles import CycleOrTwo, SameCycle
+from datasets.decoy_chains import DecoyChains
 from datasets.distances import Distances
+from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
+from datasets.ordered_path import OrderedPath
 from datasets.own_token import OwnToken
+from datasets.pair_mixing import PairMixing
 from datasets.planetoid import Planetoid
-from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.published import (
+    PublishedCitationChains,
+    PublishedDistances,
+    PublishedGraphTransfer,
+    PublishedMeanExchange,
+    PublishedNeighborsMatch,
+    PublishedPairMixing,
+    PublishedRingTransfer,
+    PublishedTwoRadius,
+)
 from datasets.topologies import TOPOLOGIES
 from datasets.transfer import Transfer
+from datasets.two_radius import TwoRadius
 from suite.task import Task
 
 TASKS: dict[str, type[Task]] = {
+    "colour_islands": ColourIslands,
     "cycle_or_two": CycleOrTwo,
+    "decoy_chains": DecoyChains,
     "distances": Distances,
+    "graph_transfer": GraphTransfer,
     "known_range": KnownRange,
     "mean_exchange": MeanExchange,
     "neighbors_match": NeighborsMatch,
+    "ordered_path": OrderedPath,
     "own_token": OwnToken,
+    "pair_mixing": PairMixing,
     "planetoid": Planetoid,
+    "published_citation_chains": PublishedCitationChains,
+    "published_distances": PublishedDistances,
+    "published_graph_transfer": PublishedGraphTransfer,
+    "published_mean_exchange": PublishedMeanExchange,
     "published_neighbors_match": PublishedNeighborsMatch,
+    "published_pair_mixing": PublishedPairMixing,
     "published_ring_transfer": PublishedRingTransfer,
+    "published_two_radius": PublishedTwoRadius,
     "same_cycle": SameCycle,
     "transfer": Transfer,
+    "two_radius": TwoRadius,
 }
 
 __all__ = ["TASKS", "TOPOLOGIES"]

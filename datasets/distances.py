@@ -118,7 +118,7 @@ class Distances(Task):
         asked = distance[:, block.readout_index]
         source = block.x[:, :, 1].argmax(1) if self.quantity == "distance" else None
         survey = self._survey()
-        y = (_answer(self.quantity, asked, source) - survey.mean) / survey.scale
+        y = (hops_asked(self.quantity, asked, source) - survey.mean) / survey.scale
         return y.expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
 
     def _survey(self) -> _Survey:
@@ -157,11 +157,11 @@ def _ask(quantity: str, family: str, least: int, most: int, rng: torch.Generator
     if quantity == "distance":
         source = torch.randint(every.numel(), (1,), generator=rng)
         readouts = every[every != source]
-        return _Asked(edge_index, distance, source, readouts, _answer(quantity, distance[:, readouts], source)[0])
-    return _Asked(edge_index, distance, None, every, _answer(quantity, distance)[0])
+        return _Asked(edge_index, distance, source, readouts, hops_asked(quantity, distance[:, readouts], source)[0])
+    return _Asked(edge_index, distance, None, every, hops_asked(quantity, distance)[0])
 
 
-def _answer(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
+def hops_asked(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
     """Return the answers in hops, from all distances [num_nodes, num_readouts]: [1 or num_sources, num_readouts] float64."""
     if source is not None:
         return distance[source].double()

@@ -173,6 +173,9 @@ def _seen(task: Task, survey: _Survey) -> Check:
         return Check("K2", name, share, limit, share <= SEEN, detail, None if share <= SEEN else MEMORISABLE)
     same = [(a, b) for i, a in enumerate(SPLITS) for b in SPLITS[i + 1 :] if _equal(survey.hashes[a], survey.hashes[b])]
     share = float(torch.isin(survey.hashes["test"].inputs, survey.hashes["train"].inputs).double().mean())
+    if same == [("validation", "test")] and "validation is test" in task.irregular:
+        detail = "share of test inputs; validation and test are the same samples by declaration: the test chooses the model"
+        return Check("K2", name, share, limit, False, detail, None if share <= SEEN else MEMORISABLE)
     if same:
         pairs = ", ".join(f"{a} and {b}" for a, b in same)
         detail = f"{pairs} are the same samples in the same order: draw from the generator handed down, which differs by split"
@@ -391,7 +394,9 @@ def _structure(task: Task, survey: _Survey) -> Check:
     total = sum(hashes.inputs.numel() for hashes in survey.hashes.values())
     faults = {name: count for name, count in survey.faults.items() if name not in task.irregular}
     said = [f"{count} of {total} graphs: {survey.example[name]}" for name, count in faults.items()]
-    declared = [f"{name} by declaration" for name in sorted(set(survey.faults) & task.irregular)]
+    declared = [
+        f"{name} by declaration, {survey.faults[name]} of {total}" for name in sorted(set(survey.faults) & task.irregular)
+    ]
     kept = f"{total} graphs as declared, distances by BFS" if not faults else ""
     detail = "; ".join([part for part in [kept, *said, *declared] if part])
     limit, value, tag = "hops as asked; connected, simple, undirected", "no" if faults else "yes", BROKEN if faults else None

@@ -288,7 +288,10 @@ class Task(Value):
 
     @property
     def irregular(self) -> frozenset[str]:
-        """What is not as it should be, on purpose: "directed", "duplicate edges", "self-loops", "disconnected", "few inputs"."""
+        """What is not as it should be, on purpose.
+
+        "directed", "duplicate edges", "self-loops", "disconnected", "few inputs", "validation is test".
+        """
         return frozenset()
 
     def sample(self, rng: torch.Generator) -> Data:

@@ -27,8 +27,15 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
         {"kernel": "decay", "exponent": 1.5, "interaction": "product", "values": "spin"},
         {"kernel": "power"},
     ],
+    "ordered_path": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],
     "published_ring_transfer": [{"family": family} for family in ("ring", "crossed_ring", "clique_path")],
+    "two_radius": [{}, {"hops": 1}, {"matched_by": "path", "centres": 2}],
+    "pair_mixing": [{"mixing": "product"}, {"mixing": "sum"}],
+    "decoy_chains": [{}, {"directed": True, "hole": "anywhere"}],
+    "published_graph_transfer": [{"family": family} for family in ("line", "ring", "crossed_ring")],
+    "published_two_radius": [{}, {"hops": 1}, {"centres": 3}],
+    "published_distances": [{"quantity": "distance"}, {"quantity": "diameter"}],
     "planetoid": [{"name": "Cora"}, {"name": "CiteSeer"}],
 }
 HOPS = (5, 3, 1)  # the first that is accepted

@@ -103,7 +103,7 @@ def test_neighbors_match_of_two_hops_has_all_96_questions_split_76_to_20() -> No
     [(2, 24, 96), (3, 1000, 8000), (4, 1000, 16000), (5, 1000, 32000), (6, 500, 32000), (8, 125, 32000)],
 )
 def test_neighbors_match_has_the_published_number_of_samples(hops: int, permutations: int, samples: int) -> None:
-    from datasets.published import _samples
+    from datasets.published.neighbors_match import _samples
 
     found = _samples(hops)
     both = torch.cat([found.train, found.test])

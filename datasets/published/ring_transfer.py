@@ -1,0 +1,89 @@
+"""Ring transfer, crossed ring transfer and clique path transfer, as published."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from datasets.clique_path import CliquePath
+from datasets.crossed_ring import CrossedRing
+from datasets.published.base import Published
+from datasets.ring import Ring
+from datasets.twins import WithAnswer
+from suite.task import Block, Task, Topology
+
+
+class PublishedRingTransfer(Published):
+    """Ring transfer, Di Giovanni et al. (2023), arXiv:2302.02941; `lrnzgiusti/on-oversquashing:data/ring_transfer.py`.
+
+    x = 1 in all columns, 0 at the read-out node, the one-hot class at the source. Training holds 5,000 graphs and the
+    test 500, class by class, yet **five distinct inputs** in all: the test was seen in training, and the mean over all
+    nodes shows the answer. Model choice on the test set is published practice: validation draws from it.
+
+    Edges that the published code emits twice are there twice, which changes the weights of a GCN: all clique edges of
+    the clique path (a clique of `hops - 1` nodes, a path of as many), and the two rungs of the crossed ring that are
+    ring edges.
+    """
+
+    num_classes: ClassVar[int] = 5
+    hops: int = Field(5, ge=2, description="distance; the published depth is as large")
+    family: Literal["ring", "crossed_ring", "clique_path"] = Field("ring", description="published topology")
+
+    @property
+    def topology(self) -> Topology:
+        if self.family == "clique_path":
+            if self.hops < 3:
+                raise ValueError(f"hops: must be >= 3 on the published clique path, got {self.hops}")
+            return CliquePath(clique_size=self.hops - 1)
+        return Ring() if self.family == "ring" else CrossedRing()
+
+    @property
+    def title(self) -> str:
+        return f"{self.family.replace('_', ' ')} transfer (published)"
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"few inputs"} if self.family == "ring" else {"few inputs", "duplicate edges"})
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        graph, labels = self.topology.graph(self.hops), self._labels()
+        y = labels[torch.randint(labels.numel(), (num_graphs, 1), generator=rng)]
+        x = torch.ones(num_graphs, int(graph.num_nodes or 0), self.num_classes)
+        x[:, graph.readout_index] = 0
+        x[:, graph.source_index] = torch.eye(self.num_classes)[y]
+        varying = torch.zeros(x.size(1), dtype=torch.bool).index_fill(0, graph.source_index, True)
+        return Block(_ring_edges(self), x, y, graph.readout_index, graph.source_index, varying)
+
+    def witness(self, block: Block) -> Tensor:
+        """Add up all nodes: the source's class is the one column in which it does not differ from the others."""
+        return block.x.sum(dim=1, keepdim=True)
+
+    def answer_twin(self) -> Task:
+        return PublishedRingTransferWithAnswer(**dict(self))
+
+    def _labels(self) -> Tensor:
+        """Return the class of every graph of the set, in the published order."""
+        return torch.arange(self.num_classes).repeat_interleave(1000 if self.split == "train" else 100)
+
+
+class PublishedRingTransferWithAnswer(WithAnswer, PublishedRingTransfer):
+    """Published ring transfer, the answer written on the read-out node."""
+
+
+@lru_cache(maxsize=256)
+def _ring_edges(task: PublishedRingTransfer) -> Tensor:
+    """Return the edges as the published code emits them, up to their order: [2, num_edges], some twice."""
+    edge_index: Tensor = task.topology.graph(task.hops).edge_index
+    row, col = edge_index
+    if task.family == "clique_path":
+        twice = (row < task.hops - 1) & (col < task.hops - 1)
+    elif task.family == "crossed_ring":
+        rung = row + col == 2 * task.hops - 1
+        twice = rung & ((row - col).abs() % (2 * task.hops - 2) == 1)
+    else:
+        twice = torch.zeros_like(row, dtype=torch.bool)
+    return torch.cat([edge_index, edge_index[:, twice]], dim=1)

@@ -1,0 +1,61 @@
+"""One-radius and two-radius lookup, as published: many values behind one node, at one hop or two."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from datasets.published.base import PublishedBlocks
+from datasets.radius import looked_up, radius_edges
+from datasets.twins import WithAnswer
+from suite.task import Block, Split, Task
+
+
+class PublishedTwoRadius(PublishedBlocks):
+    """Two-radius and one-radius, arXiv:2511.20406; `YakovM93/Short-Range-Oversquashing:bottleneck/data_generate`.
+
+    x = [id, one-hot of `load` | label, one-hot of 10 | no label]. At 2 hops `load` nodes with an id and a label are joined to
+    all of `centres` nodes, and these to as many nodes that have the same ids, in another order, and no label: each is asked for
+    the label of its id. At 1 hop a centre with an id is asked, and the labelled nodes are its leaves. 7,000 graphs for training,
+    700 each for validation and test. Ids are content, so that a set of nodes without edges solves it.
+    """
+
+    num_classes: ClassVar[int] = 10
+    sizes: ClassVar[dict[Split, int]] = {"train": 7000, "validation": 700, "test": 700}
+    hops: int = Field(2, ge=1, le=2, description="2: two-radius; 1: one-radius")
+    load: int = Field(8, ge=2, description="labels that have to pass the centres")
+    centres: int = Field(1, ge=1, description="nodes that they pass; 1 at one hop")
+
+    @property
+    def title(self) -> str:
+        return f"{'one' if self.hops == 1 else 'two'}-radius (published)"
+
+    @property
+    def token_channels(self) -> slice:
+        return slice(self.load, self.load + self.num_classes)
+
+    def make(self, num_graphs: int, rng: torch.Generator) -> Block:
+        graph = radius_edges(self.hops, self.load, self.centres)
+        ids = torch.eye(self.load)[torch.rand(num_graphs, self.load, generator=rng).argsort(1)]
+        asked = torch.rand(num_graphs, self.load, generator=rng).argsort(1)[:, : graph.asked.numel()]
+        labels = torch.randint(self.num_classes, (num_graphs, self.load), generator=rng)
+        x = torch.zeros(num_graphs, graph.num_nodes, self.load + self.num_classes + 1)
+        x[:, graph.labelled, : self.load] = ids
+        x[:, graph.labelled, self.load : -1] = torch.eye(self.num_classes)[labels]
+        x[:, graph.asked, : self.load] = ids.gather(1, asked.unsqueeze(2).expand(-1, -1, self.load))
+        x[:, graph.asked, -1] = 1
+        return Block(graph.edge_index, x, labels.gather(1, asked), graph.asked, graph.labelled)
+
+    def witness(self, block: Block) -> Tensor:
+        """Look each id up among all other nodes."""
+        return looked_up(block, slice(0, self.load), self.token_channels)
+
+    def answer_twin(self) -> Task:
+        return PublishedTwoRadiusWithAnswer(**dict(self))
+
+
+class PublishedTwoRadiusWithAnswer(WithAnswer, PublishedTwoRadius):
+    """Published two-radius, the answer written on every node that is asked."""

@@ -1,0 +1,165 @@
+"""Facts about further published tasks: the flaw each was published with is there, and its certificate names it."""
+
+import networkx as nx
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import to_networkx
+
+from datasets.cycles import CycleOrTwo
+from datasets.published import (
+    PublishedCitationChains,
+    PublishedDistances,
+    PublishedGraphTransfer,
+    PublishedMeanExchange,
+    PublishedPairMixing,
+    PublishedRingTransfer,
+    PublishedTwoRadius,
+)
+from suite.certify import BROKEN, CONTENT, LOCAL, MEMORISABLE, UNIDENTIFIABLE, certify
+from suite.rng import stream
+from suite.task import Block, Split, Task
+
+
+def drawn(task: Task, num_graphs: int, split: Split = "train") -> Block:
+    block = task.at(split, 0).draw(num_graphs, stream("test", split))
+    assert isinstance(block, Block)
+    return block
+
+
+def network(graph: Data) -> nx.Graph:
+    return to_networkx(graph, to_undirected=True)
+
+
+@pytest.mark.parametrize(("family", "nodes", "hops"), [("line", 6, 5), ("ring", 12, 6), ("crossed_ring", 12, 6)])
+def test_two_nodes_of_the_graph_transfer_exchange_values_and_all_else_is_copied(family: str, nodes: int, hops: int) -> None:
+    block = drawn(PublishedGraphTransfer(family=family, distance=6), 20)
+    (target,) = set((block.x[:, :, 0] == 0).nonzero()[:, 1].tolist())
+    (source,) = set((block.x[:, :, 0] == 1).nonzero()[:, 1].tolist())
+    graph = nx.Graph(block.edge_index.T.tolist())
+    assert block.num_nodes == nodes
+    assert nx.shortest_path_length(graph, source, target) == hops
+    swapped = block.x[:, :, 0].clone()
+    swapped[:, [source, target]] = swapped[:, [target, source]]
+    assert torch.equal(block.y, swapped)
+    assert nx.number_of_selfloops(graph) == (nodes if family == "line" else 0)
+
+
+def test_validation_of_the_graph_transfer_is_its_test() -> None:
+    task = PublishedGraphTransfer()
+    test, validation, train = (drawn(task, 32, split) for split in ("test", "validation", "train"))
+    assert torch.equal(test.x, validation.x)
+    assert not torch.equal(test.x, train.x)
+
+
+def test_a_constant_in_the_graph_transfer_scores_the_variance_that_is_declared() -> None:
+    task = PublishedGraphTransfer(distance=10)
+    y = drawn(task, 1000).y
+    assert float((y - 0.5).square().mean()) == pytest.approx(task.chance, rel=0.03)
+
+
+@pytest.mark.parametrize(("hops", "load", "centres"), [(1, 5, 1), (2, 5, 1), (2, 4, 3)])
+def test_every_centre_of_the_radius_tasks_is_joined_to_all_labels_and_all_who_ask(hops: int, load: int, centres: int) -> None:
+    block = drawn(PublishedTwoRadius(hops=hops, load=load, centres=centres), 30)
+    graph = nx.Graph(block.edge_index.T.tolist())
+    expected = nx.star_graph(load) if hops == 1 else nx.complete_bipartite_graph(2 * load, centres)
+    assert nx.is_isomorphic(graph, expected)
+    for x, y in zip(block.x, block.y, strict=True):
+        labels = {int(x[node, :load].argmax()): int(x[node, load : load + 10].argmax()) for node in block.source_index}
+        assert [labels[int(x[node, :load].argmax())] for node in block.readout_index] == y.tolist()
+        assert sorted(labels) == list(range(load))
+
+
+@pytest.mark.parametrize("size", [5, 20])
+def test_means_and_moments_of_the_published_exchange(size: int) -> None:
+    """Means of the cliques are at -+ sqrt(3n), the variance of a mean is 1, and 0 for everybody scores 3n + 1."""
+    block = drawn(PublishedMeanExchange(size=size), 4000)
+    left, right = block.x[:, :size, 0], block.x[:, size:, 0]
+    assert left.max() <= 0 <= right.min()
+    assert torch.allclose(block.y[:, :size], right.mean(1, keepdim=True).expand(-1, size), atol=1e-4)
+    assert float(right.mean()) == pytest.approx((3 * size) ** 0.5, rel=0.02)
+    assert float(block.y.square().mean()) == pytest.approx(3 * size + 1, rel=0.02)
+    blind = (3 * size) ** 0.5 * -block.x[:, :, 0].sign()  # the mean over the other clique is known but for its variance
+    assert float((block.y - blind).square().mean()) == pytest.approx(1, abs=0.06)  # of about 630 different graphs of 1,000
+
+
+def test_a_chain_of_citations_has_its_class_at_its_head_alone() -> None:
+    task = PublishedCitationChains(num_classes=3, length=10)
+    block = drawn(task, 1)
+    graph = nx.DiGraph(block.edge_index.T.tolist())
+    assert nx.number_weakly_connected_components(graph) == 60
+    assert block.x[0].sum() == 60
+    asked = {split: drawn(task, 1, split) for split in ("train", "validation", "test")}
+    assert [part.readout_index.numel() for part in asked.values()] == [20, 100, 200]
+    for part in asked.values():
+        for node, y in zip(part.readout_index.tolist(), part.y[0].tolist(), strict=True):
+            (head,) = [n for n in {node, *nx.ancestors(graph, node)} if not graph.in_degree(n)]
+            assert part.x[0, head].argmax() == y
+
+
+@pytest.mark.parametrize("hops", [2, 5, 8])
+def test_the_pair_to_be_mixed_is_so_far_apart_on_a_molecule(hops: int) -> None:
+    for _ in range(5):
+        graph = PublishedPairMixing(hops=hops).sample(stream("test", hops))
+        web = network(graph)
+        first, second = graph.x[:, 0].nonzero().flatten().tolist()
+        assert nx.is_connected(web)
+        assert max(dict(web.degree).values()) <= 4
+        assert nx.shortest_path_length(web, first, second) == hops
+        assert torch.allclose(graph.y, graph.x.sum().tanh())
+
+
+def test_chance_of_the_published_pair_is_the_variance_of_its_answers() -> None:
+    drawn_answers = (torch.rand(200_000, 2, generator=stream("pairs"), dtype=torch.double)).sum(1).tanh()
+    assert PublishedPairMixing().chance == pytest.approx(float(drawn_answers.var()), rel=0.02)
+
+
+@pytest.mark.parametrize("quantity", ["distance", "eccentricity", "diameter"])
+def test_what_no_path_leads_to_is_0_hops_away_in_the_published_properties(quantity: str) -> None:
+    task, rng, known = PublishedDistances(quantity=quantity), stream("test"), []
+    for _ in range(60):
+        graph = task.sample(rng)
+        web, source = network(graph), int(graph.x[:, 0].argmax())
+        far = [nx.single_source_shortest_path_length(web, node) for node in web]
+        answers = {
+            "distance": [far[source].get(node, 0) for node in web],
+            "eccentricity": [max(there.values()) for there in far],
+            "diameter": [max(max(there.values()) for there in far)] * len(far),
+        }[quantity]
+        assert 25 - 2 <= len(web) <= 36
+        known.append((torch.tensor(answers, dtype=torch.double), graph.y.double()))
+    hops, y = (torch.cat(parts) for parts in zip(*known, strict=True))
+    slope = ((hops - hops.mean()) * (y - y.mean())).sum() / (y - y.mean()).square().sum()
+    assert torch.allclose(y * slope, hops - (hops - y * slope).mean(), atol=1e-4)  # one shift and one scale make y hops
+
+
+def test_about_a_tenth_of_the_published_graphs_is_in_pieces() -> None:
+    rng = stream("test", "pieces")
+    pieces = sum(not nx.is_connected(network(PublishedDistances().sample(rng))) for _ in range(400))
+    assert 0.05 < pieces / 400 < 0.15
+
+
+# what certificates say of them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "tags", "check", "said"),
+    [
+        (PublishedRingTransfer(hops=5), {CONTENT, MEMORISABLE}, "K2", "share of 2000 test inputs"),
+        (PublishedGraphTransfer(distance=10), {LOCAL}, "K2", "validation and test are the same samples by declaration"),
+        (PublishedTwoRadius(), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedTwoRadius(hops=1), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedMeanExchange(), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedPairMixing(), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedDistances(), {CONTENT}, "K11", "disconnected by declaration"),
+        (CycleOrTwo(), {UNIDENTIFIABLE, MEMORISABLE}, "K9", "no message passing net scores better than"),
+    ],
+    ids=lambda value: value.title if isinstance(value, Task) else None,
+)
+def test_a_published_flaw_is_named(task: Task, tags: set[str], check: str, said: str) -> None:
+    found = certify(task)
+    (line,) = [entry for entry in found["checks"] if entry["id"] == check]
+    assert tags <= set(found["tags"])
+    assert BROKEN not in found["tags"]
+    assert said in line["detail"]
