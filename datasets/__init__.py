@@ -5,6 +5,7 @@ hand.
 Someone else's needs no entry: `path/to/file.py:Name` or `package.module:Name` names it.
 """
 
+from datasets.addressed_leaf import AddressedLeaf
 from datasets.colour_islands import ColourIslands
 from datasets.cycles import CycleOrTwo, SameCycle
 from datasets.decoy_chains import DecoyChains
@@ -12,6 +13,7 @@ from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
+from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
 from datasets.ordered_path import OrderedPath
 from datasets.own_token import OwnToken
@@ -33,6 +35,7 @@ from datasets.two_radius import TwoRadius
 from suite.task import Task
 
 TASKS: dict[str, type[Task]] = {
+    "addressed_leaf": AddressedLeaf,
     "colour_islands": ColourIslands,
     "cycle_or_two": CycleOrTwo,
     "decoy_chains": DecoyChains,
@@ -40,6 +43,7 @@ TASKS: dict[str, type[Task]] = {
     "graph_transfer": GraphTransfer,
     "known_range": KnownRange,
     "mean_exchange": MeanExchange,
+    "mixed_transfer": MixedTransfer,
     "neighbors_match": NeighborsMatch,
     "ordered_path": OrderedPath,
     "own_token": OwnToken,

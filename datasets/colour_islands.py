@@ -15,8 +15,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
-from datasets.grid import Grid
 from datasets.topologies import TopologyField
+from datasets.torus import Torus
 from datasets.twins import SampledWithAnswer
 from suite.task import Block, Task, Topology
 
@@ -27,11 +27,12 @@ class ColourIslands(Task):
     """x = [red | U(0, 1)]; every node is asked whether the red ones are connected (y = 1) or two islands.
 
     A number of nodes are red. Two islands of half of them grow each from a random node, one neighbour at a time, and do not
-    touch; a single one grows to the whole number. Raises ValueError where two such islands find no room.
+    touch; a single one grows to the whole number. Where degrees differ, those of red nodes may tell a set model a little: ask for
+    the certificate; on a torus they are all the same. Raises ValueError where two such islands find no room.
     """
 
     num_classes: ClassVar[int] = 2
-    topology: TopologyField = Grid()
+    topology: TopologyField = Torus()
     size: int = Field(8, description="the `hops` the topology is built with")
     num_red: int = Field(12, ge=2, multiple_of=2, description="red nodes")
 
@@ -67,7 +68,7 @@ class ColourIslands(Task):
         first = (red.cumsum(1) == 1) & (red == 1)
         flood = first.to(red.dtype)
         for _ in range(self.num_red):
-            flood = flood.index_reduce(1, end, flood[:, begin], "amax") * red
+            flood = flood.index_add(1, end, flood[:, begin]).clamp(max=1) * red
         one = (flood.sum(1) == red.sum(1)).to(red.dtype)
         return torch.stack([1 - one, one], 1)[:, None].expand(-1, block.readout_index.numel(), -1)
 

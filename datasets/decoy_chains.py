@@ -66,7 +66,7 @@ class DecoyChains(Task):
         begin, end = block.edge_index
         reached, open_ = block.x[:, :, 2], 1 - block.x[:, :, 1]
         for _ in range(self.hops + 1):
-            reached = reached.index_reduce(1, end, reached[:, begin], "amax") * open_
+            reached = reached.index_add(1, end, reached[:, begin]).clamp(max=1) * open_
         arrived = reached[:, block.readout_index]
         return torch.stack([1 - arrived, arrived], 2)
 

@@ -1,7 +1,8 @@
-"""NeighborsMatch: the root shows a key; which class stands at the leaf that carries it?
+"""NeighborsMatch: the read-out shows a key; which class stands at the node `hops` away that carries it?
 
-From Alon & Yahav (2021), arXiv:2006.05205. Different here: only `crowding + 1` of the leaves carry keys, so that
-distance and load are two knobs (there: all 2^hops leaves); keys come from an alphabet larger than those present;
+From Alon & Yahav (2021), arXiv:2006.05205, on trees; on a `clique_chain` it is the clique match of FoSR, arXiv:2210.11790 (there
+with node ids for keys, which tie it to one size). Different here: only `crowding + 1` of the leaves carry keys, so that distance
+and load are two knobs (there: all 2^hops leaves); keys come from an alphabet larger than those present;
 classes are iid (there: a permutation of the keys); all other nodes carry a random class too; edges lead both ways
 unless `directed`; samples are fresh. The published form is `datasets.published.PublishedNeighborsMatch`.
 """
@@ -9,40 +10,43 @@ unless `directed`; samples are fresh. The published form is `datasets.published.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from datasets.topologies import AS_TOPOLOGY
+from datasets.graph_transfer import one_pair
+from datasets.topologies import TopologyField
 from datasets.tree import Tree
 from datasets.twins import WithAnswer
 from suite.hops import hop_distance
-from suite.task import Block, Task
+from suite.task import Block, Task, Topology
 
 
 class NeighborsMatch(Task):
     """x = [class, one-hot | key, one-hot | read-out flag]; guessing is right once in `num_classes`.
 
-    The marked leaves are spread evenly over the `arity ** hops` nodes at that depth; every one of them may hold the
+    The marked nodes are spread evenly over those at that distance, the leaves of a tree; every one of them may hold the
     answer, so all are sources. A set of nodes without edges solves it: it measures access under load, not use of
-    structure.
+    structure. Raises ValueError where fewer nodes than are to be marked are so far away.
     """
 
-    topology: Annotated[Tree, AS_TOPOLOGY[0], AS_TOPOLOGY[1]] = Tree()
-    hops: int = Field(3, description="depth of the leaves that are asked for")
+    topology: TopologyField = Tree()
+    hops: int = Field(3, description="distance of the nodes that are asked for")
     num_classes: int = Field(5, ge=2, description="classes of a token")
-    crowding: int = Field(3, ge=0, description="marked leaves beside the one that is asked for")
-    num_keys: int | None = Field(None, ge=1, description="size of the alphabet of keys; none: twice the marked leaves")
-    directed: bool = Field(False, description="edges from child to parent only")
+    crowding: int = Field(3, ge=0, description="marked nodes beside the one that is asked for")
+    num_keys: int | None = Field(None, ge=1, description="size of the alphabet of keys; none: twice the marked nodes")
+    directed: bool = Field(False, description="edges that come nearer to the read-out only, from child to parent")
 
     @model_validator(mode="after")
     def _leaves_for_all_keys(self) -> Self:
-        self.topology.graph(self.hops)
-        room = self.topology.arity**self.hops
+        one_pair(self.topology, self.hops, "NeighborsMatch")
+        room = shell(self.topology, self.hops).numel()
         if self.crowding >= room:
-            raise ValueError(f"crowding: must be < {room}, the leaves of this tree, got {self.crowding}")
+            raise ValueError(
+                f"crowding: must be < {room}, the nodes {self.hops} hops away on this {self.topology.kind}, got {self.crowding}"
+            )
         if self.num_keys is not None and self.num_keys <= self.crowding:
             raise ValueError(f"num_keys: must be > crowding = {self.crowding}, got {self.num_keys}")
         return self
@@ -92,20 +96,27 @@ class NeighborsMatchWithAnswer(WithAnswer, NeighborsMatch):
 
 
 class Layout(NamedTuple):
-    """The tree, ready to draw on."""
+    """The graph, ready to draw on."""
 
     edge_index: Tensor
     num_nodes: int
     readout_index: Tensor
-    marked: Tensor  # [num_marked] leaves that carry keys
+    marked: Tensor  # [num_marked] nodes that carry keys
+
+
+def shell(topology: Topology, hops: int) -> Tensor:
+    """Return the nodes `hops` away from the read-out, in order: [num]."""
+    graph = topology.graph(hops)
+    return (hop_distance(graph.edge_index, graph.readout_index, int(graph.num_nodes or 0))[0] == hops).nonzero().flatten()
 
 
 @lru_cache(maxsize=256)
-def _layout(topology: Tree, hops: int, num_marked: int, directed: bool) -> Layout:
+def _layout(topology: Topology, hops: int, num_marked: int, directed: bool) -> Layout:
     graph = topology.graph(hops)
     num_nodes, edge_index = int(graph.num_nodes or 0), graph.edge_index
-    leaves = (hop_distance(edge_index, graph.readout_index, num_nodes)[0] == hops).nonzero().flatten()
+    leaves = shell(topology, hops)
     marked = leaves[torch.arange(num_marked) * leaves.numel() // num_marked]
     if directed:
-        edge_index = edge_index[:, edge_index[0] > edge_index[1]]  # parents come before their children
+        distance = hop_distance(edge_index, graph.readout_index, num_nodes)[0]
+        edge_index = edge_index[:, distance[edge_index[0]] > distance[edge_index[1]]]
     return Layout(edge_index, num_nodes, graph.readout_index, marked)

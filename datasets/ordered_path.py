@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree
 
+from datasets.graph_transfer import one_pair
 from datasets.path import Path
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer
@@ -152,9 +153,8 @@ def _ways(topology: Topology, hops: int) -> list[_Way]:
 
 @lru_cache(maxsize=1024)
 def _way(topology: Topology, hops: int) -> _Way:
+    one_pair(topology, hops, "ordered path")
     graph = topology.graph(hops)
-    if graph.readout_index.numel() != 1:
-        raise ValueError(f"topology: ordered path asks at one node, this {topology.kind} has {graph.readout_index.numel()}")
     num_nodes, source = int(graph.num_nodes or 0), int(graph.source_index)
     distance = hop_distance(graph.edge_index, graph.readout_index, num_nodes)[0]
     try:

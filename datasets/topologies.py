@@ -6,11 +6,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
+from datasets.altered import Noisy, Padded
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
 from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
+from datasets.clique_chain import CliqueChain
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
 from datasets.erdos_renyi import ErdosRenyi
@@ -34,6 +36,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "caterpillar": Caterpillar,
     "circular_ladder": CircularLadder,
     "clique": Clique,
+    "clique_chain": CliqueChain,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
     "erdos_renyi": ErdosRenyi,
@@ -41,6 +44,8 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "grid": Grid,
     "layered": Layered,
     "network": Network,
+    "noisy": Noisy,
+    "padded": Padded,
     "path": Path,
     "random_geometric": RandomGeometric,
     "ring": Ring,

@@ -45,6 +45,7 @@ class Transfer(Task):
     hops: int = Field(5, description="distance from the source to the read-out node")
     num_classes: int = Field(5, ge=2, description="classes of a token")
     crowding: int | None = Field(None, ge=0, description="decoys; none: 0 by content, else as many as balance needs")
+    num_keys: int | None = Field(None, ge=2, description="by content: columns of keys; none: as many as are carried")
     flags: bool | None = Field(None, description="by position: flag source and decoys; none: where it is ambiguous")
 
     @model_validator(mode="after")
@@ -81,7 +82,7 @@ class Transfer(Task):
         x[:, readout, : self.num_classes] = 0  # the node that answers must not know anything
         x[:, readout, -1] = 1
         if plan.num_keys:
-            keys = torch.rand(num_graphs, plan.num_keys, generator=rng).argsort(dim=1)
+            keys = torch.rand(num_graphs, plan.num_keys, generator=rng).argsort(dim=1)[:, : marked.size(1)]
             graph = torch.arange(num_graphs).unsqueeze(1)
             x[graph, marked, self.num_classes + keys.expand_as(marked)] = 1
             if plan.num_keys > 1:  # the read-out node shows the key it wants
@@ -183,6 +184,8 @@ def _plan(task: Transfer) -> Plan:
     places = [_peers(topology, task.hops) for topology in _places(task.topology)]
     if task.addressing == "content":
         return _by_content(task, places)
+    if task.num_keys is not None:
+        raise ValueError(f"num_keys: belongs to addressing by content; by position leave it out, got {task.num_keys}")
     flags = any(p.at_hops for p in places) if task.flags is None else task.flags
     return _by_flag(task, places) if flags else _by_distance(task, places)
 
@@ -198,7 +201,9 @@ def _by_content(task: Transfer, places: list[Peers]) -> Plan:
         raise ValueError(f"crowding: must be <= {room}, the nodes beside read-out and source, got {crowding}")
     if task.flags is not None:
         raise ValueError(f"flags: belongs to addressing by position; by content leave it out, got {task.flags}")
-    return Plan(elsewhere=crowding, nearer=0, farther=0, balanced=False, num_alike=1, num_keys=crowding + 1)
+    if task.num_keys is not None and task.num_keys <= crowding:
+        raise ValueError(f"num_keys: must be > crowding = {crowding}, got {task.num_keys}")
+    return Plan(elsewhere=crowding, nearer=0, farther=0, balanced=False, num_alike=1, num_keys=task.num_keys or crowding + 1)
 
 
 def _by_distance(task: Transfer, places: list[Peers]) -> Plan:

@@ -31,7 +31,7 @@ class TwoRadius(Task):
 
     hops: int = Field(2, ge=1, le=2, description="2; or 1, where the only centre asks")
     matched_by: Literal["id", "path"] = Field("id", description="how the label that is asked for is told from the others")
-    load: int = Field(8, ge=2, description="labels that pass the centres")
+    load: int = Field(12, ge=2, description="labels that pass the centres")
     centres: int = Field(1, ge=1, description="nodes that they pass")
     id_width: int = Field(8, ge=1, description="width of an id")
     num_classes: int = Field(10, ge=2, description="classes of a label")

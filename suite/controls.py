@@ -36,6 +36,7 @@ SEEDS = (0, 1, 2)
 SOLVED = 0.9  # skill from which a control has solved a task
 POOL = 4096  # answers that training graphs of a control hold at least where drawing is what costs; it sees 9,600 graphs
 LEAST_POOL = 1024  # training graphs
+LEAST_TESTS = 1024  # test graphs, where they are small: answers of one graph may all be the same
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
@@ -278,11 +279,12 @@ def _pooled(view: View, budget: Protocol, answers: int) -> Pooled:
 def _sized(budget: Protocol, task: Task, rows: int, answers: int) -> Protocol:
     """Return `budget` for graphs of which a control reads `rows` and gives `answers`: as many answers, within bounds."""
     share = min(1.0, MAX_ROWS / rows)
+    least = LEAST_TESTS if rows <= MAX_ROWS else 32
     tests = budget.num_test if task.loss == "cross_entropy" else 4 * budget.num_test  # squared errors vary more
     sizes = {
         "batch_size": min(budget.batch_size, max(8, int(budget.batch_size * share))),
         "num_validation": max(32, min(budget.num_validation // answers, int(budget.num_validation * share))),
-        "num_test": max(32, min(tests // answers, max(512, int(tests * share)))),
+        "num_test": max(least, min(tests // answers, max(512, int(tests * share)))),
     }
     return budget.model_copy(update=sizes)
 

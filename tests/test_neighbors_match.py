@@ -69,10 +69,10 @@ def test_every_key_of_the_alphabet_and_every_marked_leaf_comes_up() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"crowding": 4, "hops": 2}, "crowding: must be < 4, the leaves of this tree, got 4"),
+        ({"crowding": 4, "hops": 2}, "crowding: must be < 4, the nodes 2 hops away on this tree, got 4"),
         ({"crowding": 3, "num_keys": 3}, "num_keys: must be > crowding = 3, got 3"),
         ({"hops": 0}, "hops: must be >= 1 on a tree, got 0"),
-        ({"topology": "ring"}, "Tree"),
+        ({"topology": "ring"}, "crowding: must be < 1, the nodes 3 hops away on this ring, got 3"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(fields: dict[str, object], said: str) -> None:

@@ -152,7 +152,7 @@ def test_about_a_tenth_of_the_published_graphs_is_in_pieces() -> None:
         (PublishedTwoRadius(hops=1), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedMeanExchange(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedPairMixing(), {CONTENT}, "K5", "on the set of nodes"),
-        (PublishedDistances(), {CONTENT}, "K11", "disconnected by declaration"),
+        (PublishedDistances(), {LOCAL}, "K11", "disconnected by declaration"),
         (CycleOrTwo(), {UNIDENTIFIABLE, MEMORISABLE}, "K9", "no message passing net scores better than"),
     ],
     ids=lambda value: value.title if isinstance(value, Task) else None,

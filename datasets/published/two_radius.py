@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from datasets.published.base import PublishedBlocks
@@ -28,6 +28,11 @@ class PublishedTwoRadius(PublishedBlocks):
     hops: int = Field(2, ge=1, le=2, description="2: two-radius; 1: one-radius")
     load: int = Field(8, ge=2, description="labels that have to pass the centres")
     centres: int = Field(1, ge=1, description="nodes that they pass; 1 at one hop")
+
+    @model_validator(mode="after")
+    def _one_hop_has_one_centre(self) -> Self:
+        radius_edges(self.hops, self.load, self.centres)
+        return self
 
     @property
     def title(self) -> str:

@@ -1,0 +1,98 @@
+"""Addressed leaf: NeighborsMatch by position. The root shows a way, left or right at every level; which class stands at its end?
+
+              0  shows: right, left             x of node 2 says that it is a right child, of 5 that it is a left one
+            /   \\
+          1       2        answer: the class of 5
+         / \\     / \\
+        3   4   5   6
+
+After arXiv:2006.05205, whose leaves are told by keys, which a set of nodes looks up without edges. Here a leaf is told by the
+nodes above it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from datasets.chance import commonest_share
+from datasets.tree import Tree
+from datasets.twins import WithAnswer
+from suite.task import Block, Task, Topology
+
+
+class AddressedLeaf(Task):
+    """x = [class, one-hot | right child, or left | way, at the root: +1 right, -1 left, level by level | read-out flag].
+
+    A binary tree `hops` deep, random classes at all nodes but the root. A set of nodes knows the last step of the way, and then
+    the classes of half of the leaves: it guesses the commonest, which is `chance`.
+    """
+
+    hops: int = Field(3, ge=2, le=12, description="depth of the leaves")
+    num_classes: int = Field(5, ge=2, description="classes of a token")
+
+    @property
+    def topology(self) -> Topology:
+        return Tree()
+
+    @property
+    def title(self) -> str:
+        return "addressed leaf"
+
+    @property
+    def chance(self) -> float:
+        return commonest_share(2 ** (self.hops - 1), self.num_classes)
+
+    @property
+    def token_channels(self) -> slice:
+        return slice(0, self.num_classes)
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        graph = self.topology.graph(self.hops)
+        num_nodes, first = int(graph.num_nodes or 0), Tree().size(self.hops - 1)
+        classes = torch.randint(self.num_classes, (num_graphs, num_nodes), generator=rng)
+        right = torch.randint(2, (num_graphs, self.hops), generator=rng)
+        side = F.one_hot((torch.arange(num_nodes) + 1) % 2, 2)  # children of i are 2i + 1, left, and 2i + 2
+        blank = torch.zeros(num_graphs, num_nodes, self.hops + 1)
+        x = torch.cat([F.one_hot(classes, self.num_classes), side.expand(num_graphs, -1, -1), blank], dim=2)
+        x[:, 0] = 0
+        x[:, 0, -self.hops - 1 : -1] = 2.0 * right - 1
+        x[:, 0, -1] = 1
+        leaf = first + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
+        leaves = torch.arange(first, num_nodes)
+        return Block(graph.edge_index, x, classes.gather(1, leaf), graph.readout_index, leaves)
+
+    def witness(self, block: Block) -> Tensor:
+        """Go down from the root, at each level to the child of the side that is shown."""
+        tokens, sides = block.x[:, :, : self.num_classes], block.x[:, :, self.num_classes : self.num_classes + 2]
+        reached = torch.zeros_like(sides[:, :, 0]).index_fill_(1, block.readout_index, 1)
+        begin, end = block.edge_index[:, block.edge_index[0] < block.edge_index[1]]  # from parent to child
+        for level in range(self.hops):
+            right = block.x[:, block.readout_index, self.num_classes + 2 + level] > 0  # [num_graphs, 1]
+            wanted = torch.where(right, sides[:, :, 1], sides[:, :, 0])
+            reached = torch.zeros_like(reached).index_add_(1, end, reached[:, begin]) * wanted
+        return (reached.unsqueeze(2) * tokens).sum(1, keepdim=True)
+
+    def answer_twin(self) -> Task:
+        return AddressedLeafWithAnswer(**dict(self))
+
+    def content_twin(self) -> Task:
+        return AddressedLeafMarked(**dict(self))
+
+
+class AddressedLeafWithAnswer(WithAnswer, AddressedLeaf):
+    """Addressed leaf, the answer written on the root."""
+
+
+class AddressedLeafMarked(AddressedLeaf):
+    """Addressed leaf with a column that marks the leaf."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        right = block.x[:, 0, -self.hops - 1 : -1] > 0
+        leaf = Tree().size(self.hops - 1) + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
+        mark = torch.zeros(num_graphs, block.num_nodes).scatter_(1, leaf, 1)
+        x = torch.cat([block.x, mark.unsqueeze(2)], dim=2)
+        return Block(block.edge_index, x, block.y, block.readout_index, block.source_index)

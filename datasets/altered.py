@@ -1,0 +1,100 @@
+"""Another topology, altered so that no distance from the read-out changes: with more nodes, or with noise edges.
+
+`Padded` makes rings, trees and clique paths of one distance as large as each other; `Noisy` asks whether a finding lives on one
+regular graph.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import BeforeValidator, Field, PlainSerializer
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+
+from datasets.ring import Ring
+from suite.hops import hop_distance
+from suite.rng import stream
+from suite.task import Split, Topology
+
+
+def _read(value: Any) -> Topology:
+    from datasets.topologies import read_topology  # here: the table names these two as well
+
+    return read_topology(value)
+
+
+def _write(topology: Topology) -> dict[str, Any]:
+    from datasets.topologies import write_topology
+
+    return write_topology(topology)
+
+
+class Altered(Topology):
+    """Base: a topology with one more field, the one that is altered."""
+
+    topology: Annotated[Topology, BeforeValidator(_read), PlainSerializer(_write)] = Ring()
+
+    def at(self, split: Split, block: int) -> Self:
+        return self.model_copy(update={"topology": self.topology.at(split, block)})
+
+
+class Padded(Altered):
+    """`topology` with a path behind its read-out, so that there are `num_nodes` nodes; degrees but the read-out's stay.
+
+    Raises ValueError where the topology has more nodes already.
+    """
+
+    kind: Literal["padded"] = "padded"
+    num_nodes: int = Field(64, ge=1, description="nodes in all")
+
+    def build(self, hops: int) -> Data:
+        graph = self.topology.graph(hops)
+        size = int(graph.num_nodes or 0)
+        if self.num_nodes < size:
+            raise ValueError(
+                f"num_nodes: must be >= {size}, what this {self.topology.kind} has at {hops} hops, got {self.num_nodes}"
+            )
+        path = torch.cat([graph.readout_index[:1], torch.arange(size, self.num_nodes)])
+        edge_index = torch.cat([graph.edge_index, to_undirected(torch.stack([path[:-1], path[1:]]))], dim=1)
+        return Data(
+            edge_index=to_undirected(edge_index),
+            num_nodes=self.num_nodes,
+            readout_index=graph.readout_index,
+            source_index=graph.source_index,
+        )
+
+
+class Noisy(Altered):
+    """`topology` with `num_edges` more edges, between nodes whose distances to the read-out differ by one at most.
+
+    Raises ValueError where there are several read-outs, or not as many pairs that could be joined.
+    """
+
+    kind: Literal["noisy"] = "noisy"
+    num_edges: int = Field(4, ge=0, description="edges that are added")
+    seed: int = Field(0, ge=0, description="which of the pairs are joined")
+
+    def build(self, hops: int) -> Data:
+        graph = self.topology.graph(hops)
+        if graph.readout_index.numel() != 1:
+            raise ValueError(f"topology: must have one read-out, this {self.topology.kind} has {graph.readout_index.numel()}")
+        size = int(graph.num_nodes or 0)
+        distance = hop_distance(graph.edge_index, graph.readout_index, size)[0]
+        near = (distance[:, None] - distance).abs() <= 1
+        near[graph.edge_index[0], graph.edge_index[1]] = False
+        pairs = near.triu(1).nonzero()
+        if len(pairs) < self.num_edges:
+            raise ValueError(
+                f"num_edges: must be <= {len(pairs)}, the pairs of this {self.topology.kind} at {hops} hops that leave distances"
+                f" as they are, got {self.num_edges}"
+            )
+        chosen = torch.randperm(len(pairs), generator=stream("noise", self.seed, size))[: self.num_edges]
+        edge_index = torch.cat([graph.edge_index, to_undirected(pairs[chosen].T)], dim=1)
+        return Data(
+            edge_index=to_undirected(edge_index),
+            num_nodes=size,
+            readout_index=graph.readout_index,
+            source_index=graph.source_index,
+        )

@@ -1,0 +1,114 @@
+"""Facts about addressed leaf and mixed transfer: the answer by walking, and what a set of nodes is left to guess."""
+
+import networkx as nx
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import to_networkx
+
+from datasets.addressed_leaf import AddressedLeaf
+from datasets.mixed_transfer import MixedTransfer
+from datasets.neighbors_match import NeighborsMatch
+from datasets.path import Path
+from datasets.transfer import Transfer
+from suite.certify import CERTIFIED, certify
+from suite.rng import stream
+from suite.task import Block, Task
+from suite.views import Extrapolated, task_ref
+
+K = 5
+
+
+def drawn(task: Task, num_graphs: int) -> Block:
+    block = task.draw(num_graphs, stream("test"))
+    assert isinstance(block, Block)
+    return block
+
+
+def network(block: Block) -> nx.Graph:
+    return to_networkx(Data(edge_index=block.edge_index, num_nodes=block.num_nodes), to_undirected=True)
+
+
+@pytest.mark.parametrize("hops", [2, 3, 5])
+def test_the_way_that_the_root_shows_leads_to_the_answer(hops: int) -> None:
+    block = drawn(AddressedLeaf(hops=hops), 40)
+    web, far = network(block), nx.single_source_shortest_path_length(network(block), 0)
+    for x, y in zip(block.x, block.y, strict=True):
+        node = 0
+        for step in x[0, K + 2 : K + 2 + hops].tolist():
+            wanted = [0, 1] if step > 0 else [1, 0]
+            (node,) = [below for below in web[node] if far[below] > far[node] and x[below, K : K + 2].tolist() == wanted]
+        assert far[node] == hops
+        assert x[node, :K].argmax() == y
+    assert not block.x[:, 0, : K + 2].any()
+
+
+def test_a_set_of_nodes_knows_the_last_step_and_half_of_the_leaves() -> None:
+    """Chance of the commonest class among the leaves of the right side, by counting."""
+    task = AddressedLeaf(hops=4)
+    block = drawn(task, 4000)
+    leaves, last = block.source_index, (block.x[:, 0, K + 5] > 0).long()  # the last of four steps
+    sides = block.x[:, leaves, K + 1].long()
+    mine = (sides == last[:, None]).unsqueeze(2) * block.x[:, leaves, :K]
+    found = mine.sum(1).argmax(1)
+    assert float((found == block.y[:, 0]).double().mean()) == pytest.approx(task.chance, abs=0.03)
+
+
+@pytest.mark.parametrize("topology", [Path(tail=0), "ring", "tree"], ids=str)
+def test_the_flagged_node_at_the_distance_that_is_told_is_asked_for(topology: object) -> None:
+    task = MixedTransfer(topology=topology, least=2, hops=5, size=6, max_hops=8)
+    block = drawn(task, 60)
+    far = nx.single_source_shortest_path_length(network(block), int(block.readout_index))
+    asked = set()
+    for x, y in zip(block.x, block.y, strict=True):
+        told = int(x[block.readout_index[0], K + 1 : -1].argmax()) + 1
+        flagged = x[:, K].nonzero().flatten().tolist()
+        assert sorted(far[node] for node in flagged) == [2, 3, 4, 5]
+        (node,) = [node for node in flagged if far[node] == told]
+        assert x[node, :K].argmax() == y
+        asked.add(told)
+    assert asked == {2, 3, 4, 5}
+
+
+def test_mixed_transfer_can_be_asked_beyond_what_it_was_trained_on() -> None:
+    task = Extrapolated(seen=task_ref(MixedTransfer(least=5, hops=8)), trained={"least": 1, "hops": 4})
+    told = {}
+    for split in ("train", "test"):
+        block = task.at(split, 0).draw(200, stream(split))  # type: ignore[arg-type]
+        assert isinstance(block, Block)
+        told[split] = set((block.x[:, block.readout_index[0], K + 1 : -1].argmax(1) + 1).tolist())
+    assert told == {"train": {1, 2, 3, 4}, "test": {5, 6, 7, 8}}
+
+
+def test_distances_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"hops: must be > least = 1, <= max_hops = 4 and <= size = 10, got 5"):
+        MixedTransfer(max_hops=4)
+
+
+def test_columns_of_keys_are_apart_from_the_keys_that_are_carried() -> None:
+    few, many = (drawn(Transfer(crowding=crowding, num_keys=6), 20) for crowding in (1, 5))
+    assert few.x.size(2) == many.x.size(2) == K + 6 + 1
+    for block, crowding in ((few, 1), (many, 5)):
+        carried = block.x[:, 1:, K : K + 6]  # the ring's read-out is node 0
+        assert carried.sum((1, 2)).eq(crowding + 1).all()
+        wanted = block.x[:, 0, K : K + 6]
+        assert torch.equal((carried * wanted[:, None]).sum(2).argmax(1) + 1, block.source_index.expand(20))
+    with pytest.raises(ValueError, match="num_keys: must be > crowding = 3, got 2"):
+        Transfer(crowding=3, num_keys=2)
+    with pytest.raises(ValueError, match="num_keys: belongs to addressing by content"):
+        Transfer(addressing="position", num_keys=4)
+
+
+def test_cliques_are_matched_by_nodes_of_the_last_one() -> None:
+    block = drawn(NeighborsMatch(topology={"kind": "clique_chain", "clique_size": 6}, hops=5, crowding=4), 10)
+    far = nx.single_source_shortest_path_length(network(block), int(block.readout_index))
+    assert block.source_index.numel() == 5
+    assert {far[node] for node in block.source_index.tolist()} == {5}
+    with pytest.raises(ValueError, match="crowding: must be < 5, the nodes 5 hops away on this clique_chain, got 5"):
+        NeighborsMatch(topology={"kind": "clique_chain", "clique_size": 6}, hops=5, crowding=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [AddressedLeaf(), AddressedLeaf(hops=5), MixedTransfer()], ids=lambda t: t.title)
+def test_addressed_by_position_is_certified(task: Task) -> None:
+    assert certify(task)["verdict"] == CERTIFIED
