@@ -112,8 +112,21 @@ class KnownRange(Task):
         y = ((answer - self._mean()) / self.scale).float()
         return Block(_graph(self.graph, self.size).edge_index, x.unsqueeze(2), y, asked, self._sources())
 
+    def witness(self, block: Block) -> Tensor:
+        """Find all distances breadth first, weigh the values by them."""
+        every = torch.arange(block.num_nodes)
+        distance = hop_distance(block.edge_index, every, every.numel())
+        kernel = _weights(_Graph(block.edge_index, distance), self.kernel, self.hops, self.exponent).to(block.x.dtype)
+        answer = block.x[:, :, 0] @ kernel[block.readout_index].T
+        if self.interaction == "product":
+            answer = answer * block.x[:, block.readout_index, 0]
+        return ((answer - self._mean()) / self.scale).unsqueeze(2)
+
     def answer_twin(self) -> Task:
         return KnownRangeWithAnswer(**dict(self))
+
+    def content_twin(self) -> Task:
+        return KnownRangeTold(**dict(self))
 
     def _sources(self) -> Tensor | None:
         """Return one of the nodes `hops` away from each read-out node."""
@@ -139,6 +152,17 @@ class KnownRangeWithAnswer(WithAnswer, KnownRange):
     """Known range, the answer written on every node that is asked."""
 
 
+class KnownRangeTold(KnownRange):
+    """Known range of which the first node alone is asked, while the other node that counts most for it carries the answer."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        asked, y = block.readout_index[:1], block.y[:, :1]
+        told = self.weights()[0].index_fill(0, asked, 0).argmax()[None]
+        column = torch.zeros(num_graphs, block.num_nodes).index_copy_(1, told, y)
+        return Block(block.edge_index, torch.cat([block.x, column.unsqueeze(2)], 2), y, asked, told)
+
+
 class _Graph(NamedTuple):
     edge_index: Tensor  # [2, num_edges]
     distance: Tensor  # [num_nodes, num_nodes] hops
@@ -159,8 +183,12 @@ def _graph(kind: str, size: int) -> _Graph:
 
 @lru_cache(maxsize=16)
 def _kernel(graph: str, size: int, kernel: str, hops: int, exponent: float) -> Tensor:
+    return _weights(_graph(graph, size), kernel, hops, exponent)
+
+
+def _weights(graph: _Graph, kernel: str, hops: int, exponent: float) -> Tensor:
     """Return D: [num_nodes, num_nodes] float64."""
-    edge_index, distance = _graph(graph, size)
+    edge_index, distance = graph
     if kernel == "power":
         loops = to_dense_adj(edge_index)[0].double() + torch.eye(len(distance))
         root = loops.sum(1).rsqrt()

@@ -26,6 +26,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
         {"kernel": "hop"},
         {"kernel": "decay", "exponent": 1.5, "interaction": "product", "values": "spin"},
         {"kernel": "power"},
+        {"graph": "ring", "size": 32},
     ],
     "ordered_path": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],
