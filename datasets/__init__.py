@@ -12,6 +12,7 @@ from datasets.decoy_chains import DecoyChains
 from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
+from datasets.labelled import LabelledGraph
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
@@ -42,6 +43,7 @@ TASKS: dict[str, type[Task]] = {
     "distances": Distances,
     "graph_transfer": GraphTransfer,
     "known_range": KnownRange,
+    "labelled_graph": LabelledGraph,
     "mean_exchange": MeanExchange,
     "mixed_transfer": MixedTransfer,
     "neighbors_match": NeighborsMatch,

@@ -70,7 +70,7 @@ class Planetoid(Task):
 def _load(name: str, root: str) -> Data:
     places = Path(root) / "planetoid" / name / "raw", Path(root) / name / "raw"
     raw = next((place for place in places if _complete(place, name)), None)
-    folder = _cache() / f"{name}-{_digest(raw, name) if raw else 'fetched'}"
+    folder = cache_folder() / f"{name}-{_digest(raw, name) if raw else 'fetched'}"
     if not folder.exists():
         _prepare(folder, name, raw)
     data: Data = NormalizeFeatures()(pyg.Planetoid(str(folder), name)[0])
@@ -81,7 +81,8 @@ def _complete(raw: Path, name: str) -> bool:
     return all((raw / f"ind.{name.lower()}.{part}").is_file() for part in FILES)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return where prepared data are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hopscope"
 
 

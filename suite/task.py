@@ -24,6 +24,7 @@ from suite.hops import hop_distance
 Split = Literal["train", "validation", "test"]
 Level = Literal["node", "graph"]
 Loss = Literal["cross_entropy", "mse"]
+Metric = Literal["accuracy", "roc_auc", "mse"]
 
 
 class DataUnavailable(RuntimeError):  # noqa: N818 - the data is what is unavailable
@@ -265,6 +266,11 @@ class Task(Value):
     def range(self) -> int | None:
         """How many hops away the answer lies: the field `hops` where there is one; None where it differs by node."""
         return getattr(self, "hops", None)
+
+    @property
+    def metric(self) -> Metric:
+        """What scores measure: accuracy, or the error of a regression; of two classes it may be the area under the ROC curve."""
+        return "accuracy" if self.loss == "cross_entropy" else "mse"
 
     @property
     def out_channels(self) -> int:

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from suite.cell import TaskRef
 from suite.refs import file_sha256, ref_of
 from suite.rng import stream
-from suite.task import Block, Level, Loss, Split, Task, Topology
+from suite.task import Block, Level, Loss, Metric, Split, Task, Topology
 
 PROBED = 8  # graphs looked at to learn what a task draws
 
@@ -40,6 +40,10 @@ class View(Task):
     @property
     def loss(self) -> Loss:  # type: ignore[override]
         return self._task.loss
+
+    @property
+    def metric(self) -> Metric:
+        return self._task.metric
 
     @property
     def fixed(self) -> bool:  # type: ignore[override]

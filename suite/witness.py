@@ -31,7 +31,7 @@ def witness_score(task: Task, dtype: torch.dtype) -> float | None:
             _check(answer, block, task.out_channels, dtype)
             out.append(answer.flatten(0, 1))
             y.append(block.y.flatten(0, 1))
-    return float(scores(torch.cat(out)[None], torch.cat(y)[None], task.loss)[0])
+    return float(scores(torch.cat(out)[None], torch.cat(y)[None], task.metric)[0])
 
 
 def _blocks(task: Task, index: int) -> list[Block]:

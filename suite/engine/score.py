@@ -2,9 +2,10 @@
 
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from suite.task import Loss
+from suite.task import Loss, Metric
 
 
 def losses(out: Tensor, y: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
@@ -20,11 +21,16 @@ def losses(out: Tensor, y: Tensor, loss: Loss, weight: Tensor | None = None) -> 
 
 
 @torch.no_grad()
-def scores(out: Tensor, y: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
-    """Return each replica's accuracy, or mean squared error for a regression: [replicas]."""
-    if loss == "cross_entropy":
+def scores(out: Tensor, y: Tensor, metric: Metric, weight: Tensor | None = None) -> Tensor:
+    """Return each replica's accuracy, mean squared error, or area under the ROC curve of two classes: [replicas]."""
+    if metric == "accuracy":
         return _mean((out.argmax(-1) == y).double(), weight)
-    return losses(out.double(), y.double(), loss, weight)
+    if metric == "mse":
+        return losses(out.double(), y.double(), "mse", weight)
+    margins = (out[..., 1] - out[..., 0]).nan_to_num().cpu().numpy()
+    weights = [None] * len(out) if weight is None else weight.cpu().numpy()
+    areas = [roc_auc_score(a, b, sample_weight=c) for a, b, c in zip(y.cpu().numpy(), margins, weights, strict=True)]
+    return torch.tensor(areas, dtype=torch.double)
 
 
 def _mean(each: Tensor, weight: Tensor | None) -> Tensor:

@@ -201,7 +201,7 @@ class _Loop:
             batch = whole if index == list(range(len(self.runs))) else whole.keep(index)
             out, answers = batch.forward(module), batch.num_answers
             loss += losses(out, batch.y, self.task.loss, batch.weight).double() * answers
-            score += scores(out, batch.y, self.task.loss, batch.weight) * answers
+            score += scores(out, batch.y, self.task.metric, batch.weight).to(score) * answers
             count += answers
         return (loss / count).tolist(), (score / count).tolist()
 
