@@ -28,10 +28,10 @@ from datasets.planetoid import DATA_ROOT, cache_folder
 from suite.task import Block, DataUnavailable, Metric, Split, Task
 
 Name = Literal[
-    *("Minesweeper", "Tolokers", "Questions", "Roman-empire", "Amazon-ratings"),
-    *("Texas", "Cornell", "Wisconsin"),
-    *("paris", "shanghai", "la", "london"),
-]
+    "Minesweeper", "Tolokers", "Questions", "Roman-empire", "Amazon-ratings",
+    "Texas", "Cornell", "Wisconsin",
+    "paris", "shanghai", "la", "london",
+]  # fmt: skip
 
 
 class _Source(NamedTuple):

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from datasets import TASKS, TOPOLOGIES
+from datasets.labelled import LabelledGraph
 from datasets.planetoid import DATA_ROOT, Planetoid
 from suite.task import Task
 from suite.testing import TASK_CHECKS, check_fresh_process
@@ -37,6 +38,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
     "published_graph_transfer": [{"family": family} for family in ("line", "ring", "crossed_ring")],
     "published_two_radius": [{}, {"load": 4, "centres": 3}],
     "published_distances": [{"quantity": "distance"}, {"quantity": "diameter"}],
+    "labelled_graph": [{"name": "Minesweeper"}, {"name": "Wisconsin", "fold": 3}],
     "planetoid": [{"name": "Cora"}, {"name": "CiteSeer"}],
 }
 EVERYWHERE = {"transfer"}  # stands on every topology; other tasks on a few, unlike each other
@@ -84,7 +86,7 @@ def _data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 
 
 def needs_data(task: Task) -> None:
-    if isinstance(task, Planetoid) and not COPY.is_dir():
+    if isinstance(task, Planetoid | LabelledGraph) and not COPY.is_dir():
         pytest.skip("no copy of the Planetoid data beside the repository")
 
 
@@ -96,7 +98,7 @@ def test_every_task_keeps_the_contract_on_every_topology(label: str, check: str)
 
 
 def test_another_process_draws_the_same_bytes_of_every_task() -> None:
-    check_fresh_process([task for task in MADE.values() if not isinstance(task, Planetoid) or COPY.is_dir()])
+    check_fresh_process([task for task in MADE.values() if not isinstance(task, Planetoid | LabelledGraph) or COPY.is_dir()])
 
 
 def test_every_task_and_every_topology_takes_part() -> None:
