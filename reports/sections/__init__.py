@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from reports.blocks import Block
-from reports.sections import accuracy, appendix, depth, mechanisms, methods, overview, provenance, reproduction, tasks
+from reports.sections import (
+    accuracy,
+    appendix,
+    depth,
+    extrapolation,
+    mechanisms,
+    methods,
+    overview,
+    provenance,
+    reproduction,
+    tasks,
+)
 from reports.sections.context import Context
 
-SECTIONS = (overview, accuracy, mechanisms, tasks, depth, reproduction, methods, provenance, appendix)
+SECTIONS = (overview, accuracy, extrapolation, mechanisms, tasks, depth, reproduction, methods, provenance, appendix)
 
 __all__ = ["Context", "all_blocks"]
 
