@@ -122,3 +122,8 @@ def test_every_link_and_named_file_of_a_page_is_there(page: Path) -> None:
 
 def test_contributing_stays_short() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 80
+
+
+def test_the_page_of_tasks_lists_each_of_them_once() -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(TASKS)

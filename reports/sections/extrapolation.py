@@ -21,15 +21,15 @@ def blocks(context: Context) -> list[Block]:
         body += [_line(row) for row in rows if row["task"] == task]
     caption = (
         "Test skill of models beyond what they were trained on, beside skill on validation graphs, which are of the training "
-        "distribution: (score − chance) / (ceiling − chance), with the chance of what is asked. Means over seeds with t-intervals; "
-        "trained at, and asked at: the fields that differ. Validation chooses the weights; nothing looks at the test."
+        "distribution: (score − chance) / (ceiling − chance), with the chance of what is asked. Means over seeds with "
+        "t-intervals. Trained at, asked at: the fields that differ. Validation chooses the weights; nothing looks at the test."
     )
     head = ["Model", "Trained at", "Asked at", "L", "Seeds", "Inside", "Beyond"]
     return [
         heading("Beyond the training distribution"),
         prose(
-            f"Of {plural(len(rows), 'condition')} that are asked at other fields than they were trained at, {lost} lose more than a "
-            "tenth of their skill on the way. Each is in ",
+            f"Of {plural(len(rows), 'condition')} asked at other fields than they were trained at, {lost} lose more than a tenth "
+            "of the full skill on the way. Each is in ",
             ref("tab-extrapolation"),
             ".",
         ),
