@@ -17,7 +17,7 @@ from suite.factors import combine, task_of
 from suite.measures import MEASURES, measure
 from suite.models import resolve, settings_of
 
-EVERY = 30  # combinations from one in the sample to the next
+EVERY = 40  # combinations from one in the sample to the next
 
 
 def check(row: dict[str, str]) -> None:

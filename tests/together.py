@@ -11,14 +11,20 @@ from datasets.barbell import Barbell
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.decoy_chains import DecoyChains
+from datasets.distances import Distances
+from datasets.graph_transfer import GraphTransfer
+from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
+from datasets.ordered_path import OrderedPath
 from datasets.own_token import OwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from datasets.tree import Tree
+from datasets.two_radius import TwoRadius
 from suite.factors import combine, refusal
 from suite.models import MODELS, build, resolve, settings_of
 from suite.models.attentions import PAIR_BIASES
@@ -36,6 +42,12 @@ TASKS: dict[str, Task] = {
     "NeighborsMatch": NeighborsMatch(hops=2),
     "published NeighborsMatch": PublishedNeighborsMatch(hops=2),
     "published ring transfer": PublishedRingTransfer(hops=3),
+    "ordered path": OrderedPath(hops=3),
+    "directed decoy chains": DecoyChains(hops=2, directed=True),
+    "two-radius by path": TwoRadius(matched_by="path", load=4),
+    "known range": KnownRange(graph="ring", size=12, hops=3),
+    "distances": Distances(min_nodes=8, max_nodes=12),
+    "graph transfer": GraphTransfer(hops=3),
     "graphs that differ": Strange(),
     "one graph": OneGraph(),
 }
