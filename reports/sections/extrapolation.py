@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from reports.blocks import Block, fixed, heading, plural, prose, ref, table
@@ -47,7 +48,7 @@ def _rows(context: Context) -> list[dict[str, Any]]:
         skills = [_skills(results.records[key]) for key in row["keys"]] if told else []
         known = [pair for pair in skills if None not in pair]
         if told and known:
-            inside, beyond = (mean_interval(values) for values in zip(*known, strict=True))
+            inside, beyond = (mean_interval(values, bounds=(-math.inf, 1.0)) for values in zip(*known, strict=True))
             said = {"task": row["task_label"], "model": row["series"], "layers": row["num_layers"], "seeds": len(known)}
             found.append(said | told | {"inside": inside.mean, "beyond": beyond.mean, "intervals": (inside, beyond)})
     return found
