@@ -148,7 +148,15 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
-    return Finding(short, text)
+    return Finding(short, text + _angles(found))
+
+
+def _angles(smoothing: dict[str, Any]) -> str:
+    """Say how far apart in angle the last states are."""
+    ends, pairs = smoothing["mad_edges"][-1], smoothing["mad_pairs"][-1]
+    if ends is None or pairs is None:
+        return ""
+    return f" In angle, ends of an edge are {number(ends)} apart, any two nodes {number(pairs)} (1 − cosine; 0: parallel)."
 
 
 def quotient_of(smoothing: dict[str, Any]) -> str:
