@@ -88,7 +88,8 @@ class TwoRadius(Task):
         return TwoRadiusWithAnswer(**dict(self))
 
     def content_twin(self) -> Task:
-        return self.model_copy(update={"matched_by": "id"})
+        wide = {"matched_by": "id", "id_width": 2 * self.id_width}  # narrow ids are confused by a control that can find them
+        return self if self.matched_by == "id" else self.model_copy(update=wide)
 
     def _graph(self) -> RadiusGraph:
         return radius_edges(self.hops, self.load, self.centres, self.matched_by == "path")
