@@ -19,7 +19,7 @@ from torch import Tensor
 
 from datasets.chance import commonest_share
 from datasets.tree import Tree
-from datasets.twins import WithAnswer
+from datasets.twins import WithAnswer, with_columns
 from suite.task import Block, Task, Topology
 
 
@@ -60,9 +60,8 @@ class AddressedLeaf(Task):
         x[:, 0] = 0
         x[:, 0, -self.hops - 1 : -1] = 2.0 * right - 1
         x[:, 0, -1] = 1
-        leaf = first + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
         leaves = torch.arange(first, num_nodes)
-        return Block(graph.edge_index, x, classes.gather(1, leaf), graph.readout_index, leaves)
+        return Block(graph.edge_index, x, classes.gather(1, self._leaf(right)), graph.readout_index, leaves)
 
     def witness(self, block: Block) -> Tensor:
         """Go down from the root, at each level to the child of the side that is shown."""
@@ -74,6 +73,10 @@ class AddressedLeaf(Task):
             wanted = torch.where(right, sides[:, :, 1], sides[:, :, 0])
             reached = torch.zeros_like(reached).index_add_(1, end, reached[:, begin]) * wanted
         return (reached.unsqueeze(2) * tokens).sum(1, keepdim=True)
+
+    def _leaf(self, right: Tensor) -> Tensor:
+        """Return the end of each way of `right` or left turns [num_graphs, hops]: [num_graphs, 1]."""
+        return Tree().size(self.hops - 1) + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
 
     def answer_twin(self) -> Task:
         return AddressedLeafWithAnswer(**dict(self))
@@ -91,8 +94,5 @@ class AddressedLeafMarked(AddressedLeaf):
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         block = super().draw(num_graphs, rng)
-        right = block.x[:, 0, -self.hops - 1 : -1] > 0
-        leaf = Tree().size(self.hops - 1) + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
-        mark = torch.zeros(num_graphs, block.num_nodes).scatter_(1, leaf, 1)
-        x = torch.cat([block.x, mark.unsqueeze(2)], dim=2)
-        return Block(block.edge_index, x, block.y, block.readout_index, block.source_index)
+        leaf = self._leaf(block.x[:, 0, -self.hops - 1 : -1] > 0)
+        return with_columns(block, torch.zeros(num_graphs, block.num_nodes).scatter_(1, leaf, 1).unsqueeze(2))

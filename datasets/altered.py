@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
@@ -57,13 +58,7 @@ class Padded(Altered):
                 f"num_nodes: must be >= {size}, what this {self.topology.kind} has at {hops} hops, got {self.num_nodes}"
             )
         path = torch.cat([graph.readout_index[:1], torch.arange(size, self.num_nodes)])
-        edge_index = torch.cat([graph.edge_index, to_undirected(torch.stack([path[:-1], path[1:]]))], dim=1)
-        return Data(
-            edge_index=to_undirected(edge_index),
-            num_nodes=self.num_nodes,
-            readout_index=graph.readout_index,
-            source_index=graph.source_index,
-        )
+        return _joined(graph, torch.stack([path[:-1], path[1:]]), self.num_nodes)
 
 
 class Noisy(Altered):
@@ -91,10 +86,11 @@ class Noisy(Altered):
                 f" as they are, got {self.num_edges}"
             )
         chosen = torch.randperm(len(pairs), generator=stream("noise", self.seed, size))[: self.num_edges]
-        edge_index = torch.cat([graph.edge_index, to_undirected(pairs[chosen].T)], dim=1)
-        return Data(
-            edge_index=to_undirected(edge_index),
-            num_nodes=size,
-            readout_index=graph.readout_index,
-            source_index=graph.source_index,
-        )
+        return _joined(graph, pairs[chosen].T, size)
+
+
+def _joined(graph: Data, edges: Tensor, num_nodes: int) -> Data:
+    """Return `graph` with `num_nodes` nodes and more edges [2, num_edges], each listed one way."""
+    edge_index = to_undirected(torch.cat([graph.edge_index, edges], dim=1))
+    places = {"readout_index": graph.readout_index, "source_index": graph.source_index}
+    return Data(edge_index=edge_index, num_nodes=num_nodes, **places)

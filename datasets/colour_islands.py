@@ -15,9 +15,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
+from datasets.places import has_size
 from datasets.topologies import TopologyField
 from datasets.torus import Torus
-from datasets.twins import SampledWithAnswer
+from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.task import Block, Task, Topology
 
 TRIES = 200  # of growing two islands that do not touch
@@ -38,10 +39,7 @@ class ColourIslands(Task):
 
     @model_validator(mode="after")
     def _islands_find_room(self) -> Self:
-        try:
-            self.topology.graph(self.size)
-        except ValueError as error:
-            raise ValueError(f"size: taken as the topology's hops; {error}") from None
+        has_size(self.topology, self.size)
         self._islands(True, torch.Generator().manual_seed(0))
         return self
 
@@ -103,11 +101,8 @@ class ColourIslandsTold(ColourIslands):
 
     def sample(self, rng: torch.Generator) -> Data:
         graph = super().sample(rng)
-        asked, told = torch.randperm(graph.num_nodes, generator=rng)[:2]
-        column = torch.zeros(graph.num_nodes, 2)
-        column[told, graph.y[0]] = 1
-        x = torch.cat([graph.x, column], dim=1)
-        return Data(x=x, edge_index=graph.edge_index, y=graph.y[:1], readout_index=asked[None])
+        order = torch.randperm(graph.num_nodes, generator=rng)
+        return told_elsewhere(self, graph, order[:1], order[1:2])
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
-from datasets.twins import SampledWithAnswer, WithAnswer
+from datasets.twins import SampledWithAnswer, WithAnswer, with_columns
 from suite.task import Block, Task
 
 
@@ -77,7 +77,7 @@ class SameCycleByContent(SameCycle):
         block = super().draw(num_graphs, rng)
         mark = block.x.new_zeros(num_graphs, block.num_nodes, 1)
         mark[:, self.hops] = 1
-        return Block(block.edge_index, torch.cat([block.x, mark], dim=2), block.y, block.readout_index, block.source_index)
+        return with_columns(block, mark)
 
 
 class CycleOrTwo(Task):

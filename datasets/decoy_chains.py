@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch_geometric.utils import to_undirected
 
-from datasets.twins import WithAnswer
+from datasets.twins import WithAnswer, with_columns
 from suite.task import Block, Task
 
 
@@ -89,7 +89,7 @@ class DecoyChainsTold(DecoyChains):
         told = F.one_hot(block.y, 2).to(block.x)  # [num_graphs, 1, 2]
         column = block.x.new_zeros(num_graphs, block.num_nodes, 2)
         column[:, block.source_index] = told
-        return Block(block.edge_index, torch.cat([block.x, column], 2), block.y, block.readout_index, block.source_index)
+        return with_columns(block, column)
 
 
 class _Graph(NamedTuple):

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, degree, to_undirected
 
-from datasets.twins import SampledWithAnswer
+from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Block, Loss, Task
@@ -135,10 +135,7 @@ class DistancesTold(Distances):
     def sample(self, rng: torch.Generator) -> Data:
         graph = super().sample(rng)
         place = torch.randint(graph.readout_index.numel(), (2,), generator=rng)
-        asked, other = graph.readout_index[place].split(1)
-        told = graph.get("source_index", other)
-        column = torch.zeros(graph.num_nodes, 1).index_fill_(0, told, 1) * graph.y[place[0]]
-        return Data(x=torch.cat([graph.x, column], dim=1), edge_index=graph.edge_index, y=graph.y[place[:1]], readout_index=asked)
+        return told_elsewhere(self, graph, place[:1], graph.get("source_index", graph.readout_index[place[1:]]))
 
 
 class _Asked(NamedTuple):

@@ -12,10 +12,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from datasets.places import one_pair
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer
-from suite.task import Block, Loss, Task, Topology
+from suite.task import Block, Loss, Task
 
 
 class GraphTransfer(Task):
@@ -58,10 +59,3 @@ class GraphTransfer(Task):
 
 class GraphTransferWithAnswer(WithAnswer, GraphTransfer):
     """Graph transfer, the answer written on both ends."""
-
-
-def one_pair(topology: Topology, hops: int, task: str) -> None:
-    """Raise ValueError where `topology` asks at several nodes."""
-    count = topology.graph(hops).readout_index.numel()
-    if count != 1:
-        raise ValueError(f"topology: {task} asks at one node, this {topology.kind} has {count}")

@@ -106,10 +106,7 @@ class KnownRange(Task):
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         shape, asked = (num_graphs, _graph(self.graph, self.size).distance.size(0)), self.readouts()
         x = torch.randn(shape, generator=rng) if self.values == "normal" else 2.0 * torch.randint(2, shape, generator=rng) - 1
-        answer = x.double() @ self.weights().T  # [num_graphs, num_readouts]
-        if self.interaction == "product":
-            answer = answer * x[:, asked]
-        y = ((answer - self._mean()) / self.scale).float()
+        y = self._answers(x.double(), self.weights(), asked).float()
         return Block(_graph(self.graph, self.size).edge_index, x.unsqueeze(2), y, asked, self._sources())
 
     def witness(self, block: Block) -> Tensor:
@@ -117,16 +114,20 @@ class KnownRange(Task):
         every = torch.arange(block.num_nodes)
         distance = hop_distance(block.edge_index, every, every.numel())
         kernel = _weights(_Graph(block.edge_index, distance), self.kernel, self.hops, self.exponent).to(block.x.dtype)
-        answer = block.x[:, :, 0] @ kernel[block.readout_index].T
-        if self.interaction == "product":
-            answer = answer * block.x[:, block.readout_index, 0]
-        return ((answer - self._mean()) / self.scale).unsqueeze(2)
+        return self._answers(block.x[:, :, 0], kernel[block.readout_index], block.readout_index).unsqueeze(2)
 
     def answer_twin(self) -> Task:
         return KnownRangeWithAnswer(**dict(self))
 
     def content_twin(self) -> Task:
         return KnownRangeTold(**dict(self))
+
+    def _answers(self, values: Tensor, weights: Tensor, asked: Tensor) -> Tensor:
+        """Return y, from values [num_graphs, num_nodes] and the rows of D of the nodes that are asked."""
+        answer = values @ weights.T  # [num_graphs, num_readouts]
+        if self.interaction == "product":
+            answer = answer * values[:, asked]
+        return (answer - self._mean()) / self.scale
 
     def _sources(self) -> Tensor | None:
         """Return one of the nodes `hops` away from each read-out node."""

@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from datasets.chance import commonest_share
-from datasets.graph_transfer import one_pair
 from datasets.path import Path
+from datasets.places import one_pair
 from datasets.topologies import TopologyField
-from datasets.twins import WithAnswer
+from datasets.twins import WithAnswer, with_columns
 from suite.hops import hop_distance
 from suite.task import Block, Task, Topology
 
@@ -108,7 +108,7 @@ class MixedTransferMarked(MixedTransfer):
         distance = _layout(self.topology, self.size).distance
         told = block.x[:, block.readout_index, self.num_classes + 1 : -1].argmax(2) + 1  # [num_graphs, 1]
         mark = block.x[:, :, self.num_classes] * (distance == told)
-        return Block(block.edge_index, torch.cat([block.x, mark.unsqueeze(2)], dim=2), block.y, block.readout_index)
+        return with_columns(block, mark.unsqueeze(2))
 
 
 class _Layout(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from datasets.graph_transfer import one_pair
+from datasets.places import one_pair, shell
 from datasets.topologies import TopologyField
 from datasets.tree import Tree
 from datasets.twins import WithAnswer
@@ -102,12 +102,6 @@ class Layout(NamedTuple):
     num_nodes: int
     readout_index: Tensor
     marked: Tensor  # [num_marked] nodes that carry keys
-
-
-def shell(topology: Topology, hops: int) -> Tensor:
-    """Return the nodes `hops` away from the read-out, in order: [num]."""
-    graph = topology.graph(hops)
-    return (hop_distance(graph.edge_index, graph.readout_index, int(graph.num_nodes or 0))[0] == hops).nonzero().flatten()
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from functools import cache, lru_cache
 from math import comb
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +19,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree
 
-from datasets.graph_transfer import one_pair
 from datasets.path import Path
+from datasets.places import one_pair, places
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer
 from suite.hops import hop_distance
-from suite.task import Block, Split, Task, Topology
+from suite.task import Block, Task, Topology
 
 Group = Literal["parity", "s3"]
 
@@ -46,7 +46,7 @@ class OrderedPath(Task):
 
     @model_validator(mode="after")
     def _way_is_hidden(self) -> Self:
-        if max(_leak(way) for way in _ways(self.topology, self.hops)) == 1:
+        if self._leak() == 1:
             raise ValueError(
                 f"topology: must have nodes off the way of the same degree as nodes on it, or a set without edges knows it;"
                 f" at {self.hops} hops this {self.topology.kind} has none: more hops, or a longer `tail`"
@@ -64,8 +64,7 @@ class OrderedPath(Task):
     @property
     def chance(self) -> float:
         """Accuracy of the best guess that knows elements, flag and degrees but no edges."""
-        leak = max(_leak(way) for way in _ways(self.topology, self.hops))
-        return (1 + leak) / self.out_channels
+        return (1 + self._leak()) / self.out_channels
 
     @property
     def token_channels(self) -> slice:
@@ -93,6 +92,10 @@ class OrderedPath(Task):
 
     def content_twin(self) -> Task:
         return OrderedPathComposed(**dict(self))
+
+    def _leak(self) -> float:
+        """Return what the place that tells most tells of the parity of the way."""
+        return max(_leak(_way(place, self.hops)) for place in places(self.topology))
 
     def _composed(self, elements: Tensor) -> Tensor:
         """Return the product of one-hot elements [num_graphs, hops, order], the first one applied last: [num_graphs, order]."""
@@ -143,12 +146,6 @@ def _products(group: Group) -> Tensor:
 class _Way(NamedTuple):
     nodes: Tensor  # [hops] from the source to the one beside the read-out
     beside: dict[int, tuple[int, int]]  # by degree: how many nodes on the way, but for the source, and how many off it
-
-
-def _ways(topology: Topology, hops: int) -> list[_Way]:
-    """Return the ways of all places of a topology, once for a synthetic family."""
-    places = dict.fromkeys(topology.at(split, block) for split in get_args(Split) for block in range(16))
-    return [_way(place, hops) for place in places]
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from datasets.places import has_size
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
 from suite.task import Block, Task
@@ -26,10 +27,7 @@ class OwnToken(Task):
 
     @model_validator(mode="after")
     def _topology_has_that_size(self) -> Self:
-        try:
-            self.topology.graph(self.size)
-        except ValueError as error:
-            raise ValueError(f"size: taken as the topology's hops; {error}") from None
+        has_size(self.topology, self.size)
         return self
 
     @property

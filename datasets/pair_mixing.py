@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from datasets.graph_transfer import one_pair
+from datasets.places import one_pair
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import to_undirected
 
-from suite.task import Block
-
 
 class RadiusGraph(NamedTuple):
     """`load` labelled nodes, then the centres, then what stands on private paths, then those who ask."""
@@ -43,9 +41,11 @@ def radius_edges(hops: int, load: int, centres: int, private: bool = False) -> R
     return RadiusGraph(to_undirected(torch.cat(ways, dim=1)), int(asked[-1]) + 1, labelled, asked)
 
 
-def looked_up(block: Block, key: slice, value: slice) -> Tensor:
-    """Return, for every node that asks, the value of the other nodes whose key is most like its own: a witness."""
-    keys, values = block.x[:, :, key], block.x[:, :, value]
-    alike = (keys[:, block.readout_index] @ keys.mT).index_fill(2, block.readout_index, -torch.inf)
+def looked_up(keys: Tensor, values: Tensor, asked: Tensor) -> Tensor:
+    """Return the value of the other node whose key is most like its own, for each of the nodes `asked`: a witness.
+
+    Keys and values are [num_graphs, num_nodes, channels].
+    """
+    alike = (keys[:, asked] @ keys.mT).index_fill(2, asked, -torch.inf)
     found: Tensor = values.gather(1, alike.argmax(2).unsqueeze(2).expand(-1, -1, values.size(2)))
     return found

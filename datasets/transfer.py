@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,12 @@ from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
+from datasets.places import one_pair, places
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer, WithSource
 from suite.hops import hop_distance
-from suite.task import Block, Split, Task, Topology
+from suite.task import Block, Task, Topology
 
 
 class Transfer(Task):
@@ -160,9 +161,8 @@ def _layout(task: Transfer) -> Layout:
 
 @lru_cache(maxsize=1024)
 def _peers(topology: Topology, hops: int) -> Peers:
+    one_pair(topology, hops, "transfer")
     graph = topology.graph(hops)
-    if graph.readout_index.numel() != 1:
-        raise ValueError(f"topology: transfer asks at one node, this {topology.kind} has {graph.readout_index.numel()}")
     num_nodes, readout, source = int(graph.num_nodes or 0), int(graph.readout_index), int(graph.source_index)
     degrees = degree(graph.edge_index[0], num_nodes)
     distance = hop_distance(graph.edge_index, graph.readout_index, num_nodes)[0]
@@ -181,22 +181,17 @@ def _peers(topology: Topology, hops: int) -> Peers:
 
 def _plan(task: Transfer) -> Plan:
     """Decide where decoys stand, the same for every place; raises ValueError where the topology has no room."""
-    places = [_peers(topology, task.hops) for topology in _places(task.topology)]
+    peers = [_peers(topology, task.hops) for topology in places(task.topology)]
     if task.addressing == "content":
-        return _by_content(task, places)
+        return _by_content(task, peers)
     if task.num_keys is not None:
         raise ValueError(f"num_keys: belongs to addressing by content; by position leave it out, got {task.num_keys}")
-    flags = any(p.at_hops for p in places) if task.flags is None else task.flags
-    return _by_flag(task, places) if flags else _by_distance(task, places)
+    flags = any(p.at_hops for p in peers) if task.flags is None else task.flags
+    return _by_flag(task, peers) if flags else _by_distance(task, peers)
 
 
-def _places(topology: Topology) -> list[Topology]:
-    """Return the topology as blocks see it: once for a synthetic family, place by place for a network."""
-    return list(dict.fromkeys(topology.at(split, block) for split in get_args(Split) for block in range(16)))
-
-
-def _by_content(task: Transfer, places: list[Peers]) -> Plan:
-    room, crowding = min(p.all.numel() for p in places), task.crowding or 0
+def _by_content(task: Transfer, peers: list[Peers]) -> Plan:
+    room, crowding = min(p.all.numel() for p in peers), task.crowding or 0
     if crowding > room:
         raise ValueError(f"crowding: must be <= {room}, the nodes beside read-out and source, got {crowding}")
     if task.flags is not None:
@@ -206,8 +201,8 @@ def _by_content(task: Transfer, places: list[Peers]) -> Plan:
     return Plan(elsewhere=crowding, nearer=0, farther=0, balanced=False, num_alike=1, num_keys=task.num_keys or crowding + 1)
 
 
-def _by_distance(task: Transfer, places: list[Peers]) -> Plan:
-    several, alike = max(p.at_hops for p in places), min(p.same_degree for p in places)
+def _by_distance(task: Transfer, peers: list[Peers]) -> Plan:
+    several, alike = max(p.at_hops for p in peers), min(p.same_degree for p in peers)
     if several:
         raise ValueError(f"flags: must be true where {several + 1} nodes are {task.hops} hops away, got false")
     if task.crowding is not None:
@@ -217,8 +212,8 @@ def _by_distance(task: Transfer, places: list[Peers]) -> Plan:
     return Plan(elsewhere=0, nearer=0, farther=0, balanced=False, num_alike=alike + 1, num_keys=0)
 
 
-def _by_flag(task: Transfer, places: list[Peers]) -> Plan:
-    near, far = min(p.nearer.numel() for p in places), min(p.farther.numel() for p in places)
+def _by_flag(task: Transfer, peers: list[Peers]) -> Plan:
+    near, far = min(p.nearer.numel() for p in peers), min(p.farther.numel() for p in peers)
     if not near:
         raise ValueError(_degree_leak(task))
     num_classes = task.num_classes

@@ -22,7 +22,7 @@ class WithAnswer(Task):
             columns[:, block.readout_index] = F.one_hot(block.y, self.out_channels).to(columns)
         else:
             columns[:, block.readout_index] = block.y.view(num_graphs, -1, self.out_channels)
-        return _with_columns(block, columns)
+        return with_columns(block, columns)
 
 
 class SampledWithAnswer(Task):
@@ -30,11 +30,23 @@ class SampledWithAnswer(Task):
 
     def sample(self, rng: torch.Generator) -> Data:
         graph = super().sample(rng)
-        answer = F.one_hot(graph.y, self.out_channels) if self.loss == "cross_entropy" else graph.y.view(-1, self.out_channels)
-        columns = graph.x.new_zeros(graph.x.size(0), self.out_channels)
-        columns[graph.readout_index] = answer.to(columns)
-        graph.x = torch.cat([graph.x, columns], dim=1)
+        graph.x = _written(self, graph.x, graph.readout_index, graph.y)
         return graph
+
+
+def told_elsewhere(task: Task, graph: Data, place: Tensor, told: Tensor) -> Data:
+    """Return `graph` asked at its read-out number `place` [1] alone, the answer written at the node `told` [1] instead."""
+    y = graph.y[place]
+    x = _written(task, graph.x, told, y)
+    return Data(x=x, edge_index=graph.edge_index, y=y, readout_index=graph.readout_index[place])
+
+
+def _written(task: Task, x: Tensor, nodes: Tensor, y: Tensor) -> Tensor:
+    """Append columns that say `y` at `nodes` (one-hot classes, or targets); 0 at all other nodes."""
+    columns = x.new_zeros(x.size(0), task.out_channels)
+    answer = F.one_hot(y, task.out_channels) if task.loss == "cross_entropy" else y.view(-1, task.out_channels)
+    columns[nodes] = answer.to(columns)
+    return torch.cat([x, columns], dim=1)
 
 
 class WithSource(Task):
@@ -44,7 +56,7 @@ class WithSource(Task):
         block = _block(super().draw(num_graphs, rng))
         columns = block.x.new_zeros(num_graphs, block.num_nodes, 1)
         columns[:, block.source_index] = 1
-        return _with_columns(block, columns)
+        return with_columns(block, columns)
 
 
 def _block(drawn: object) -> Block:
@@ -52,6 +64,7 @@ def _block(drawn: object) -> Block:
     return drawn
 
 
-def _with_columns(block: Block, columns: Tensor) -> Block:
+def with_columns(block: Block, columns: Tensor) -> Block:
+    """Return `block` with more columns of x, [num_graphs, num_nodes, channels]."""
     x = torch.cat([block.x, columns], dim=2)
     return Block(block.edge_index, x, block.y, block.readout_index, block.source_index)

@@ -73,11 +73,7 @@ class TwoRadius(Task):
         if self.matched_by == "id":
             unit = block.x[:, :, -self.id_width :]
             unit = unit / unit.norm(dim=2, keepdim=True).clamp(min=torch.finfo(unit.dtype).tiny)
-            return looked_up(
-                Block(block.edge_index, torch.cat([block.x, unit], 2), block.y, block.readout_index),
-                slice(block.x.size(2), None),
-                self.token_channels,
-            )
+            return looked_up(unit, block.x[:, :, self.token_channels], block.readout_index)
         adjacent = to_dense_adj(block.edge_index, max_num_nodes=block.num_nodes)[0].to(block.x.dtype)
         between = (degree(block.edge_index[0], block.num_nodes) == 2) & ~block.x.any(2).any(0)
         ways = (adjacent * between) @ adjacent

@@ -238,10 +238,10 @@ class Outcome:
 
 def graph_blind(task: Task) -> Outcome:
     """Return what an MLP on the read-out node's own features, degree and the number of nodes scores; one seed."""
-    view: View = Blind(seen=task_ref(task))
+    view = Blind(seen=task_ref(task))
     extent = _extent(view)
-    budget = _sized(BLIND_BUDGET, task, extent.nodes, extent.answers)
-    return _best(view if extent.shared else _pooled(view, budget, extent.answers), {"MLP": resolve("mlp")}, budget, SEEDS[:1])
+    budget = _sized(BLIND_BUDGET, task, extent)
+    return _best(_affordable(view, extent, budget), {"MLP": resolve("mlp")}, budget, SEEDS[:1])
 
 
 def edge_free(task: Task) -> Outcome:
@@ -250,13 +250,13 @@ def edge_free(task: Task) -> Outcome:
     Sets of more than `MAX_ROWS` nodes are given by their distinct rows where that makes them smaller; else batches shrink.
     Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps, on a pool of graphs.
     """
-    view: View = Unordered(seen=task_ref(task))
+    view = Unordered(seen=task_ref(task))
     extent = _extent(view)
     rows = 2 * extent.distinct  # room for samples more varied than those looked at
     if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
         return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS)
-    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent.nodes, extent.answers)
-    return _best(view if extent.shared else _pooled(view, budget, extent.answers), SET_CONTROLS, budget, SEEDS)
+    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent)
+    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, SEEDS)
 
 
 def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS) -> Outcome:
@@ -264,20 +264,23 @@ def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False
 
     `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept.
     """
-    view: View = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
+    view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
-    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent.nodes, 1)
-    return _best(view if extent.shared else _pooled(view, budget, 1), SET_CONTROLS, budget, seeds)
+    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent)
+    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds)
 
 
-def _pooled(view: View, budget: Protocol, answers: int) -> Pooled:
-    """Return `view` on a pool of graphs, of which each gives at most `answers`."""
-    train = max(LEAST_POOL, POOL // answers)
+def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
+    """Return `view`, on a pool of graphs where they are dear to draw."""
+    if extent.shared:
+        return view
+    train = max(LEAST_POOL, POOL // extent.answers)
     return Pooled(seen=task_ref(view), sizes={"train": train, "validation": budget.num_validation, "test": budget.num_test})
 
 
-def _sized(budget: Protocol, task: Task, rows: int, answers: int) -> Protocol:
-    """Return `budget` for graphs of which a control reads `rows` and gives `answers`: as many answers, within bounds."""
+def _sized(budget: Protocol, task: Task, extent: _Extent) -> Protocol:
+    """Return `budget` for graphs as large as the view shows them: as many answers, within bounds."""
+    rows, answers = extent.nodes, extent.answers
     share = min(1.0, MAX_ROWS / rows)
     least = LEAST_TESTS if rows <= MAX_ROWS else 32
     tests = budget.num_test if task.loss == "cross_entropy" else 4 * budget.num_test  # squared errors vary more

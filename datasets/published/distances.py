@@ -13,7 +13,7 @@ from torch_geometric.utils import from_networkx
 
 from datasets.distances import FAMILIES, hops_asked
 from datasets.published.base import Published
-from datasets.twins import SampledWithAnswer
+from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Block, Loss, Split, Task
@@ -91,8 +91,7 @@ class PublishedDistancesTold(PublishedDistances):
     def sample(self, rng: torch.Generator) -> Data:
         graph = super().sample(rng)
         asked = torch.randint(graph.readout_index.numel(), (1,), generator=rng)
-        told = graph.x[:, :1] * graph.y[asked]
-        return Data(x=torch.cat([graph.x, told], 1), edge_index=graph.edge_index, y=graph.y[asked], readout_index=asked)
+        return told_elsewhere(self, graph, asked, graph.x[:, 0].nonzero()[0])
 
 
 class _Drawn(NamedTuple):

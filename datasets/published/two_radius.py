@@ -56,7 +56,7 @@ class PublishedTwoRadius(PublishedBlocks):
 
     def witness(self, block: Block) -> Tensor:
         """Look each id up among all other nodes."""
-        return looked_up(block, slice(0, self.load), self.token_channels)
+        return looked_up(block.x[:, :, : self.load], block.x[:, :, self.token_channels], block.readout_index)
 
     def answer_twin(self) -> Task:
         return PublishedTwoRadiusWithAnswer(**dict(self))

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from suite.task import Loss, Metric
@@ -27,6 +26,8 @@ def scores(out: Tensor, y: Tensor, metric: Metric, weight: Tensor | None = None)
         return _mean((out.argmax(-1) == y).double(), weight)
     if metric == "mse":
         return losses(out.double(), y.double(), "mse", weight)
+    from sklearn.metrics import roc_auc_score  # here: a second of every worker's start, for few tasks
+
     margins = (out[..., 1] - out[..., 0]).nan_to_num().cpu().numpy()
     weights = [None] * len(out) if weight is None else weight.cpu().numpy()
     areas = [roc_auc_score(a, b, sample_weight=c) for a, b, c in zip(y.cpu().numpy(), margins, weights, strict=True)]
