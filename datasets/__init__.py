@@ -13,6 +13,7 @@ from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
 from datasets.labelled import LabelledGraph
+from datasets.labelled_graphs import GraphClasses, Peptides
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
@@ -41,6 +42,7 @@ TASKS: dict[str, type[Task]] = {
     "cycle_or_two": CycleOrTwo,
     "decoy_chains": DecoyChains,
     "distances": Distances,
+    "graph_classes": GraphClasses,
     "graph_transfer": GraphTransfer,
     "known_range": KnownRange,
     "labelled_graph": LabelledGraph,
@@ -50,6 +52,7 @@ TASKS: dict[str, type[Task]] = {
     "ordered_path": OrderedPath,
     "own_token": OwnToken,
     "pair_mixing": PairMixing,
+    "peptides": Peptides,
     "planetoid": Planetoid,
     "published_citation_chains": PublishedCitationChains,
     "published_distances": PublishedDistances,

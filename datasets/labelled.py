@@ -1,17 +1,11 @@
 """Labelled graphs beside Planetoid's: heterophilous and WebKB graphs, city networks. Loaded by PyG's own classes.
 
-They are looked for under the folder that the environment variable HOPSCOPE_DATA_ROOT names, `data` where it is not set, as
-`heterophilous/NAME/raw`, `webkb/NAME/raw`, `city/NAME/raw`, and copied to the user's cache, since PyG writes beside what it
-reads. Where nothing is found PyG fetches them from their public place.
+They are looked for under the data root (`datasets.stored`) as `heterophilous/NAME/raw`, `webkb/NAME/raw`, `city/NAME/raw`.
+Where nothing is found PyG fetches them from their public place.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,8 +18,8 @@ from torch_geometric import datasets as pyg
 from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_undirected
 
-from datasets.planetoid import DATA_ROOT, cache_folder
-from suite.task import Block, DataUnavailable, Metric, Split, Task
+from datasets.stored import data_root, stored
+from suite.task import Block, Metric, Split, Task
 
 Name = Literal[
     "Minesweeper", "Tolokers", "Questions", "Roman-empire", "Amazon-ratings",
@@ -97,27 +91,18 @@ class LabelledGraph(Task):
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         """Return the graph, the same at every draw. Raises DataUnavailable where it is not to be had."""
-        data = _load(self.name, os.environ.get(DATA_ROOT, "data"))
+        data = _load(self.name, data_root())
         mask: Tensor = data.val_mask if self.split == "validation" else data[f"{self.split}_mask"]
         asked = (mask[:, self.fold] if mask.dim() == 2 else mask).nonzero().flatten()
         return Block(data.edge_index, data.x.expand(num_graphs, -1, -1), data.y[asked].expand(num_graphs, -1), asked)
 
 
 @cache
-def _load(name: str, root: str) -> Data:
+def _load(name: str, root: Path) -> Data:
     source, folder = SOURCES[name], name.lower().replace("-", "_")
-    raw = Path(root) / source.folder / folder / "raw"
-    kept = cache_folder() / source.folder
-    kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept) as temporary:  # PyG's own folders are made anew: another copy may lie there now
-        if raw.is_dir():
-            shutil.copytree(raw, Path(temporary) / folder / "raw")
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # PyG announces what it does
-                data: Data = source.load(temporary, name)[0]
-        except (OSError, RuntimeError) as error:
-            looked = f"no {source.folder}/{folder}/raw under '{root}'"
-            raise DataUnavailable(f"{name}: {looked}, and it cannot be fetched ({error}); say --data-root DIR") from error
+    inside = f"{folder}/raw"
+    kept = stored(name, root, [f"{source.folder}/{inside}"], inside, lambda made: source.load(made, name))
+    data: Data = source.load(kept, name)[0]
     data.x = data.x.float()
     data.edge_index = _simple(data)
     return data

@@ -320,9 +320,19 @@ class Entry:
             "seed": cell.seed,
             "purpose": cell.purpose,
             "task_key": cell.task.key,
-            "chance": task.chance,
+            "chance": _chance(task),
             "loss": task.loss,
         }
+
+
+def _chance(task: Task) -> float | None:
+    """Return the task's chance; None where it needs data that cannot be had, whose cells have no result either."""
+    from suite.task import DataUnavailable
+
+    try:
+        return task.chance
+    except DataUnavailable:
+        return None
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from suite.hops import hop_distance
 
 Split = Literal["train", "validation", "test"]
 Level = Literal["node", "graph"]
-Loss = Literal["cross_entropy", "mse"]
-Metric = Literal["accuracy", "roc_auc", "mse"]
+Loss = Literal["cross_entropy", "binary_cross_entropy", "mse", "mae"]
+Metric = Literal["accuracy", "roc_auc", "average_precision", "mse", "mae"]
 
 
 class DataUnavailable(RuntimeError):  # noqa: N818 - the data is what is unavailable
@@ -122,8 +122,10 @@ class Block:
 
     @classmethod
     def from_data_list(cls, graphs: Sequence[Data]) -> Block | None:
-        """Join `graphs` into a block, or return None where they do not share one topology and its read-out nodes."""
+        """Join `graphs` into a block, or return None where they do not share one topology and read-out nodes, or have none."""
         first = graphs[0]
+        if "readout_index" not in first:
+            return None
         source = first.get("source_index")
         for graph in graphs[1:]:
             same = graph.num_nodes == first.num_nodes and torch.equal(graph.edge_index, first.edge_index)
@@ -269,8 +271,9 @@ class Task(Value):
 
     @property
     def metric(self) -> Metric:
-        """What scores measure: accuracy, or the error of a regression; of two classes it may be the area under the ROC curve."""
-        return "accuracy" if self.loss == "cross_entropy" else "mse"
+        """What scores measure, from 0 to 1 or as an error; of two classes it may be the area under the ROC curve."""
+        own: dict[Loss, Metric] = {"cross_entropy": "accuracy", "binary_cross_entropy": "average_precision"}
+        return own.get(self.loss) or ("mae" if self.loss == "mae" else "mse")
 
     @property
     def out_channels(self) -> int:
@@ -285,7 +288,7 @@ class Task(Value):
     @property
     def ceiling(self) -> float:
         """Score of perfect knowledge, on the same scale as `chance`."""
-        return 1.0 if self.loss == "cross_entropy" else 0.0
+        return 0.0 if self.metric in ("mse", "mae") else 1.0
 
     @property
     def token_channels(self) -> slice | None:
@@ -320,6 +323,10 @@ class Task(Value):
             return self
         seen = topology.at(split, block)
         return self if seen is topology else self.model_copy(update={"topology": seen})
+
+    def given(self, split: Split) -> int | None:
+        """Return how many graphs `split` has, each asked once, where they are given; None: they are drawn, as many as asked."""
+        return None
 
     def answer_twin(self) -> Task | None:
         """Return the same task with the answer written on the read-out node, which a graph-blind model must solve."""

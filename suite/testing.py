@@ -128,8 +128,8 @@ def _fields(task: Task) -> Iterator[str]:
     """Fields, written as JSON and read again, give the same task."""
     if task_ref(task).load() != task:
         yield "its fields, written as JSON and read again, give another task: use fields that pydantic can read back"
-    if (task.ceiling > task.chance) != (task.loss == "cross_entropy"):
-        yield f"chance {task.chance} and ceiling {task.ceiling} are in the wrong order for {task.loss}"
+    if (task.ceiling > task.chance) != (task.metric not in ("mse", "mae")):
+        yield f"chance {task.chance} and ceiling {task.ceiling} are in the wrong order for {task.metric}"
 
 
 def _shapes(task: Task) -> Iterator[str]:
@@ -142,7 +142,8 @@ def _shapes(task: Task) -> Iterator[str]:
 def _graph_shapes(task: Task, graph: Data) -> Iterator[str]:
     if unknown := sorted(set(graph.keys()) - FIELDS - {"num_nodes"}):
         yield f"Data carries '{unknown[0]}'; it may carry {', '.join(sorted(FIELDS))}, for the suite finds distances itself"
-    missing = sorted(FIELDS - {"source_index"} - set(graph.keys()))
+    optional = {"source_index"} if task.level == "node" else {"source_index", "readout_index"}
+    missing = sorted(FIELDS - optional - set(graph.keys()))
     if missing:
         yield f"Data has no '{missing[0]}'"
         return
@@ -155,7 +156,7 @@ def _graph_shapes(task: Task, graph: Data) -> Iterator[str]:
         index = graph.get(name)
         if index is not None and (index.dtype != torch.long or not bool(((index >= 0) & (index < num_nodes)).all())):
             yield f"{name} must be long and name nodes 0 ... {num_nodes - 1}; is {index.dtype}, {_span(index)}"
-    if torch.unique(graph.readout_index).numel() != graph.readout_index.numel():
+    if "readout_index" in graph and torch.unique(graph.readout_index).numel() != graph.readout_index.numel():
         yield "readout_index names a node twice"
     yield from _answer_faults(task, graph)
 
@@ -164,7 +165,7 @@ def _answer_faults(task: Task, graph: Data) -> Iterator[str]:
     y, asked = graph.y, graph.readout_index.numel() if task.level == "node" else 1
     if y.size(0) != asked:
         yield f"y must have one row per read-out node, {asked}; is {tuple(y.shape)}"
-    elif task.loss == "mse":
+    elif task.loss != "cross_entropy":
         if y.dtype != torch.float32 or y[0].numel() != task.out_channels:
             yield f"y must be float32 with {task.out_channels} targets a row; is {y.dtype}, {tuple(y.shape)}"
     elif y.dim() != 1 or y.dtype != torch.long:

@@ -61,6 +61,9 @@ class View(Task):
     def ceiling(self) -> float:
         return self._task.ceiling
 
+    def given(self, split: Split) -> int | None:
+        return self._task.given(split)
+
     def at(self, split: Split, block: int) -> Self:
         view = self.model_copy()
         view._task = self._task.at(split, block)
@@ -71,6 +74,9 @@ class View(Task):
         if isinstance(drawn, Block):
             return self.show(drawn, rng)
         graphs = [graph for one in drawn for graph in self.show(_alone(one), rng).to_data_list()]
+        if self.level == "graph":
+            for graph in graphs:
+                del graph.readout_index
         return Block.from_data_list(graphs) or graphs
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
@@ -79,6 +85,10 @@ class View(Task):
 
 
 def _alone(graph: Data) -> Block:
+    """Return a block of one graph; of a whole one no node is read."""
+    if "readout_index" not in graph:
+        graph = graph.clone()
+        graph.readout_index = graph.edge_index.new_empty(0)
     block = Block.from_data_list([graph])
     assert block is not None  # one graph always shares its topology with itself
     return block

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from suite.engine.batches import as_drawn
-from suite.engine.score import scores
 from suite.samples import graphs_of
+from suite.score import scores
 from suite.task import Block, Task
 
 NUM_WITNESSED = 256  # test graphs

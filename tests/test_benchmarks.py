@@ -22,10 +22,10 @@ from datasets import Transfer
 from suite.cell import Protocol
 from suite.engine import initial_model
 from suite.engine.batches import graph_batch
-from suite.engine.score import losses
 from suite.hops import hop_distance
 from suite.measures.squashing import influence as our_influence
 from suite.models import build
+from suite.score import losses
 from suite.study import load_study
 from suite.task import Block, Task
 

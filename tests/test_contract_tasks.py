@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_peptides import write_peptides
 from pydantic import ValidationError
 
 from datasets import TASKS, TOPOLOGIES
 from datasets.labelled import LabelledGraph
-from datasets.planetoid import DATA_ROOT, Planetoid
+from datasets.labelled_graphs import GraphClasses
+from datasets.planetoid import Planetoid
+from datasets.stored import DATA_ROOT
 from suite.task import Task
 from suite.testing import TASK_CHECKS, check_fresh_process
 
@@ -39,8 +42,11 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
     "published_two_radius": [{}, {"load": 4, "centres": 3}],
     "published_distances": [{"quantity": "distance"}, {"quantity": "diameter"}],
     "labelled_graph": [{"name": "Minesweeper"}, {"name": "Wisconsin", "fold": 3}],
+    "graph_classes": [{"name": "MUTAG"}, {"name": "ENZYMES", "fold": 2}],
+    "peptides": [{"target": "func"}, {"target": "struct"}],
     "planetoid": [{"name": "Cora"}, {"name": "CiteSeer"}],
 }
+PUBLISHED = (Planetoid, LabelledGraph, GraphClasses)
 EVERYWHERE = {"transfer"}  # stands on every topology; other tasks on a few, unlike each other
 A_FEW = ("barbell", "caterpillar", "clique", "clique_chain", "network", "ring", "torus", "tree")
 HOPS = (5, 3, 2, 1)  # the first that is accepted
@@ -80,13 +86,23 @@ MADE, REFUSED = _combinations()
 
 
 @pytest.fixture(autouse=True)
-def _data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv(DATA_ROOT, str(COPY))
+def _data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, root: Path) -> None:
+    monkeypatch.setenv(DATA_ROOT, str(root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with made-up peptides beside what the copy has."""
+    root = tmp_path_factory.mktemp("data")
+    write_peptides(root)
+    for folder in COPY.iterdir() if COPY.is_dir() else []:
+        (root / folder.name).symlink_to(folder)
+    return root
+
+
 def needs_data(task: Task) -> None:
-    if isinstance(task, Planetoid | LabelledGraph) and not COPY.is_dir():
+    if isinstance(task, PUBLISHED) and not COPY.is_dir():
         pytest.skip("no copy of the Planetoid data beside the repository")
 
 
@@ -98,7 +114,7 @@ def test_every_task_keeps_the_contract_on_every_topology(label: str, check: str)
 
 
 def test_another_process_draws_the_same_bytes_of_every_task() -> None:
-    check_fresh_process([task for task in MADE.values() if not isinstance(task, Planetoid | LabelledGraph) or COPY.is_dir()])
+    check_fresh_process([task for task in MADE.values() if not isinstance(task, PUBLISHED) or COPY.is_dir()])
 
 
 def test_every_task_and_every_topology_takes_part() -> None:

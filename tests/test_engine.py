@@ -18,11 +18,11 @@ from suite.cell import Cell, FactorRef, Protocol, TaskRef
 from suite.engine import ALL_SHORTCUTS, Trained, initial_model, train
 from suite.engine.batches import Sharing, draw, graph_batch
 from suite.engine.replicas import Replicas
-from suite.engine.score import losses
 from suite.engine.topology import steps_to_readout
 from suite.models import MODELS, build, resolve
 from suite.models.layers import NORMS
 from suite.refs import ref_of
+from suite.score import losses
 from suite.task import Task
 
 TASKS = {

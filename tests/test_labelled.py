@@ -10,12 +10,12 @@ from torch_geometric.utils import contains_self_loops, is_undirected
 
 from datasets import labelled
 from datasets.labelled import LabelledGraph
-from datasets.planetoid import DATA_ROOT
+from datasets.stored import DATA_ROOT
 from suite.cell import Cell, Protocol
 from suite.engine import Trained, train
-from suite.engine.score import scores
 from suite.models import resolve
 from suite.rng import stream
+from suite.score import scores
 from suite.task import Block, DataUnavailable, Split
 from suite.views import task_ref
 

@@ -143,3 +143,10 @@ def test_sgc_equals_pygs_and_has_no_width(graph: tuple[Tensor, int]) -> None:
 @pytest.mark.parametrize(("name", "hops"), [("gatv2", 1), ("pna", 1), ("ggnn", 1), ("mixhop", 2)])
 def test_a_layer_reaches_as_far_as_it_reads(name: str, hops: int) -> None:
     assert build(resolve(name), 5, 6, 3, 2).reach == 3 * hops
+
+
+def test_pna_is_finite_where_it_was_calibrated_without_an_edge() -> None:
+    model = build(resolve("pna"), 4, 8, 2, 3).eval()
+    x, none = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.empty(2, 0, dtype=torch.long)
+    model.calibrate(lambda module: module(x, none))
+    assert model(x, none).isfinite().all()

@@ -10,7 +10,8 @@ import torch
 from torch_geometric.utils import is_undirected
 
 from datasets import planetoid
-from datasets.planetoid import DATA_ROOT, Planetoid
+from datasets.planetoid import Planetoid
+from datasets.stored import DATA_ROOT
 from suite.rng import stream
 from suite.task import Block, DataUnavailable, Split
 

@@ -84,7 +84,8 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
     },
 }
 DEAR = {"distances", "published_pair_mixing"}  # graphs that are drawn one by one
-NO_RANGE = {"planetoid", "labelled_graph", "published_citation_chains", "published_distances"}  # data, or nothing but a name
+DATA = {"planetoid", "labelled_graph", "graph_classes", "peptides"}
+NO_RANGE = DATA | {"published_citation_chains", "published_distances"}  # nothing but a name
 
 
 def made(cls: type[Task], fields: dict[str, Any]) -> Task | None:

@@ -298,9 +298,23 @@ def test_gtr_keeps_its_inverse_up_to_date() -> None:
         assert total_resistance(step) == pytest.approx(total)
 
 
-def test_gtr_refuses_a_graph_in_parts() -> None:
-    with pytest.raises(ValueError, match="rewiring 'gtr' needs a connected graph"):
-        rewired("gtr", nx.disjoint_union(nx.path_graph(3), nx.path_graph(3)))
+def test_gtr_lowers_the_resistance_of_pieces_and_joins_none_of_them() -> None:
+    pieces = nx.disjoint_union_all([nx.path_graph(3), nx.path_graph(5), nx.empty_graph(1)])
+    one = as_networkx(rewired("gtr", pieces, share=1e-9))
+    gains = {}
+    for component in (range(3), range(3, 8)):
+        before = pieces.subgraph(component)
+        for u, v in nx.non_edges(before):
+            after = nx.Graph(before)
+            after.add_edge(u, v)
+            gains[u, v] = total_resistance(before) - total_resistance(after)
+    assert added(one, pieces) == {
+        frozenset({3, 7})
+    }  # the ends of the longer path, whose resistance falls from 20 to 10: (n^3 - n) / 6 and / 12
+    assert max(gains.values()) == pytest.approx(gains[3, 7]) == pytest.approx(10)
+    every = as_networkx(rewired("gtr", pieces, share=10))
+    assert sorted(map(len, nx.connected_components(every))) == [1, 3, 5]
+    assert every.number_of_edges() == 3 + 10
 
 
 def test_sdrf_joins_around_the_most_negative_edge() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch_geometric.nn import global_mean_pool
 
 from suite.engine.topology import Prepared, coupling, encodings, sizes_of
 from suite.models.base import Model
@@ -29,9 +30,15 @@ WORTHWHILE = 0.25  # of the nodes must be alike, that telling them apart pays
 
 
 def blocks(task: Task, seed: int, split: Split, num_graphs: int, batch_size: int) -> Iterator[Block | Packed]:
-    """Yield the first `num_graphs` graphs of `split` in blocks: the fixed evaluation sets, the same for every model of a seed."""
+    """Yield the first `num_graphs` graphs of `split` in blocks: the fixed evaluation sets, the same for every model of a seed.
+
+    Of a given collection it is all graphs of the split, in one block.
+    """
     if task.fixed:
         yield draw(task, seed, split, 0, 1)
+        return
+    if (given := task.given(split)) is not None:
+        yield draw(task, seed, split, 0, given)
         return
     for index, start in enumerate(range(0, num_graphs, batch_size)):
         yield draw(task, seed, split, index, min(batch_size, num_graphs - start))
@@ -101,11 +108,18 @@ class GraphBatch:
         return self.graphs.y.unsqueeze(0)
 
     def forward(self, module: Any) -> Tensor:
-        """Return the outputs at the read-outs: [1, readouts, out_channels]."""
+        """Return the outputs at the read-outs: [1, readouts, out_channels].
+
+        Where whole graphs are asked, a model that gives a row for every node has its outputs averaged over each graph; one that
+        pools itself gives a row for every graph.
+        """
         graphs = self.graphs
         named = {"batch": graphs.batch} if takes_batch(module) else {}
         out: Tensor = module(graphs.x, graphs.edge_index, **named, **self.needs)
-        return out[graphs.readout_index].unsqueeze(0)
+        if graphs.readout_index is not None:
+            return out[graphs.readout_index].unsqueeze(0)
+        pooled = out if out.size(0) == len(graphs) else global_mean_pool(out, graphs.batch, len(graphs))
+        return pooled.unsqueeze(0)
 
     def keep(self, index: list[int]) -> GraphBatch:
         return self

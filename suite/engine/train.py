@@ -16,12 +16,12 @@ from suite.engine.batches import GraphBatch, SharedBatch, Sharing, blocks, draw,
 from suite.engine.flops import flops_per_step
 from suite.engine.machine import keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
-from suite.engine.score import losses, scores
 from suite.factors import redrawn, task_of
 from suite.models import build
 from suite.models.base import Model
 from suite.rng import digest
 from suite.samples import Drawn
+from suite.score import losses, scores
 from suite.task import Block, Packed, Split, Task
 
 ALL_SHORTCUTS = frozenset(

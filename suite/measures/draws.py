@@ -20,7 +20,14 @@ def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
     """Return draw number `index` of the test stream kept for measures; a fixed graph is drawn once, whatever is asked."""
     num_graphs = 1 if task.fixed else num_graphs
     drawn = task.at("test", index).draw(num_graphs, stream(task.config(), seed, "measure", index))
-    return graphs_of(drawn)
+    return [_asked(graph) for graph in graphs_of(drawn)]
+
+
+def _asked(graph: Data) -> Data:
+    """Return a graph whose nodes are asked, every one where it is asked as a whole: what the mean over nodes is made of."""
+    if "readout_index" not in graph:
+        graph.readout_index = torch.arange(graph.num_nodes)
+    return graph
 
 
 def draw_several(task: Task, seed: int, at_most: int, max_nodes: int) -> list[Data]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from suite.engine.score import losses
 from suite.measures.draws import as_json, draw_several, readouts_of
 from suite.measures.frozen import Frozen
 from suite.measures.smoothing import RAYLEIGH, rayleigh_quotient, together
-from suite.task import Loss, Task
+from suite.score import losses
+from suite.task import Level, Loss, Task
 
 
 def backward_states(hidden: list[Tensor], loss: Tensor) -> list[Tensor]:
@@ -56,7 +56,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     graphs = draw_several(task, seed, at_most=8, max_nodes=4096)
     norms, quotients = [], []
     for part in frozen.separately(graphs):
-        signals, ptr = _signals(frozen, part, task.loss)
+        signals, ptr = _signals(frozen, part, task.loss, task.level)
         norms.append(gradient_norms(signals, ptr))
         for graph, (a, b) in zip(part, pairwise(ptr), strict=True):
             groups = together([signal[a:b] for signal in signals])
@@ -71,11 +71,13 @@ def _quotients(signals: Tensor, edge_index: Tensor) -> Tensor:
     return torch.stack([rayleigh_quotient(signals, edge_index, operator) for operator in RAYLEIGH])
 
 
-def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss) -> tuple[list[Tensor], list[int]]:
+def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss, level: Level) -> tuple[list[Tensor], list[int]]:
     """Return `backward_states` of one forward pass over `graphs`, and where each graph's nodes begin."""
     seen = frozen.run(graphs, differentiable=True)
     total = seen.output.new_zeros(1)
     for graph, output in zip(graphs, seen.per_graph(seen.output), strict=True):
-        y = graph.y.double() if loss == "mse" else graph.y
-        total = total + losses(output[readouts_of(graph)].unsqueeze(0), y.unsqueeze(0), loss)
+        y = graph.y.double() if graph.y.is_floating_point() else graph.y
+        asked = output[readouts_of(graph)]
+        asked = asked.mean(0, keepdim=True) if level == "graph" else asked
+        total = total + losses(asked.unsqueeze(0), y.unsqueeze(0), loss)
     return backward_states(seen.hidden, total), seen.ptr

@@ -220,7 +220,7 @@ def random_regular(num_nodes: int, degree: int, rng: torch.Generator) -> np.ndar
         return np.stack(np.triu_indices(num_nodes, 1), 1)
     while True:
         pairs = _paired(num_nodes, degree, rng)
-        if pairs is not None and _num_components(pairs, num_nodes) == 1:
+        if pairs is not None and not _pieces(pairs, num_nodes).any():  # all in number 0
             return pairs
 
 
@@ -385,22 +385,21 @@ class GTR(Adding):
     """Edges that lower the total effective resistance the most, greedily (2302.06835).
 
     Joining u and v lowers it by n |L^+ (e_u - e_v)|^2 / (1 + R_uv); the pseudo-inverse L^+ of the Laplacian is then updated.
+    Of a graph in pieces it is the sum over pieces that counts, n the nodes of the piece, and no edge leads from one to another:
+    it ends early where every piece is complete.
     """
 
     title: ClassVar[str] = "GTR"
     max_nodes: ClassVar[int] = DENSE
 
-    def refusal(self, graph: Graph) -> str | None:
-        if _num_components(graph.pairs, graph.num_nodes) > 1:
-            return "needs a connected graph: between components resistance is infinite, whatever edge is added"
-        return super().refusal(graph)
-
     def change(self, graph: Graph, rng: torch.Generator) -> Change:
         matrix, joined = graph.adjacency, []
         inverse = np.linalg.pinv(np.diag(matrix.sum(1)) - matrix.astype(float), hermitian=True)
-        for _ in range(self.budget(graph)):
-            gain = _squared_distances(inverse @ inverse) / (1 + _squared_distances(inverse))
-            u, v = _join_best(matrix, gain, rng)
+        piece = _pieces(graph.pairs, graph.num_nodes)
+        nodes, closed = np.bincount(piece)[piece], matrix | (piece[:, None] != piece)
+        for _ in range(min(self.budget(graph), int(np.triu(~closed, 1).sum()))):
+            gain = nodes * _squared_distances(inverse @ inverse) / (1 + _squared_distances(inverse))
+            u, v = _join_best(closed, gain, rng)
             joined.append((u, v))
             change = inverse[u] - inverse[v]
             inverse = inverse - np.outer(change, change) / (1 + change[u] - change[v])
@@ -585,9 +584,11 @@ def _difference(before: np.ndarray, after: np.ndarray) -> Change:
     return Change(np.argwhere(np.triu(after & ~before)), np.argwhere(np.triu(before & ~after)))
 
 
-def _num_components(pairs: np.ndarray, num_nodes: int) -> int:
+def _pieces(pairs: np.ndarray, num_nodes: int) -> np.ndarray:
+    """Return the number of the connected component of each node: [num_nodes]."""
     matrix = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(num_nodes, num_nodes))
-    return int(connected_components(matrix, directed=False)[0])
+    found: np.ndarray = connected_components(matrix, directed=False)[1]
+    return found
 
 
 def _join_best(matrix: np.ndarray, score: np.ndarray, rng: torch.Generator) -> tuple[int, int]:

@@ -16,8 +16,9 @@ class PNA(Conv):
     """U [h_v | {1, s, 1/s} x {mean, min, max, std} over neighbours u of M [h_v | h_u]] (2004.05718).
 
     s = log(d_v + 1) / delta, delta the mean of log(d + 1) over the nodes of the first training batch, taken once while
-    `calibrating` (cf. `DataNorm`) and fixed from then on; 1 before. Twin of `PNAConv` with one tower, one layer before and one
-    after the aggregation; its last map, there to mix towers, is left out: it would be a linear map behind a linear map.
+    `calibrating` (cf. `DataNorm`) and fixed from then on; 1 before, and of graphs without edges. Twin of `PNAConv` with one
+    tower, one layer before and one after the aggregation; its last map, there to mix towers, is left out: it would be a linear
+    map behind a linear map.
     """
 
     operator = "mean"
@@ -38,7 +39,7 @@ class PNA(Conv):
         message = edges.source(self.lin_source(h)) + edges.target(self.lin_target(root))
         found = self._aggregated(edges, message)
         log_degree = (edges.count + 1).to(h.dtype).log()
-        if self.calibrating:
+        if self.calibrating and bool(log_degree.any()):  # without an edge there is nothing to scale
             self.mean_log_degree.copy_(log_degree.mean())
         usual = per_replica(self.mean_log_degree, 0, found)
         more, less = log_degree / usual, usual / log_degree.clamp(min=torch.log(log_degree.new_tensor(2.0)))
