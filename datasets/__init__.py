@@ -7,6 +7,7 @@ Someone else's needs no entry: `path/to/file.py:Name` or `package.module:Name` n
 
 from datasets.addressed_leaf import AddressedLeaf
 from datasets.colour_islands import ColourIslands
+from datasets.contextual_sbm import ContextualSBM
 from datasets.cycles import CycleOrTwo, SameCycle
 from datasets.decoy_chains import DecoyChains
 from datasets.distances import Distances
@@ -21,6 +22,7 @@ from datasets.ordered_path import OrderedPath
 from datasets.own_token import OwnToken
 from datasets.pair_mixing import PairMixing
 from datasets.planetoid import Planetoid
+from datasets.proximity import Proximity
 from datasets.published import (
     PublishedCitationChains,
     PublishedDistances,
@@ -39,6 +41,7 @@ from suite.task import Task
 TASKS: dict[str, type[Task]] = {
     "addressed_leaf": AddressedLeaf,
     "colour_islands": ColourIslands,
+    "contextual_sbm": ContextualSBM,
     "cycle_or_two": CycleOrTwo,
     "decoy_chains": DecoyChains,
     "distances": Distances,
@@ -54,6 +57,7 @@ TASKS: dict[str, type[Task]] = {
     "pair_mixing": PairMixing,
     "peptides": Peptides,
     "planetoid": Planetoid,
+    "proximity": Proximity,
     "published_citation_chains": PublishedCitationChains,
     "published_distances": PublishedDistances,
     "published_graph_transfer": PublishedGraphTransfer,

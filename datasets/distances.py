@@ -1,9 +1,9 @@
 """Distances: how far is the source, how far is the farthest node, how far apart are the two farthest?
 
-Single-source shortest paths, eccentricity and diameter, after PNA's multitask benchmark (Corso et al., 2020, arXiv:2004.05718)
-and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected (an eighth of PNA's as published are not, and
-unreachable nodes carry the source's own label), the source is not asked for its 0, each family is a task of its own, and the
-diameter is asked of every node rather than of the graph.
+Single-source shortest paths (in hops, or by the cost of the nodes on the way), eccentricity and diameter, after PNA's multitask
+benchmark (Corso et al., 2020, arXiv:2004.05718) and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected
+(an eighth of PNA's as published are not, and unreachable nodes carry the source's own label), the source is not asked for its 0,
+each family is a task of its own, and the diameter is asked of every node rather than of the graph.
 """
 
 from __future__ import annotations
@@ -18,26 +18,30 @@ import pandas as pd
 import torch
 from pydantic import Field, model_validator
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, degree, to_undirected
+from torch_geometric.utils import degree, to_undirected
 
 from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Block, Loss, Task
 
+Quantity = Literal["distance", "cost", "eccentricity", "diameter"]
 Family = Literal["caterpillar", "chorded_line", "ladder", "lobster", "pruned_grid", "tree"]
 NUM_SURVEYED = 1000  # graphs that the standard deviation and chance of a family are estimated from
 
 
 class Distances(Task):
-    """x = [U(0, 1) | source flag, if `distance` is asked], y = (answer in hops - mean) / `scale`.
+    """x = [number | source flag, if there is one], y = (answer - mean) / `scale`, the answer in hops but for costs.
+
+    Numbers are U(0, 1) and say nothing; for `cost` they are 1/n, 2/n, ... 1 in random order: as a set they say nothing.
 
     | quantity | asked at | answer |
     |---|---|---|
     | distance | every node but the source | hops to the source |
+    | cost | every node but the source | least sum of the numbers on a way from the source, whose own is left out |
     | eccentricity | every node | hops to the farthest node |
     | diameter | every node | the largest eccentricity of the graph |
 
@@ -56,7 +60,7 @@ class Distances(Task):
     """
 
     loss: ClassVar[Loss] = "mse"
-    quantity: Literal["distance", "eccentricity", "diameter"] = "distance"
+    quantity: Quantity = "distance"
     family: Family = "tree"
     min_nodes: int = Field(25, ge=8, description="nodes of the smallest graphs")
     max_nodes: int = Field(35, description="nodes of the largest graphs")
@@ -87,7 +91,8 @@ class Distances(Task):
     def chance(self) -> float:
         """Mean squared error of the best guess from the number of nodes, the own degree and the source's, over y's variance.
 
-        Estimated from the same graphs as `scale`. The degrees of all nodes may tell a set model more: ask for the certificate.
+        Of a cost the guess knows the node's own besides. Estimated from the same graphs as `scale`. The degrees of all nodes may
+        tell a set model more: ask for the certificate.
         """
         return self._survey().chance
 
@@ -97,8 +102,8 @@ class Distances(Task):
 
     def sample(self, rng: torch.Generator) -> Data:
         asked = _ask(self.quantity, self.family, self.min_nodes, self.max_nodes, rng)
-        survey, n = self._survey(), asked.distance.size(0)
-        x = torch.rand(n, 1, generator=rng)
+        survey, n = self._survey(), int(asked.edge_index.max()) + 1
+        x = torch.rand(n, 1, generator=rng) if asked.cost is None else asked.cost[:, None]
         if asked.source is not None:
             x = torch.cat([x, torch.zeros(n, 1).index_fill_(0, asked.source, 1)], dim=1)
         y = ((asked.answer - survey.mean) / survey.scale).float()
@@ -112,12 +117,15 @@ class Distances(Task):
         return DistancesTold(**dict(self))
 
     def witness(self, block: Block) -> Tensor:
-        """Search breadth first from the flagged node, or from every node."""
-        every = torch.arange(block.num_nodes)
+        """Search breadth first from the flagged node, or from every node; for costs as Dijkstra does."""
+        every, survey = torch.arange(block.num_nodes), self._survey()
+        if self.quantity == "cost":
+            found = [least_cost(block.edge_index, x[:, 0], x[:, 1].argmax(0, keepdim=True)) for x in block.x]
+            cost = (torch.stack(found)[:, block.readout_index] - survey.mean) / survey.scale
+            return cost.unsqueeze(2).to(block.x.dtype)
         distance = hop_distance(block.edge_index, every, every.numel())
         asked = distance[:, block.readout_index]
         source = block.x[:, :, 1].argmax(1) if self.quantity == "distance" else None
-        survey = self._survey()
         y = (hops_asked(self.quantity, asked, source) - survey.mean) / survey.scale
         return y.expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
 
@@ -140,22 +148,24 @@ class DistancesTold(Distances):
 
 class _Asked(NamedTuple):
     edge_index: Tensor  # [2, num_edges]
-    distance: Tensor  # [num_nodes, num_nodes] hops
     source: Tensor | None  # [1]
     readouts: Tensor  # [num_readouts]
-    answer: Tensor  # [num_readouts] hops, float64
+    answer: Tensor  # [num_readouts] hops, or costs, float64
+    cost: Tensor | None = None  # [num_nodes] of passing each node
 
 
 def _ask(quantity: str, family: str, least: int, most: int, rng: torch.Generator) -> _Asked:
     size = int(torch.randint(least, most + 1, (), generator=rng))
     edge_index = FAMILIES[family](size, rng)
     every = torch.arange(int(edge_index.max()) + 1)
-    distance = hop_distance(edge_index, every, every.numel())
-    if quantity == "distance":
+    if quantity in ("distance", "cost"):
         source = torch.randint(every.numel(), (1,), generator=rng)
         readouts = every[every != source]
-        return _Asked(edge_index, distance, source, readouts, hops_asked(quantity, distance[:, readouts], source)[0])
-    return _Asked(edge_index, distance, None, every, hops_asked(quantity, distance)[0])
+        if quantity == "cost":
+            cost = (1 + torch.randperm(every.numel(), generator=rng)) / every.numel()
+            return _Asked(edge_index, source, readouts, least_cost(edge_index, cost, source)[readouts], cost)
+        return _Asked(edge_index, source, readouts, hop_distance(edge_index, source, every.numel())[0, readouts].double())
+    return _Asked(edge_index, None, every, hops_asked(quantity, hop_distance(edge_index, every, every.numel()))[0])
 
 
 def hops_asked(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
@@ -164,6 +174,16 @@ def hops_asked(quantity: str, distance: Tensor, source: Tensor | None = None) ->
         return distance[source].double()
     eccentricity = distance.amax(0, keepdim=True).double()
     return eccentricity if quantity == "eccentricity" else eccentricity.amax().expand_as(eccentricity)
+
+
+def least_cost(edge_index: Tensor, cost: Tensor, source: Tensor) -> Tensor:
+    """Return the least sum of `cost` [num_nodes], above 0, on a way from `source` [1] to each node: [num_nodes] float64.
+
+    The source's own is left out, the node's own is not.
+    """
+    n, entering = cost.numel(), cost.double()[edge_index[1]].numpy()
+    found = dijkstra(coo_array((entering, tuple(edge_index.numpy())), shape=(n, n)).tocsr(), indices=source.numpy())
+    return torch.from_numpy(found[0])
 
 
 class _Survey(NamedTuple):
@@ -181,13 +201,16 @@ def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
         asked = _ask(quantity, family, least, most, rng)
         degrees = degree(asked.edge_index[0], dtype=torch.long)
         of_source = torch.zeros(1) if asked.source is None else degrees[asked.source]
-        columns = [asked.answer, degrees[asked.readouts], of_source, torch.tensor([len(degrees)])]
+        own = torch.zeros(1) if asked.cost is None else asked.cost[asked.readouts]
+        columns = [asked.answer, degrees[asked.readouts], of_source, torch.tensor([len(degrees)]), own]
         parts.append(np.stack([column.double().expand(asked.answer.numel()).numpy() for column in columns], axis=1))
-        histogram += torch.bincount(asked.distance.flatten(), minlength=most).double() / asked.distance.numel() / NUM_SURVEYED
-    table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes"])
-    guess = table.groupby(["own", "source", "nodes"])["answer"].transform("mean")
+        distance = hop_distance(asked.edge_index, torch.arange(len(degrees)), len(degrees)).flatten()
+        histogram += torch.bincount(distance, minlength=most).double() / distance.numel() / NUM_SURVEYED
+    table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes", "cost"])
+    table["rest"] = table["answer"] - table["cost"]
+    guess = table.groupby(["own", "source", "nodes"])["rest"].transform("mean")
     variance = float(table["answer"].var(ddof=0))
-    chance = float(((table["answer"] - guess) ** 2).mean()) / variance
+    chance = float(((table["rest"] - guess) ** 2).mean()) / variance
     longest = int(histogram.nonzero().max())
     return _Survey(float(table["answer"].mean()), variance**0.5, chance, histogram[: longest + 1])
 
@@ -258,5 +281,5 @@ def _networkx(graph: nx.Graph) -> Tensor:
 
 
 def _undirected(edges: Tensor) -> Tensor:
-    index: Tensor = to_undirected(coalesce(edges))
+    index: Tensor = to_undirected(edges)
     return index

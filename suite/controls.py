@@ -97,11 +97,16 @@ class Shells(View):
     def show(self, block: Block, rng: torch.Generator) -> Block:
         graph, far = torch.arange(block.num_graphs), block.num_nodes + self._farthest  # farther than any path leads
         asked = torch.randint(block.readout_index.numel(), (block.num_graphs,), generator=rng)
-        known = hop_distance(block.edge_index, block.readout_index, block.num_nodes)  # [num_readouts, num_nodes]
-        hops = _permuted_hops(block, block.readout_index[asked], rng) if self.permuted else known[asked]
-        known, hops = (found.masked_fill(found < 0, far) for found in (known, hops))
-        radius = far if self.radius is None else self.radius
-        rows = int((known <= radius).sum(dim=1).max())  # as many for every read-out node: those of the largest ball
+        readout = block.readout_index[asked]
+        if self.permuted:
+            hops = _permuted_hops(block, readout, rng)
+        else:
+            once, which = torch.unique(readout, return_inverse=True)
+            hops = hop_distance(block.edge_index, once, block.num_nodes)[which]
+        hops, radius, rows = hops.masked_fill(hops < 0, far), far if self.radius is None else self.radius, block.num_nodes
+        if self.radius is not None:  # as many for every read-out node: those of the largest ball
+            known = hop_distance(block.edge_index, block.readout_index, block.num_nodes)
+            rows = int(((known >= 0) & (known <= radius)).sum(dim=1).max())
         nodes = hops.argsort(dim=1, stable=True)[:, :rows]
         hops = hops.gather(1, nodes)
         told = F.one_hot(hops.clamp(max=self._farthest), self._farthest + 1).float()
@@ -152,11 +157,24 @@ class Pooled(View):
         return view
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
-        pool = _pool(self.seen.model_dump_json(), self._split, self.sizes[self._split])
+        pool = self._pool()
         return pool.take(torch.randint(len(pool), (num_graphs,), generator=rng))
 
+    def _pool(self) -> Packed:
+        return _pool(self.seen.model_dump_json(), self._split, self.sizes[self._split])
 
-@lru_cache(maxsize=3)
+
+class Kept(Pooled):
+    """The first graphs of each split, drawn once and given as they are, so that all controls of a task see the same."""
+
+    def given(self, split: Split) -> int:
+        return self.sizes[split]
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
+        return self._pool()
+
+
+@lru_cache(maxsize=12)  # task and twin, each split, as drawn and as a control sees it
 def _pool(seen: str, split: Split, size: int) -> Packed:
     drawn = blocks(TaskRef.model_validate_json(seen).load(), 0, split, size, BUDGET.batch_size)
     return Packed.of([graph for block in drawn for graph in graphs_of(block)])
@@ -285,7 +303,9 @@ def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
     if extent.shared:
         return view
     train = max(LEAST_POOL, POOL // extent.answers)
-    return Pooled(seen=task_ref(view), sizes={"train": train, "validation": budget.num_validation, "test": budget.num_test})
+    sizes: dict[Split, int] = {"train": train, "validation": budget.num_validation, "test": budget.num_test}
+    kept = Kept(seen=view.seen, sizes=sizes)
+    return Pooled(seen=task_ref(type(view)(**{**dict(view), "seen": task_ref(kept)})), sizes=sizes)
 
 
 def _sized(budget: Protocol, task: Task, extent: _Extent) -> Protocol:

@@ -139,14 +139,6 @@ class Factored(View):
     def title(self) -> str:
         return self._task.title
 
-    @property
-    def range(self) -> int | None:
-        return self._task.range
-
-    @property
-    def token_channels(self) -> slice | None:
-        return self._task.token_channels
-
     def config(self) -> dict[str, Any]:
         return self._task.config()
 

@@ -9,7 +9,7 @@ models, so bounds, help texts, cell keys and data sheets all come from the field
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, ClassVar, Literal, Self
@@ -222,6 +222,13 @@ class Packed(Sequence[Data]):
 
     def __len__(self) -> int:
         return self.sizes["x"].numel()
+
+    def __iter__(self) -> Iterator[Data]:
+        """Yield the graphs in order, as `self[i]` gives them, but in one pass."""
+        fields = {name: torch.split(getattr(self, name), sizes.tolist(), _rows(name)) for name, sizes in self.sizes.items()}
+        for index, start in enumerate(self.ptr[:-1]):
+            parts = {name: split[index] for name, split in fields.items()}
+            yield Data(**{name: part - start if name in self.NUMBERED else part for name, part in parts.items()})
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

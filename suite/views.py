@@ -61,6 +61,14 @@ class View(Task):
     def ceiling(self) -> float:
         return self._task.ceiling
 
+    @property
+    def range(self) -> int | None:
+        return self._task.range
+
+    @property
+    def token_channels(self) -> slice | None:
+        return self._task.token_channels
+
     def given(self, split: Split) -> int | None:
         return self._task.given(split)
 
@@ -130,14 +138,6 @@ class Extrapolated(View):
     def topology(self) -> Topology | None:
         found: Topology | None = getattr(self._task, "topology", None)
         return found
-
-    @property
-    def range(self) -> int | None:
-        return self._task.range
-
-    @property
-    def token_channels(self) -> slice | None:
-        return self._task.token_channels
 
     @property
     def irregular(self) -> frozenset[str]:

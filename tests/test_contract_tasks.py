@@ -25,13 +25,14 @@ VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks
 FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another question
     "transfer": [{"addressing": "content", "crowding": 3, "num_keys": 6}, {"addressing": "position"}],
     "mean_exchange": [{"side": True}, {"side": False}],
-    "distances": [{"quantity": "distance"}, {"quantity": "diameter", "family": "pruned_grid"}],
+    "distances": [{"quantity": "distance"}, {"quantity": "cost"}, {"quantity": "diameter", "family": "pruned_grid"}],
     "known_range": [
         {"kernel": "hop"},
         {"kernel": "decay", "exponent": 1.5, "interaction": "product", "values": "spin"},
         {"kernel": "power"},
         {"graph": "ring", "size": 32},
     ],
+    "proximity": [{}, {"num_near": 0}],
     "ordered_path": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],
     "published_ring_transfer": [{"family": family} for family in ("ring", "crossed_ring", "clique_path")],

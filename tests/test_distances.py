@@ -16,7 +16,7 @@ from suite.rng import stream
 from suite.witness import witness_score
 
 FAMILIES: list[Any] = list(get_args(Family))
-QUANTITIES = ["distance", "eccentricity", "diameter"]
+QUANTITIES = ["distance", "eccentricity", "diameter"]  # in hops
 ASKED = [pair for pair in itertools.product(QUANTITIES, FAMILIES) if pair != ("diameter", "ladder")]
 
 
@@ -182,3 +182,23 @@ def test_the_diameter_of_a_ladder_is_refused_because_its_size_tells_it() -> None
         ValueError, match="family: must be one whose number of nodes does not give the diameter away, got 'ladder'"
     ):
         Distances(quantity="diameter", family="ladder")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_costs_are_those_of_the_cheapest_way_by_networkx(family: Any) -> None:
+    task, rng = Distances(quantity="cost", family=family), stream("test", family)
+    graphs = [task.sample(rng) for _ in range(3)]
+    for graph in graphs:
+        web, asked = network(graph).to_directed(), graph.readout_index.tolist()
+        for _, into, held in web.edges(data=True):
+            held["cost"] = float(graph.x[into, 0])
+        (source,) = graph.x[:, 1].nonzero().flatten().tolist()
+        assert source not in asked
+        far = nx.single_source_dijkstra_path_length(web, source, weight="cost")
+        found = graph.y.double() * task.scale
+        expected = torch.tensor([far[v] for v in asked], dtype=torch.double)
+        assert torch.allclose(found - found[0], expected - expected[0], atol=1e-5)  # but for the mean that is subtracted
+    answers = torch.cat([graph.y for graph in graphs])
+    assert abs(float(answers.mean())) < 1.5
+    assert witness_score(task, torch.float64) == pytest.approx(0, abs=1e-10)
+    assert 0 < task.chance < 1

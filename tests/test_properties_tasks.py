@@ -15,12 +15,16 @@ from suite.testing import TASK_CHECKS
 
 PROMISES = ("fields", "shapes", "tokens", "structure", "varying", "witness")
 CLASSES, TOPOLOGY = st.integers(2, 7), st.sampled_from(["ring", "tree", "caterpillar", "theta", "grid", "circular_ladder"])
-TAILED = st.sampled_from([{"kind": "path", "tail": 5}, {"kind": "caterpillar", "tail": 3}, {"kind": "tree", "extra": 1}])
+ONE_ROUTE = {"kind": "theta", "open_paths": 1}
+TAILED = st.sampled_from(
+    [{"kind": "path", "tail": 5}, {"kind": "caterpillar", "tail": 3}, {"kind": "tree", "extra": 1}, ONE_ROUTE]
+)
 FAMILIES = st.sampled_from(["caterpillar", "chorded_line", "lobster", "pruned_grid", "tree"])
 
 RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
     "addressed_leaf": {"hops": st.integers(2, 6), "num_classes": CLASSES},
     "colour_islands": {"size": st.integers(5, 8), "num_red": st.sampled_from([4, 8, 12])},
+    "contextual_sbm": {"block_size": st.integers(8, 20), "inside": st.floats(0.2, 0.9), "signal": st.floats(0.1, 2)},
     "cycle_or_two": {"min_nodes": st.integers(6, 9), "max_nodes": st.integers(9, 20)},
     "decoy_chains": {
         "hops": st.integers(1, 9),
@@ -28,7 +32,7 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "hole": st.sampled_from(["far", "anywhere"]),
         "directed": st.booleans(),
     },
-    "distances": {"family": FAMILIES, "quantity": st.sampled_from(["distance", "eccentricity", "diameter"])},
+    "distances": {"family": FAMILIES, "quantity": st.sampled_from(["distance", "cost", "eccentricity", "diameter"])},
     "graph_transfer": {"topology": TOPOLOGY, "hops": st.integers(2, 7)},
     "known_range": {
         "graph": st.sampled_from(["line", "ring", "grid", "torus"]),
@@ -57,6 +61,7 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
     "ordered_path": {"topology": TAILED, "hops": st.integers(2, 8), "group": st.sampled_from(["parity", "s3"])},
     "own_token": {"topology": TOPOLOGY, "size": st.integers(2, 7), "num_classes": CLASSES},
     "pair_mixing": {"topology": TOPOLOGY, "hops": st.integers(2, 7), "mixing": st.sampled_from(["product", "sum"])},
+    "proximity": {"topology": TAILED, "hops": st.integers(2, 6), "num_near": st.integers(0, 4), "num_colours": CLASSES},
     "published_graph_transfer": {
         "family": st.sampled_from(["line", "ring", "crossed_ring"]),
         "distance": st.integers(3, 20),

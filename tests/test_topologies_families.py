@@ -58,6 +58,21 @@ def test_theta_joins_its_poles_by_disjoint_paths(hops: int, paths: int) -> None:
     assert commute == pytest.approx(2 * hops**2)
 
 
+@settings(deadline=None, max_examples=40)
+@given(hops=st.integers(2, 9), paths=st.integers(2, 6), open_paths=st.integers(1, 2))
+def test_of_a_theta_with_closed_paths_only_the_others_lead_to_the_source(hops: int, paths: int, open_paths: int) -> None:
+    graph, readout, source = checked(Theta(paths=paths, open_paths=open_paths), hops)
+    assert nx.is_connected(graph)
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (2 + paths * (hops - 1), paths * hops - (paths - open_paths))
+    assert len(list(nx.all_simple_paths(graph, readout, source))) == open_paths
+    assert nx.edge_connectivity(graph, readout, source) == open_paths
+
+
+def test_more_open_paths_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="open_paths: must be <= paths = 3, got 4"):
+        Theta(open_paths=4)
+
+
 def test_several_paths_of_one_edge_are_refused() -> None:
     with pytest.raises(ValueError, match="hops: must be >= 2 on a theta, got 1"):
         Theta().graph(1)
