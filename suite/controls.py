@@ -328,7 +328,7 @@ class _Extent(NamedTuple):
     nodes: int
     distinct: int  # rows of x
     answers: int
-    shared: bool  # one topology
+    shared: bool  # one topology, of the task itself
 
 
 def _extent(view: View) -> _Extent:
@@ -339,7 +339,7 @@ def _extent(view: View) -> _Extent:
         nodes=max(numbers.numel() for numbers in rows),
         distinct=max(torch.unique(numbers).numel() for numbers in rows),
         answers=max(graph.readout_index.numel() for graph in graphs),
-        shared=all(isinstance(block, Block) for block in drawn),
+        shared=all(isinstance(block, Block) for split in get_args(Split) for block in blocks(view._task, 0, split, 2, 2)),
     )
 
 

@@ -180,9 +180,9 @@ def _measures(context: Context) -> list[Block]:
             """(mean: in the inner product of D̃). It is 0 exactly in the space that S leaves unchanged. Sum
             aggregation has no such quotient; there the share of the squared norm outside the space that repeated sums
             end in takes its place, and models without edges are judged over all nodes. With biases a collapsed GCN
-            ends in a constant vector, which this quotient does not call smooth: hence the reference line""",
-            *(("; both limits are in ", ref(f"fig-{drawings[0].name}")) if drawings else ()),
-            """. The effective rank is the exponential of the entropy of the normalised singular values,""",
+            ends in a constant vector, which this quotient does not call smooth: hence the reference line.""",
+            *(("Both limits are in ", ref(f"fig-{drawings[0].name}"), ". ") if drawings else ()),
+            "The effective rank is the exponential of the entropy of the normalised singular values,",
         ),
         equation("rank", "erank of H equals exp of minus the sum over k of p k log p k, p k singular value k over their sum"),
         prose(
