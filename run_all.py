@@ -184,7 +184,7 @@ def list_() -> int:
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
         from suite.factors import PAIR_TITLES
-        from suite.measures import MEASURES
+        from suite.measures import FURTHER, MEASURES
         from suite.models import MODELS
         from suite.models.node_encodings import NODE_ENCODINGS
         from suite.models.rewirings import REWIRINGS
@@ -198,6 +198,7 @@ def list_() -> int:
         "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
         "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
+        "measures of diagnose": {name: _first_line(sys.modules[entry.run.__module__]) for name, entry in FURTHER.items()},
     }
     for kind, entries in kinds.items():
         table = Table(kind, "", box=None, pad_edge=False, title_justify="left")

@@ -26,7 +26,8 @@ import suite
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from suite.hops import hop_distance
-from suite.measures import MEASURES
+from suite.measures import FURTHER, MEASURES
+from suite.measures.similarity import group_distance_ratio
 from suite.models import build, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,8 +186,11 @@ def test_a_model_that_diverged_is_said_to_and_nothing_fails() -> None:
 def test_of_a_task_and_a_model_of_the_suite_the_measures_are_those_of_the_table() -> None:
     task, model = Transfer(topology=Ring(), hops=3), build(resolve("gcn"), 7, 8, 3, 5)
     found = suite.diagnose(model, task, seed=2)
-    assert found.measures == {name: m.run(model, task, 2) for name, m in MEASURES.items() if not m.rewired}
-    assert found.absent == {}
+    entries = {**MEASURES, **FURTHER}
+    assert set(found.absent) == {"mixing"}
+    assert "piecewise linear" in found.absent["mixing"]
+    taken = {name: m.run(model, task, 2) for name, m in entries.items() if name != "mixing" and not m.rewired}
+    assert found.measures == taken
     assert found.data.startswith("Draws of transfer (content) over 3 hops of 6 nodes")
     assert "The planted sources, 3 hops away on average" in found.findings["Over-squashing"].text
 
@@ -194,7 +198,7 @@ def test_of_a_task_and_a_model_of_the_suite_the_measures_are_those_of_the_table(
 @pytest.mark.parametrize("num_nodes", [1, 4])
 def test_of_graphs_without_edges_no_reach_is_told(num_nodes: int) -> None:
     found = suite.diagnose(GCN(3, 8, 2, 2), Data(x=torch.randn(num_nodes, 3), edge_index=torch.zeros(2, 0, dtype=torch.long)))
-    assert set(found.absent) == {"gradient"}
+    assert set(found.absent) == {"gradient", "mixing"}
     assert found.findings["Reach"].short == "no path to go"
     assert "Over-squashing" not in found.findings
     assert found.plot().axes
@@ -247,7 +251,7 @@ def test_of_several_outputs_the_first_counts_and_for_that_of_a_graph_its_last_st
     assert suite.diagnose(Tupled(2), ring()).measures == plain
     pooled = suite.diagnose(Pooled(2), [ring(), ring()])
     assert pooled.measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
-    assert pooled.absent == {"gradient": "the output has no row per node to hold against y"}
+    assert pooled.absent["gradient"] == "the output has no row per node to hold against y"
     assert "stands in for the output" in str(pooled)
     assert suite.diagnose(Single(2), ring()).measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
 
@@ -269,8 +273,8 @@ def test_without_answers_that_fit_gradients_are_not_measured_and_the_summary_say
     graph = ring()
     graph.y = y
     found = suite.diagnose(Means(2), graph)
-    assert set(found.absent) == {"gradient"}
-    assert "gradient: no y of classes or numbers at the read-out nodes that fits outputs of width 3." in " ".join(
+    assert set(found.absent) == {"gradient", "mixing"}
+    assert "gradient: no y of classes or numbers at the read-out nodes that fits outputs of width 3;" in " ".join(
         str(found).split()
     )
 
@@ -391,7 +395,7 @@ def test_it_prints_within_eighty_columns_all_that_it_says(found: suite.Diagnosis
     printed = " ".join(str(found).split())
     assert all(f"{topic} {text}" in printed for topic, text in found.sentences.items())
     assert list(found.sentences)[:3] == ["Model", "Looked at", "In short"]
-    assert found.sentences["In short"] == "; ".join(finding.short for finding in found.findings.values()) + "."
+    assert found.sentences["In short"] == "; ".join(finding.short for finding in found.findings.values() if finding.short) + "."
 
 
 def test_the_table_has_every_number(found: suite.Diagnosis) -> None:
@@ -461,3 +465,43 @@ print(suite.diagnose(GCN(2, 4, 2, 2), Data(x=torch.eye(2), edge_index=torch.tens
 def test_there_is_nothing_else_in_the_package() -> None:
     with pytest.raises(AttributeError, match="module 'suite' has no attribute 'diagnos'"):
         _ = suite.diagnos  # type: ignore[attr-defined]
+
+
+def test_a_smooth_model_is_asked_what_it_mixes_and_the_graph_what_it_is_like() -> None:
+    torch.manual_seed(0)
+    smooth = suite.diagnose(GCN(7, 8, 3, 5, act="tanh"), Transfer(topology=Ring(), hops=3))
+    mixed = smooth.measures["mixing"]["mixing"]
+    assert mixed[1] > 0
+    assert mixed[3] > 0  # three layers, three hops
+    short = suite.diagnose(GCN(7, 8, 2, 5, act="tanh"), Transfer(topology=Ring(), hops=3))
+    assert short.measures["mixing"]["mixing"][3] == 0
+    graph = smooth.measures["topology"]
+    assert (graph["num_nodes"], graph["num_edges"], graph["wl_classes"]) == (6, 6, 1)
+    assert graph["gap"] == pytest.approx(1 - math.cos(2 * math.pi / 6))
+    assert graph["total_resistance"] == pytest.approx((6**3 - 6) / 12)
+    assert (graph["source_resistance"], graph["source_cut"]) == (pytest.approx(1.5), 2)
+    assert graph["shell_sizes"] == [1, 2, 2, 1]
+    assert "a cut of 2 edges" in smooth.findings["Graph"].text
+
+
+def test_further_numbers_of_a_linear_model_are_those_of_its_powers() -> None:
+    model, task = build(resolve("sgc"), 7, 8, 3, 5), Transfer(topology=Ring(), hops=3)
+    found = suite.diagnose(model, task).measures["shares"]
+    walk = [7 / 27, 6 / 27, 3 / 27, 2 / 27]  # (1/3 (left + stay + right))^3 at 0, 1, 2 and 3 hops on a ring of six
+    shells = [1, 2, 2, 1]
+    total = sum(w * s for w, s in zip(walk, shells, strict=True))
+    assert total == pytest.approx(1)
+    assert found["range_hops"] == pytest.approx(sum(h * w * s for h, (w, s) in enumerate(zip(walk, shells, strict=True))))
+    assert found["source_gain"] == pytest.approx(0, abs=1e-9)  # the topology alone
+    rest = sum(s * w**2 for w, s in zip(walk, shells, strict=True)) - walk[3] ** 2
+    assert found["source_signal"] == pytest.approx(math.log10(walk[3] ** 2 / rest))
+
+
+def test_classes_are_held_apart_where_there_are_some() -> None:
+    graph = ring()
+    graph.y = torch.arange(12) % 3
+    found = suite.diagnose(Means(2), graph).measures["groups"]
+    expected = group_distance_ratio(graph.x, graph.y)
+    assert found["group_distance_ratio"][0] == pytest.approx(float(expected))
+    graph.y = None
+    assert "group_distance_ratio" not in suite.diagnose(Means(2), graph).measures["groups"]

@@ -21,7 +21,7 @@ from torch_geometric.data import Data
 from suite.diagnosis import picture
 from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, loss_of
 from suite.diagnosis.words import Finding, findings, plural
-from suite.measures import MEASURES
+from suite.measures import FURTHER, MEASURES
 from suite.measures.draws import draw
 from suite.measures.frozen import Frozen, Pass
 from suite.task import Task
@@ -69,10 +69,10 @@ class Diagnosis:
         found = self.findings
         size = f"{plural(self.num_parameters, 'parameter')}, {plural(self.num_layers, 'layer')}"
         said = {"Model": f"{self.model} ({size}).", "Looked at": " ".join([f"{self.data}.", *self.remarks])}
-        said |= {"In short": "; ".join(finding.short for finding in found.values()) + "."} if found else {}
+        said |= {"In short": "; ".join(finding.short for finding in found.values() if finding.short) + "."} if found else {}
         said |= {topic: finding.text for topic, finding in found.items()}
         missing = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
-        return said | ({"Not measured": f"{missing}."} if missing else {})
+        return said | ({"Not measured": f"{missing.removesuffix('.')}."} if missing else {})
 
     def __repr__(self) -> str:
         lines = [
@@ -142,7 +142,7 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     rewired = any("original_index" in graph for graph in graphs)
     absent = _refused(data, graphs, seen, first.output.size(1))
     measures: dict[str, dict[str, Any]] = {}
-    for name, measure in MEASURES.items():
+    for name, measure in (MEASURES | FURTHER).items():
         if name not in absent and (rewired or not measure.rewired):
             try:
                 measures[name] = measure.run(seen, tasks.get(name, tasks[""]), seed)

@@ -30,6 +30,8 @@ def findings(measures: Measures, num_layers: int) -> dict[str, Finding]:
         "Over-smoothing": _smoothing,
         "Own tokens": _tokens,
         "Scale": _scale,
+        "Mixing": _mixing,
+        "Graph": _graph,
     }
     found = {topic: say(measures, num_layers) for topic, say in topics.items()}
     return {topic: finding for topic, finding in found.items() if finding is not None}
@@ -96,9 +98,8 @@ def _squashing(measures: Measures, num_layers: int) -> Finding | None:
         f" One hop more {verb} the influence of a node by {number(factor)} (geometric mean, {near} to {far} hops). All nodes"
         f" {plural(far, 'hop')} away together have {number(share[far])} of an output's sensitivity"
     )
-    return Finding(
-        f"one hop {short} a factor of {number(factor)}", f"{text}{_beside(measures, num_layers, far)}.{_source(influence)}"
-    )
+    source = _source(influence) + _against_all_else(measures.get("shares", {}))
+    return Finding(f"one hop {short} a factor of {number(factor)}", f"{text}{_beside(measures, num_layers, far)}.{source}")
 
 
 def _range_beside(measures: Measures, num_layers: int) -> str:
@@ -125,6 +126,15 @@ def _source(influence: dict[str, Any]) -> str:
     return f" The planted sources, {hops} hops away on average, have a share of {share}."
 
 
+def _against_all_else(shares: dict[str, Any]) -> str:
+    """Say what is felt of planted sources beside all other nodes, and beside what the bare operator brings of them."""
+    if shares.get("source_signal") is None:
+        return ""
+    text = f" The power of a source is {number(10 ** shares['source_signal'])} times that of all other nodes together"
+    gain = shares["source_gain"]
+    return f"{text}." if gain is None else f"{text}, its share {number(10**gain)} times that of the bare operator."
+
+
 def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     found = measures.get("smoothing")
     if found is None or not num_layers:
@@ -148,7 +158,7 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
-    return Finding(short, text + _angles(found))
+    return Finding(short, text + _angles(found) + _classes(measures.get("groups", {})))
 
 
 def _angles(smoothing: dict[str, Any]) -> str:
@@ -157,6 +167,11 @@ def _angles(smoothing: dict[str, Any]) -> str:
     if ends is None or pairs is None:
         return ""
     return f" In angle, ends of an edge are {number(ends)} apart, any two nodes {number(pairs)} (1 − cosine; 0: parallel)."
+
+
+def _classes(groups: dict[str, Any]) -> str:
+    ratio = [value for value in groups.get("group_distance_ratio", [None])[-1:] if value is not None]
+    return f" Nodes of two classes are {number(ratio[0])} times as far apart as those of one." if ratio else ""
 
 
 def quotient_of(smoothing: dict[str, Any]) -> str:
@@ -200,3 +215,34 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
     return Finding(
         short, f"{text} The gradient of the loss at layer 0 is {number(ratio)} times as large as at layer {num_layers}."
     )
+
+
+def _mixing(measures: Measures, num_layers: int) -> Finding | None:  # noqa: ARG001 - as every topic is asked
+    found = measures.get("mixing")
+    if found is None:
+        return None
+    felt = [hop for hop, value in enumerate(found["mixing"]) if value]
+    if not felt or felt[-1] == 0:
+        return None
+    near, far = next(hop for hop in felt if hop), felt[-1]
+    text = f"What a read-out node and another hold together moves the output by up to {number(found['mixing'][near])}"
+    text += f" (second derivative) at {plural(near, 'hop')}"
+    return Finding("", f"{text} and {number(found['mixing'][far])} at {far}." if far > near else f"{text}, and no farther.")
+
+
+def _graph(measures: Measures, num_layers: int) -> Finding | None:  # noqa: ARG001 - as every topic is asked
+    found = measures.get("topology")
+    if found is None:
+        return None
+    text = f"The first has {plural(found['num_nodes'], 'node')} and {plural(found['num_edges'], 'edge')}"
+    if found.get("gap") is not None:
+        bounds = f"{number(found['cheeger_lower'])} to {number(found['cheeger_upper'])}"
+        text += f"; spectral gap {number(found['gap'])}, Cheeger constant {bounds}"
+    if found.get("curvature_least") is not None:
+        bent = f"{found['curvature_negative']:.0%} of edges are negatively curved"
+        text += f"; {bent} (balanced Forman, least {number(found['curvature_least'])})"
+    text += f". Kinds of nodes under 1-WL: {found['wl_classes']} without features, {found['wl_classes_x']} with."
+    if found.get("source_resistance") is not None:
+        text += f" From source to read-out: {number(found['source_resistance'])} ohms"
+        text += f", a cut of {number(found['source_cut'])} edges." if found.get("source_cut") is not None else "."
+    return Finding("", text)

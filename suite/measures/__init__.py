@@ -20,6 +20,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     gradients       backward_states, gradient_norms by layer
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
+    topology        what the graphs of a diagnosis are like, whatever the model
 
 A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
 in eval mode and on whole graphs; the model, its mode and gradients, and global random state stay as they were.
@@ -33,7 +34,19 @@ from typing import Any
 
 from torch import nn
 
-from suite.measures import gradients, layers, recoverability, rewiring, smoothing, squashing, structure
+from suite.measures import (
+    gradients,
+    layers,
+    mixing,
+    recoverability,
+    rewiring,
+    shares,
+    similarity,
+    smoothing,
+    squashing,
+    structure,
+    topology,
+)
 from suite.refs import unknown
 from suite.task import Task
 
@@ -60,6 +73,15 @@ MEASURES: dict[str, Measure] = {
     "layers": Measure(1, layers.run),
     "rewiring": Measure(1, rewiring.run, rewired=True),
 }
+
+
+FURTHER: dict[str, Measure] = {
+    "groups": Measure(1, similarity.run),
+    "shares": Measure(1, shares.run),
+    "mixing": Measure(1, mixing.run),
+    "topology": Measure(1, topology.run),
+}
+"""Taken by `suite.diagnose` alone, of one model in question: for every cell of a study too dear, or the same again."""
 
 
 def measure(name: str, task: Task, seed: int, initial: nn.Module, trained: nn.Module) -> dict[str, Any]:

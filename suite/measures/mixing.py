@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_geometric.data import Data
 
+from suite.measures.draws import as_json, draw, hops_of, with_readouts
 from suite.measures.frozen import Frozen
+from suite.rng import stream
+from suite.task import Task
 
 MAX_PASSES = 1 << 14
+MAX_DIAGNOSED = 1 << 10  # passes of a diagnosis
 LINEAR = (
-    "the second derivatives of {} are 0 almost everywhere: it is piecewise linear in x (ReLU and a linear read-out), and mixes"
-    " at its kinks alone. Ask a twin with smooth activations (GELU, tanh)"
+    "second derivatives are 0 almost everywhere: the model is piecewise linear in x (ReLU and a linear decoder), and mixes at"
+    " its kinks alone. Ask a twin with smooth activations (GELU, tanh)"
 )
 
 
@@ -45,10 +51,26 @@ def mixing(model: nn.Module, graph: Data, pairs: Tensor) -> Tensor:
             for entry in slope[node]:
                 torch.maximum(row, _second(entry, seen.x).abs().amax(1), out=row)
     if not curved:
-        raise ValueError(LINEAR.format(type(model).__name__))
+        raise ValueError(LINEAR)
     return found[place, pairs[:, 1]]
 
 
 def _second(value: Tensor, x: Tensor) -> Tensor:
     (found,) = torch.autograd.grad(value, x, retain_graph=True, allow_unused=True, materialize_grads=True)
     return found.detach()
+
+
+def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
+    """The entry `mixing` of a diagnosis: the first draw, one read-out node and one node at each hop from it.
+
+    Keys: `hops` and `mixing`, the largest second derivative of the read-out's outputs by what it and the node that far hold.
+    Raises ValueError, with the reason, for piecewise linear models and where x is too wide.
+    """
+    graph = with_readouts(draw(task, seed, 0)[0], 1, stream(task.config(), seed, "measure", "mixing"))
+    hops = hops_of(graph)[0]
+    first = torch.stack([(hops == hop).double().argmax() for hop in range(1 + int(hops.max()))])
+    outputs = Frozen(model).run([graph]).output.size(1)
+    if (passes := outputs * graph.x.size(1)) > MAX_DIAGNOSED:
+        raise ValueError(f"{passes:,} second-order passes, of {MAX_DIAGNOSED:,} that are afforded: x is wide")
+    found = mixing(model, graph, torch.stack([graph.readout_index.expand(len(first)), first], dim=1))
+    return as_json({"hops": list(range(len(first))), "mixing": found})

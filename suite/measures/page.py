@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from suite.measures import (
+    FURTHER,
     MEASURES,
     curvature,
     gradients,
@@ -97,6 +98,9 @@ def page() -> str:
     parts = [HEAD, "## What a run measures\n"]
     for name, entry in MEASURES.items():
         parts.append(f"### `{name}`, version {entry.version}\n\n{inspect.getdoc(entry.run)}\n")
+    parts.append("## What a diagnosis takes besides\n")
+    for name, entry in FURTHER.items():
+        parts.append(f"### `{name}` (diagnosis)\n\n{inspect.getdoc(entry.run)}\n")
     for title, (module, names) in PURE.items():
         parts.append(f"## {title}\n\n{(module.__doc__ or '').strip()}\n")
         for name in names:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from suite.hops import hop_distance
+from suite.measures.draws import as_json, draw, readouts_of
+from suite.measures.frozen import Frozen
 from suite.measures.ranks import unit
+from suite.task import Task, own_edges
 
 NEAR, FAR = 3, 8  # hops
 MAX_NODES = 4096  # of which all distances are held
@@ -76,3 +82,22 @@ def group_distance_ratio(h: Tensor, y: Tensor) -> Tensor:
     num_classes, within = member.size(1), between.diagonal()
     apart = (between.sum() - within.sum()) / (num_classes - 1) ** 2 if num_classes > 1 else within.new_tensor(torch.nan)
     return apart / within.mean() if bool(within.any()) else within.new_tensor(torch.nan)
+
+
+def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
+    """The entry `groups` of a diagnosis: the first draw, by layer 0..L.
+
+    Keys: `mad_gap` (None where no nodes are 8 hops apart); `group_distance_ratio` of the classes at the read-out nodes, left out
+    unless there are two at least. Raises ValueError for more than 4,096 nodes.
+    """
+    graph = draw(task, seed, 0)[0]
+    num_nodes = int(graph.num_nodes or 0)
+    if num_nodes > MAX_NODES:
+        raise ValueError(f"all pairs of nodes are looked at, of at most {MAX_NODES:,}; the graph has {num_nodes:,}")
+    hidden = Frozen(model).run([graph]).hidden
+    hops = hop_distance(own_edges(graph), torch.arange(num_nodes), num_nodes)
+    found: dict[str, Any] = {"mad_gap": [float(mad_gap(h, hops)) for h in hidden]}
+    y, asked = graph.get("y"), readouts_of(graph)
+    if y is not None and not y.is_floating_point() and y.shape == asked.shape and torch.unique(y).numel() > 1:
+        found["group_distance_ratio"] = [float(group_distance_ratio(h[asked], y)) for h in hidden]
+    return as_json(found)
