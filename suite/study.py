@@ -321,7 +321,7 @@ class Entry:
             "purpose": cell.purpose,
             "task_key": cell.task.key,
             "chance": _chance(task),
-            "loss": task.loss,
+            "metric": task.metric,
         }
 
 

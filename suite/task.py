@@ -124,7 +124,7 @@ class Block:
     def from_data_list(cls, graphs: Sequence[Data]) -> Block | None:
         """Join `graphs` into a block, or return None where they do not share one topology and read-out nodes, or have none."""
         first = graphs[0]
-        if "readout_index" not in first:
+        if first.get("readout_index") is None:
             return None
         source = first.get("source_index")
         for graph in graphs[1:]:

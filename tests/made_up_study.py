@@ -108,7 +108,7 @@ class MadeUpStudy:
             "seed": seed,
             "task_key": task["task_key"],
             "chance": chance,
-            "loss": "cross_entropy",
+            "metric": "accuracy",
         }
         self.cells.append(cell)
         return cell

@@ -246,7 +246,7 @@ def test_a_letter_that_no_font_has_costs_the_standard_and_not_the_report(
 def test_a_regression_task_is_shown_by_skill_and_not_by_its_error(tmp_path: Path) -> None:
     study = hop_study(models=("gps",), hops=(3,), depths=("hops",))
     for cell in study.cells:
-        cell |= {"loss": "mse", "chance": 1.0}
+        cell |= {"metric": "mse", "chance": 1.0}
         for split in ("train", "validation", "test"):
             study.store.records[cell["key"]]["metrics"][split] = {"loss": 0.03, "score": 0.03, "skill": 0.97}
     content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))

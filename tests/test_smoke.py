@@ -50,6 +50,7 @@ def test_a_sample_trains_and_is_measured(row: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # attention among 907 nodes
 @pytest.mark.parametrize("row", covering_array(), ids=lambda row: "-".join(row.values()))
 def test_every_combination_trains_and_is_measured(row: dict[str, str]) -> None:
     check(row)

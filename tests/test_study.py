@@ -202,7 +202,7 @@ def test_the_listing_says_of_every_cell_what_reports_group_by(tmp_path: Path) ->
         "seed": 1,
         "purpose": "report",
         "chance": 0.2,
-        "loss": "cross_entropy",
+        "metric": "accuracy",
     }
     assert listing["cells"][1]["task_key"] == listing["tasks"][0]["task_key"]
     assert json.loads(json.dumps(listing)) == listing

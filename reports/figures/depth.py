@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from reports.figures.common import Drawing, band, clipped, number, reference, slug, triple
+from reports.metrics import NAMES, SHARES
 from reports.published import quoted_depths
 from reports.style import INK, MUTED, Look, end_labels, panels
 from suite.analysis import Analysis
 from suite.analysis.measured import result_of
 
 PANELS = (
-    ("score", "Test accuracy"),
-    ("train_score", "Train accuracy"),
+    ("score", "Test {}"),
+    ("train_score", "Train {}"),
     ("quotient_trained", "log₁₀ Rayleigh quotient, last layer"),
     ("log10_norm_trained", "log₁₀ norm of features, last layer"),
 )
@@ -33,12 +34,13 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
             continue
         data = _data(analysis, group, looks)
         quoted = " Crosses: figures commonly quoted for this study, not ours." if data["quoted"] else ""
+        name = NAMES[data["metric"]]
         caption = (
             f"{task} by depth: mean over seeds with 95 % t-bands (cut at the frame), at the weights selected on "
-            f"validation.{quoted} Train accuracy stands beside test accuracy since a drop in both is a failure to "
+            f"validation.{quoted} Train {name} stands beside test {name} since a loss of both is a failure to "
             "fit, whatever its cause. Dotted: chance. Dashed: Rayleigh quotient of a constant vector."
         )
-        found.append(Drawing(slug(i, "depth"), data, draw, caption, "Line charts of accuracy and smoothing by depth", "depth"))
+        found.append(Drawing(slug(i, "depth"), data, draw, caption, f"Line charts of {name} and smoothing by depth", "depth"))
     return found
 
 
@@ -60,7 +62,8 @@ def _data(analysis: Analysis, rows: pd.DataFrame, looks: dict[str, Look]) -> dic
     quoted = [
         quote | {"color": looks[base[quote["model"]]]["color"] if quote["model"] in base else INK} for quote in quoted_depths(ref)
     ]
-    return {"lines": lines, "chance": number(chance), "constant": constant, "quoted": quoted}
+    metric = rows["metric"].iloc[0]
+    return {"lines": lines, "metric": metric, "chance": number(chance), "constant": constant, "quoted": quoted}
 
 
 def _task_ref(analysis: Analysis, rows: pd.DataFrame) -> dict[str, Any]:
@@ -79,12 +82,15 @@ def draw(data: dict[str, Any]) -> Figure:
     for ax, (name, label) in zip(grid.flat, PANELS, strict=False):
         for line in data["lines"]:
             band(ax, line["layers"], line[name], line["look"])
-        ax.set_ylabel(label)
+        ax.set_ylabel(label.format(NAMES[data["metric"]]))
         ax.yaxis.set_label_coords(-0.26, 0.5)
         _layer_axis(ax, layers)
     for ax in grid[0]:
-        ax.set_ylim(0, 1.03)
-        ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        if data["metric"] in SHARES:
+            ax.set_ylim(0, 1.03)
+            ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        else:
+            ax.set_ylim(bottom=0)
         reference(ax, data["chance"], (0, (1, 1.5)))
     for quote in data["quoted"]:
         grid[0][0].plot([quote["layers"]], [quote["value"]], "x", color=quote["color"], ms=5, mew=1.2, zorder=5)

@@ -22,6 +22,7 @@ from reports.figures.common import (
     percent_axis,
     slug,
 )
+from reports.metrics import SHARES, comparable
 from reports.style import DASHES, FULL, INK, MM, MUTED, Look, panels, width_of
 from suite.analysis import Analysis
 
@@ -31,7 +32,7 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
     found = []
     for i, (task, rows) in enumerate(hop_tasks(analysis)):
         data = _data(analysis, rows, looks)
-        score = "test accuracy" if data["classes"] else "test skill (1 − squared error / chance)"
+        score = f"test {comparable(data['metric'])}"
         caption = (
             f"{task}: solve rate and {score} against hop distance. Lines join the share of finished seeds that solve "
             f"the task; bars are exact (Clopper-Pearson) 95 % intervals of that rate; each small dot is the {score} "
@@ -46,7 +47,8 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
 
 def _data(analysis: Analysis, rows: pd.DataFrame, looks: dict[str, Look]) -> dict[str, Any]:
     cells = analysis.results.by_key()
-    classes = bool((rows["loss"] == "cross_entropy").all())
+    metric = rows["metric"].iloc[0]
+    classes = metric in SHARES
     column = "test_score" if classes else "test_skill"
     depths = list(dict.fromkeys(rows["depth_label"]))
     models_drawn = []
@@ -58,7 +60,7 @@ def _data(analysis: Analysis, rows: pd.DataFrame, looks: dict[str, Look]) -> dic
     chance = rows.drop_duplicates("hops").sort_values("hops")
     level = chance["chance"] if classes else chance["chance"] * 0
     return {
-        "classes": classes,
+        "metric": metric,
         "depths": depths,
         "panels": models_drawn,
         "chance": {"hops": _ints(chance["hops"]), "level": [number(v) for v in level]},
@@ -99,7 +101,7 @@ def draw(data: dict[str, Any]) -> Figure:
         ax.tick_params(labelbottom=i + columns >= len(models))
     tall = figure.get_figheight() / MM
     figure.supxlabel("Hop distance r", fontsize=8, y=1.5 / tall, va="bottom")
-    dots = "test accuracy" if data["classes"] else "test skill"
+    dots = f"test {SHARES.get(data['metric'], 'skill')}"
     figure.supylabel(f"Share of seeds that solve it (line)\n{dots} (dots)", fontsize=8, x=1 / width, ha="left", linespacing=1.3)
     if len(depths) > 1:
         handles = [Line2D([], [], color=INK, label=depth, **_depth_style(i, INK)) for i, depth in enumerate(depths)]

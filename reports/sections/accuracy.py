@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.blocks import NONE, Block, cell, figure, fixed, heading, prose, refs, table, text
 from reports.figures.common import hop_tasks
+from reports.metrics import SHARES, comparable
 from reports.sections.context import Context
 from reports.sentences import depth_rules, task_words
 from suite.analysis.results import CONTROL
@@ -98,7 +99,8 @@ def _task_tables(context: Context, index: int, task: str, rows: pd.DataFrame) ->
 
 
 def _task_table(context: Context, name: str, task: str, rows: pd.DataFrame, hops: list[int]) -> Block:
-    classes = bool((rows["loss"] == "cross_entropy").all())
+    metric = rows["metric"].iloc[0]
+    classes = metric in SHARES
     body: list[Any] = []
     for control in (False, True):
         part = rows[(rows["family"] == CONTROL) == control]
@@ -112,7 +114,7 @@ def _task_table(context: Context, name: str, task: str, rows: pd.DataFrame, hops
     level = [fixed(by_hop[hop]["chance"]) if classes else "0.00" for hop in hops]
     verdicts = [_verdict(context, by_hop[hop]["task_key"]) for hop in hops]
     body += ["rule", ["Chance", *level], ["Certificate", *verdicts]]
-    score = "test accuracy" if classes else "test skill (1 − squared error / chance)"
+    score = f"test {comparable(metric)}"
     caption = (
         f"{task}: mean {score} and solved of finished seeds. Bold: success (one-sided 95 % limit of the solve rate "
         "above one half); grey: failure; italic: mixed; plain: too few seeds to decide. †: some planned seeds did "

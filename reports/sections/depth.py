@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.blocks import NONE, Block, Part, cell, figure, heading, percent, plural, ref, refs, spread, table, text
 from reports.depth_sentences import accuracy, depth_words, quotes
+from reports.metrics import NAMES, SHARES
 from reports.sections.context import Context
 from reports.sentences import depth_tasks
 from suite.analysis.statistics import fits
@@ -47,7 +48,7 @@ def _reason(context: Context, rows: pd.DataFrame) -> str:
 
 
 def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block:
-    classes = bool((rows["loss"] == "cross_entropy").all())
+    classes = rows["metric"].iloc[0] in SHARES
     body: list[Any] = []
     for series, group in rows.groupby("series", sort=False):
         name: Any = cell(str(series), color=context.looks[group["model_label"].iloc[0]]["color"])
@@ -56,10 +57,11 @@ def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block
             measured = [spread(row["recoverability_trained"]), spread(row["quotient_trained"], 3)]
             body.append([name, str(row["num_layers"]), seeds, *_scores(row, classes), *measured])
             name = ""
+    name = NAMES[rows["metric"].iloc[0]]
+    fit = f" Fit: whether the interval of the train {name} lies above or below 90 %." if classes else ""
     caption = (
-        f"{task} by depth: mean and 95 % t-interval over finished seeds, at the weights selected on validation. Fit: "
-        "whether the interval of the train accuracy lies above or below 90 %. Own token and Rayleigh quotient after "
-        "the last layer, trained."
+        f"{task} by depth: {name}, mean and 95 % t-interval over finished seeds, at the weights selected on validation.{fit} Own"
+        " token and Rayleigh quotient after the last layer, trained."
     )
     unit = " (%)" if classes else ""
     head = ["Model", "L", "Seeds", f"Test{unit}", f"Train{unit}", "Fit", "Own token", "Rayleigh quotient"]
