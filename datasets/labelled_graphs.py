@@ -83,7 +83,7 @@ class GraphClasses(_Collection):
         return frozenset({"disconnected"})  # 31 graphs of ENZYMES, 46 of PROTEINS
 
     def _graphs(self, split: Split) -> Packed:
-        return _tu(self.name, data_root())[0].take(_fold(self.name, data_root(), self.fold, split))
+        return _tu(self.name, data_root()).take(_fold(self.name, data_root(), self.fold, split))
 
 
 class Peptides(_Collection):
@@ -132,8 +132,8 @@ class Peptides(_Collection):
 
 
 @cache
-def _tu(name: str, root: Path) -> tuple[Packed, Tensor]:
-    """Return all graphs, with their measured attributes, and their classes."""
+def _tu(name: str, root: Path) -> Packed:
+    """Return all graphs; of ENZYMES with the measured attributes of nodes."""
     load = partial(pyg.TUDataset, name=name, use_node_attr=name == "ENZYMES")
     return _packed(name, root, "tu", name, load)
 
@@ -143,7 +143,7 @@ def _fold(name: str, root: Path, fold: int, split: Split) -> Tensor:
     """Return which graphs `split` has: a function of the classes alone."""
     from sklearn.model_selection import StratifiedKFold  # here: a second of every start, for one task
 
-    classes = _tu(name, root)[1]
+    classes = _tu(name, root).y
     tenths = [test for _, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(classes, classes)]
     of_split = {"test": [fold], "validation": [(fold + 1) % FOLDS]}
     mine = of_split.get(split, [k for k in range(FOLDS) if k not in (fold, (fold + 1) % FOLDS)])
@@ -153,14 +153,12 @@ def _fold(name: str, root: Path, fold: int, split: Split) -> Tensor:
 @cache
 def _peptides(name: str, root: Path, split: Split) -> Packed:
     load = partial(pyg.LRGBDataset, name=name, split="val" if split == "validation" else split)
-    return _packed(name, root, "lrgb", name.lower(), load)[0]
+    return _packed(name, root, "lrgb", name.lower(), load)
 
 
-def _packed(name: str, root: Path, place: str, folder: str, load: Callable[[str], Any]) -> tuple[Packed, Tensor]:
+def _packed(name: str, root: Path, place: str, folder: str, load: Callable[[str], Any]) -> Packed:
     inside = f"{folder}/raw"
-    found = load(stored(name, root, [f"{place}/{inside}"], inside, load))
-    graphs = [_graph(one) for one in found]
-    return Packed.of(graphs), torch.cat([graph.y for graph in graphs])
+    return Packed.of([_graph(one) for one in load(stored(name, root, [f"{place}/{inside}"], inside, load))])
 
 
 def _graph(data: Data) -> Data:
