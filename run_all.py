@@ -355,7 +355,7 @@ def _prepare(expansion: Expansion, planner: Planner, tried: Set[str]) -> tuple[l
         print(f"{len(plan.given_up)} results failed before ({how}) and nothing has changed since; --retry tries again.")
     fixed = {key for key, (_, task) in expansion.tasks.items() if task.fixed}
     costs = Costs(planner.store, [entry.cell for entry in expansion.first.values()], num_nodes, fixed)
-    return sorted(jobs, key=costs.seconds, reverse=True), costs
+    return sorted(map(costs.with_time, jobs), key=costs.seconds, reverse=True), costs
 
 
 def _probe(jobs: Iterable[Job], expansion: Expansion) -> tuple[dict[str, int], dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 from statistics import mean, median
 
 from suite.cell import Cell
@@ -12,6 +13,7 @@ from suite.worker import Job
 CERTIFICATE = 20.0  # seconds
 MEASURE = 0.5
 DISPATCH = 2e-4  # seconds a layer and step take however small they are
+PATIENCE = 3.0  # times its estimate that a long job may take: the machine may be slower, or busy
 FLOPS = 2e10  # a second, of one core on products this small
 
 
@@ -50,6 +52,10 @@ class Costs:
         if not any(piece.stage == "train" for piece in job.pieces):
             return measures
         return measures + sum(map(self._cell, job.cells))
+
+    def with_time(self, job: Job) -> Job:
+        """Return `job` with its limit raised to `PATIENCE` times the estimate, where a cell's own limit is below."""
+        return replace(job, seconds=max(job.seconds, PATIENCE * self.seconds(job)))
 
     def _cell(self, cell: Cell) -> float:
         return self.known.get(cell.condition) or self._model(cell) * self.scale.get(cell.model.ref, 1.0)

@@ -131,6 +131,9 @@ def test_the_estimate_of_a_condition_is_what_its_stored_cells_took(store: Store)
     measures = 0.5 * 4
     assert known == pytest.approx(4 * 30 + measures)
     assert alike == pytest.approx(known)  # the same model and size: scaled to what was seen
+    assert costs.with_time(jobs[0]) == jobs[0]  # an hour a cell is more
+    hurried = Planner(store, parts=PARTS, cell_seconds=1.0).plan([half], []).jobs[0]
+    assert costs.with_time(hurried).seconds == pytest.approx(3 * costs.seconds(hurried))
 
 
 def test_records_keep_no_folders() -> None:
