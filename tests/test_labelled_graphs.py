@@ -1,7 +1,7 @@
 """Facts about collections of labelled graphs: sizes, folds, pooled answers, their scores, and data that are not there."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from made_up_peptides import SIZES, write_peptides
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch_geometric import datasets as pyg
+from torch_geometric.data import Data
 from torch_geometric.nn import global_mean_pool
+from torch_geometric.utils import to_undirected
 
 from datasets import labelled_graphs
 from datasets.labelled_graphs import ATOMS, CLASSES, FOLDS, GraphClasses, Peptides
@@ -24,7 +26,8 @@ from suite.measures import MEASURES, measure
 from suite.models import build, resolve
 from suite.rng import stream
 from suite.score import guess, losses, scores
-from suite.task import DataUnavailable, Packed, Split
+from suite.task import DataUnavailable, Level, Packed, Split, Task
+from suite.testing import check_task
 from suite.views import task_ref
 
 COPY = Path(__file__).parents[2] / "shared" / "data"
@@ -231,3 +234,34 @@ def test_a_copy_is_processed_once_and_another_copy_anew(tmp_path: Path) -> None:
         kept = stored("name", tmp_path, ["missing", "set"], "raw", process)
         assert Path(kept, "processed").read_text() == text
     assert len(calls) == 2
+
+
+class CycleOrPath(Task):
+    """Someone's question about whole graphs, drawn one by one: is the graph closed? Noise on nodes, and size, say nothing."""
+
+    level: ClassVar[Level] = "graph"
+    num_classes: ClassVar[int] = 2
+
+    def sample(self, rng: torch.Generator) -> Data:
+        size, closed = int(torch.randint(5, 9, (), generator=rng)), int(torch.randint(2, (1,), generator=rng))
+        node = torch.arange(size)
+        edges = torch.stack([node, node.roll(-1)])[:, : size - 1 + closed]
+        x = torch.randn(size, 2, generator=rng)
+        return Data(x=x, edge_index=to_undirected(edges), y=torch.tensor([closed]))
+
+
+def test_someones_question_about_whole_graphs_keeps_the_contract_and_is_learned() -> None:
+    task = CycleOrPath()
+    check_task(task)
+    protocol = Protocol(lr=0.01, max_steps=200, eval_every=50, batch_size=32, num_validation=64, num_test=256)
+    cell = Cell(task=task_ref(task), model=resolve("gin"), num_layers=2, hidden_channels=16, seed=0, protocol=protocol)
+    found: list[Trained] = []
+    train([cell], found.append)
+    assert found[0].metrics["test"]["score"] > 0.95  # degrees tell, and the mean over nodes keeps them
+
+
+@pytest.mark.slow
+def test_the_certificate_of_whole_graphs_says_what_sets_know() -> None:
+    checks = {check["id"]: check for check in certify(CycleOrPath())["checks"]}
+    assert checks["K5"]["value"] > 0.9  # a set model is told degrees, and the ends of a path have degree 1
+    assert checks["K3"]["passed"]
