@@ -15,6 +15,7 @@ from datasets.mean_exchange import MeanExchange
 from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.transfer import Transfer
+from suite.factors import Factored, combine
 from suite.hops import hop_distance
 from suite.measures import MEASURES
 from suite.measures.draws import draw, with_readouts
@@ -23,6 +24,9 @@ from suite.measures.gradients import backward_states, gradient_norms
 from suite.measures.squashing import by_hop, influence, influence_by_hop
 from suite.measures.structure import operator_power
 from suite.models import MODELS, build, resolve
+from suite.rng import stream
+from suite.samples import graphs_of
+from suite.views import task_ref
 
 LOLLIPOP = nx.lollipop_graph(4, 3)
 
@@ -80,11 +84,28 @@ def test_linear_gcn_feels_each_node_as_the_operator_says_times_the_norm_of_its_w
     torch.testing.assert_close(share, of_operator, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("name", ["gcn", "gat", "gin", "sage", "gcn_virtual_node", "gcn_initial", "gps", "spd_transformer"])
+@pytest.mark.parametrize(
+    "name",
+    ["gcn", "gat", "gin", "sage", "gcn_virtual_node", "gcn_initial", "gps", "spd_transformer", "graphormer", "grit", "san"],
+)
 def test_influence_is_what_central_differences_give(name: str) -> None:
     graph = graph_of(LOLLIPOP, 2, [0, 5])
     model = built(name, 2, 3)
     torch.testing.assert_close(influence(model, [graph])[0].x, jacobian(model, graph), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("encoding", ["laplacian", "random_walk", "random"])
+def test_encodings_are_held_and_what_the_task_gave_is_felt_as_central_differences_say(encoding: str) -> None:
+    held = combine("gcn", (), (encoding, {}), None).encoding
+    task = Factored(seen=task_ref(Transfer(hops=3)), encoding=held)
+    (graph,) = graphs_of(task.draw(1, stream("test")))
+    model = built("gcn", graph.x.size(1), 3)
+    seen = Frozen(model).run(nudged(graph))
+    outputs = torch.stack([rows[graph.readout_index] for rows in seen.per_graph(seen.output)])
+    slopes = (outputs[::2] - outputs[1::2]) / 2e-6
+    by_entry = slopes.square().sum(2).view(*graph.x.shape, -1) * graph.own.unsqueeze(2)
+    assert 0 < int(graph.own.sum()) < graph.own.numel()
+    torch.testing.assert_close(influence(model, [graph])[0].x, by_entry.sum(1).sqrt().T, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("make", [GCN, GraphSAGE, GIN])
