@@ -505,3 +505,42 @@ def test_classes_are_held_apart_where_there_are_some() -> None:
     assert found["group_distance_ratio"][0] == pytest.approx(float(expected))
     graph.y = None
     assert "group_distance_ratio" not in suite.diagnose(Means(2), graph).measures["groups"]
+
+
+class Dicing(nn.Module):
+    """A stranger's model that throws every kind of dice as it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        noise = random.random() + np.random.rand() + float(torch.rand(()))
+        return self.lin(x.index_add(0, edge_index[1], x[edge_index[0]])) * (1 + noise)
+
+
+def test_dice_of_every_kind_fall_the_same_and_are_left_as_they_were() -> None:
+    model, graph = Dicing(), ring()
+    before = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    first, second = suite.diagnose(model, graph), suite.diagnose(model, graph)
+    assert first.measures == second.measures
+    assert (random.getstate(), str(np.random.get_state())) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_a_hub_costs_the_curvature_at_it_and_nothing_else() -> None:
+    size = 4200
+    star = to_undirected(torch.stack([torch.zeros(size - 1, dtype=torch.long), torch.arange(1, size)]))
+    graph = Data(x=torch.randn(size, 2), edge_index=star, readout_index=torch.tensor([0]))
+    found = suite.diagnose(GCN(2, 4, 1, 2), graph).measures["topology"]
+    assert "curvature_least" not in found
+    assert found["gap"] == pytest.approx(1)
+    assert found["wl_classes"] == 2
+    assert found["shell_sizes"] == [1, size - 1]
+
+
+def test_weights_of_edges_are_said_not_to_be_passed() -> None:
+    graph = ring()
+    assert "not passed" not in str(suite.diagnose(Means(2), graph))
+    graph.edge_attr = torch.ones(graph.num_edges, 1)
+    assert "Weights and attributes of edges are not passed." in " ".join(str(suite.diagnose(Means(2), graph)).split())

@@ -367,3 +367,11 @@ def test_a_layer_that_forgets_its_input_has_no_gain() -> None:
 def test_a_spectrum_that_is_too_large_says_what_to_ask_instead() -> None:
     with pytest.raises(ValueError, match="layer_gain probes it"):
         layer_spectrum(seeded(Linear, 16, 1), graph_of(nx.path_graph(400), 16, [0]))
+
+
+def test_loops_do_not_count_in_the_degrees_of_an_obstruction() -> None:
+    graph = graph_of(nx.lollipop_graph(4, 3), 3, [0])
+    model, pairs = built("mlp", 3, 2, out_channels=8), torch.tensor([[0, 5]])
+    looped = graph.clone()
+    looped.edge_index = torch.cat([graph.edge_index, torch.tensor([[0, 5], [0, 5]])], dim=1)
+    assert torch.equal(obstruction(model, looped, pairs), obstruction(model, graph, pairs))

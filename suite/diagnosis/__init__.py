@@ -19,7 +19,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from suite.diagnosis import picture
-from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, loss_of
+from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, has_edge_data, loss_of
 from suite.diagnosis.words import Finding, findings, plural
 from suite.measures import FURTHER, MEASURES
 from suite.measures.draws import draw
@@ -149,8 +149,9 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
             except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
                 absent[name] = str(error).partition("\n")[0]
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    about = _about(data, graphs, measures)
-    return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, _remarks(seen, first))
+    about, remarks = _about(data, graphs, measures), _remarks(seen, first)
+    remarks += ("Weights and attributes of edges are not passed.",) if has_edge_data(data) else ()
+    return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks)
 
 
 def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:

@@ -67,6 +67,12 @@ def graphs_in(data: Any) -> list[Data]:
     return [_read(several[index * len(several) // count]) for index in range(count)]
 
 
+def has_edge_data(data: Any) -> bool:
+    """Return whether graphs, of those that `graphs_in` takes, carry weights or attributes of edges."""
+    first = data if isinstance(data, BaseData) else data[0] if hasattr(data, "__getitem__") else None
+    return isinstance(first, BaseData) and any(first.get(name) is not None for name in ("edge_weight", "edge_attr"))
+
+
 def _read(data: Any) -> Data:
     if not isinstance(data, Data):
         raise TypeError(f"data: must be a torch_geometric Data, a list of them or a task, got {type(data).__name__}")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import degree
+from torch_geometric.utils import degree, remove_self_loops
 
 from suite.measures.colours import by_colour, colour, sees
 from suite.measures.draws import as_json, draw, hops_of, readouts_of, source_mask, with_readouts
@@ -155,7 +155,8 @@ def obstruction(model: nn.Module, graph: Data, pairs: Tensor) -> Tensor:
     Raises ValueError for a node without edges, whose degree is 0, and where no layer is as wide as the last.
     """
     seen = Frozen(model).run([graph], differentiable=True)
-    degrees = degree(graph.edge_index[1], int(graph.num_nodes or 0), dtype=torch.float64)
+    edges = remove_self_loops(graph.edge_index)[0]
+    degrees = degree(edges[1], int(graph.num_nodes or 0), dtype=torch.float64)
     if not bool((degrees[pairs] > 0).all()):
         raise ValueError("pairs: each node needs an edge, its degree divides")
     last = seen.hidden[-1]
@@ -182,15 +183,17 @@ def _state_jacobian(state: Tensor, layers: list[Tensor]) -> Tensor:
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
-    """The entry `shares` of a diagnosis: the first draw, up to 8 read-out nodes, L1 norms (`absolute_influence`).
+    """The entry `shares` of a diagnosis: the first draw, up to 8 read-out nodes.
 
-    Keys: `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`, rho normalised or not, mean over read-outs;
-    `range_ohms`, the same in ohms (None unless the graph is connected and has at most 4,096 nodes). Of planted sources:
-    `source_gain`, mean log10 of what their share is over that of the declared operator (gcn where none is declared) at the
-    model's depth; `source_signal`, log10 of the geometric mean of `signal_to_interference` where all inputs vary alike. Of each
-    read-out and its source, or else the farthest node: `obstruction`, mean (None where no layer is as wide as the last, or all
-    are too large).
+    Of L1 norms (`absolute_influence`): `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`, rho
+    normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless the graph is connected and has at most
+    4,096 nodes). Of planted sources, by Frobenius norms (`influence`): `source_gain`, mean log10 of what their share is over that
+    of the declared operator (gcn where none is declared) at the model's depth; `source_signal`, log10 of the geometric mean of
+    `signal_to_interference` where all inputs vary alike. Of each read-out and its source, or else the farthest node:
+    `obstruction`, mean (None where no layer is as wide as the last, or all are too large).
     """
+    from suite.measures.squashing import influence  # here: it builds on this module
+
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "shares")
     graph = with_readouts(draw(task, seed, 0)[0], MAX_ASKED, rng)
     num_nodes, readouts, hops = int(graph.num_nodes or 0), readouts_of(graph), hops_of(graph)
@@ -207,10 +210,11 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     if mask is not None:
         num_layers = len(frozen.run([graph]).hidden) - 1
         operator: Any = frozen.operator or "gcn"
-        gain = torch.full_like(felt, torch.nan)
+        norms = influence(model, [graph], rng)[0].x
+        gain = torch.full_like(norms, torch.nan)
         if operator != "complete":
-            gain = routing_gain(felt, operator_power(graph.edge_index, num_nodes, operator, num_layers, readouts))
-        signal = signal_to_interference(felt, mask, torch.ones(num_nodes))
+            gain = routing_gain(norms, operator_power(graph.edge_index, num_nodes, operator, num_layers, readouts))
+        signal = signal_to_interference(norms, mask, torch.ones(num_nodes))
         found |= {"source_gain": gain[mask].nanmean(), "source_signal": log10_mean(signal[signal.isfinite()])}
     return as_json(found | {"obstruction": _obstruction(frozen, model, graph, hops, mask)})
 
@@ -220,7 +224,7 @@ def _obstruction(frozen: Frozen, model: nn.Module, graph: Data, hops: Tensor, so
     *layers, last = frozen.run([graph]).hidden
     other = hops.argmax(1) if sources is None else sources.double().argmax(1)
     pairs = torch.stack([readouts_of(graph), other], dim=1)
-    lone = degree(graph.edge_index[1], int(graph.num_nodes or 0)) == 0
+    lone = degree(remove_self_loops(graph.edge_index)[0][1], int(graph.num_nodes or 0)) == 0
     pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~lone[pairs].any(1)]
     comparable = sum(state.shape == last.shape for state in layers)
     if not comparable or not len(pairs) or last.numel() * last.size(1) * comparable * 2 * len(pairs) > MAX_OBSTRUCTED:

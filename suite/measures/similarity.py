@@ -20,7 +20,7 @@ MAX_NODES = 4096  # of which all distances are held
 def mean_average_distance(h: Tensor, pairs: Tensor) -> Tensor:
     """Return MAD, the mean over pairs of 1 - cos(h_i, h_j), of h [..., num_nodes, channels]: [...] float64, in [0, 2].
 
-    `pairs` is [2, num_pairs] long: say which, edges, all, or a shell, since the value says little without (Chen et al., 2020).
+    `pairs` is [2, num_pairs] long: say which, edges, all, or a shell, since the value says little without (1909.03211).
     Zero: the rows of every pair are parallel, as in the limit of gcn and of means alike. Scale-free, also row by row. NaN where
     no pair has two rows that are not 0: pairs with a row of zeros have no angle and are left out, where others call it a right
     one. Cost: O(pairs channels).
@@ -40,7 +40,7 @@ def mean_cosine(h: Tensor, pairs: Tensor) -> Tensor:
 
     Zero: right angles on average; 1 where all pairs are parallel. Scale-free, NaN, cost, pitfalls and source as
     `mean_average_distance`.
-    (Chen et al., 2020)
+    (1909.03211)
     """
     return 1 - mean_average_distance(h, pairs)
 
@@ -50,7 +50,7 @@ def mad_gap(h: Tensor, hops: Tensor, near: int = NEAR, far: int = FAR) -> Tensor
 
     `h` [..., num_nodes, channels], `hops` [num_nodes, num_nodes] as `hop_distance` returns them for every node. Large: near nodes
     are alike and far ones are not. Zero: distance does not matter to the angle, as when all is collapsed, or all random.
-    Scale-free. NaN where no pair is so far apart (a graph of diameter below 8), or has an angle. (Chen et al., 2020) (Their
+    Scale-free. NaN where no pair is so far apart (a graph of diameter below 8), or has an angle. (1909.03211) (Their
     divisor leaves out pairs with distance 0.) Cost: O(n^2 channels). Pitfall: 3 and 8 were set for citation graphs.
     """
     remote = (hops >= far).nonzero().T

@@ -8,9 +8,9 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, remove_self_loops, to_undirected
+from torch_geometric.utils import coalesce, degree, remove_self_loops, to_undirected
 
-from suite.measures.curvature import curvature
+from suite.measures.curvature import MAX_BALL, curvature
 from suite.measures.draws import as_json, draw, readouts_of, source_mask, with_readouts
 from suite.measures.spectrum import cheeger, total_resistance
 from suite.measures.structure import effective_resistance, spectral_gap
@@ -26,10 +26,10 @@ ALL_PAIRS = 4096  # nodes up to which resistance is added up over all pairs
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:  # noqa: ARG001 - as every entry is called
     """The entry `topology` of a diagnosis: the first draw, its task's own edges made undirected, up to 8 read-out nodes.
 
-    Keys: `num_nodes`, `num_edges`; `gap`, `cheeger_lower`, `cheeger_upper`, `total_resistance` (to 4,096 nodes): None unless the
-    graph is connected; of up to 256 edges `curvature_least`, `curvature_mean` (balanced Forman) and `curvature_negative`, the
-    share of those below 0; `wl_classes` without features and `wl_classes_x` with them; `hops` and `shell_sizes`, mean by hop from
-    the read-outs; of planted sources `source_resistance` and `source_cut`, means.
+    Keys: `num_nodes`, `num_edges`; where the graph is connected `gap`, `cheeger_lower`, `cheeger_upper` and, to 4,096 nodes,
+    `total_resistance`; of up to 256 edges, none at a hub, `curvature_least`, `curvature_mean` (balanced Forman) and
+    `curvature_negative`, the share of those below 0; `wl_classes` without features and `wl_classes_x` with them; `hops` and
+    `shell_sizes`, mean by hop from the read-outs; of planted sources `source_resistance` and `source_cut`, means.
     """
     rng = stream(task.config(), seed, "measure", "topology")
     graph = with_readouts(draw(task, seed, 0)[0], MAX_ASKED, rng)
@@ -41,8 +41,10 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:  # noqa: ARG
         found |= {"gap": spectral_gap(edges, num_nodes), "cheeger_lower": bounds.lower, "cheeger_upper": bounds.upper}
         found |= {"total_resistance": total_resistance(edges, num_nodes).value} if num_nodes <= ALL_PAIRS else {}
     once = edges[:, edges[0] < edges[1]]
-    if once.size(1):
-        some = once[:, torch.randperm(once.size(1), generator=rng)[:MAX_CURVED]]
+    some = once[:, torch.randperm(once.size(1), generator=rng)[:MAX_CURVED]]
+    degrees = degree(edges[1], num_nodes)
+    some = some[:, degrees[some].sum(0) <= MAX_BALL]  # around a hub more nodes are than curvature looks at
+    if some.size(1):
         bent = curvature(edges, num_nodes, "balanced_forman", some)
         found |= {"curvature_least": bent.min(), "curvature_mean": bent.mean(), "curvature_negative": (bent < 0).double().mean()}
     for name, x in (("wl_classes", None), ("wl_classes_x", graph.x)):
