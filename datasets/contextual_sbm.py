@@ -6,12 +6,12 @@ denoise and then mix, so that depth has an optimum that is known: `accuracy_by_a
 
 from __future__ import annotations
 
-import math
 from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch.special import ndtr
 from torch_geometric.data import Data
 from torch_geometric.utils import to_dense_adj, to_undirected
 
@@ -57,7 +57,7 @@ class ContextualSBM(Task):
 
     @property
     def chance(self) -> float:
-        return _phi(torch.tensor(self.signal)).item()
+        return float(ndtr(torch.tensor(self.signal)))
 
     @property
     def irregular(self) -> frozenset[str]:
@@ -83,7 +83,7 @@ class ContextualSBM(Task):
             average = power + to_dense_adj(edge_index, max_num_nodes=len(y))[0]
             average /= average.sum(1, keepdim=True)
             for depth in range(num_layers + 1):
-                found[depth] += _phi(sign * self.signal * (power @ sign) / power.norm(dim=1)).mean() / AVERAGED
+                found[depth] += ndtr(sign * self.signal * (power @ sign) / power.norm(dim=1)).mean() / AVERAGED
                 power = average @ power
         return found
 
@@ -114,8 +114,3 @@ class ContextualSBMTold(ContextualSBM):
         graph = super().sample(rng)
         order = torch.randperm(graph.num_nodes, generator=rng)
         return told_elsewhere(self, graph, order[:1], order[1:2])
-
-
-def _phi(value: Tensor) -> Tensor:
-    """Return the distribution function of N(0, 1)."""
-    return (1 + torch.erf(value / math.sqrt(2))) / 2

@@ -16,10 +16,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric import datasets as pyg
 from torch_geometric.data import Data
-from torch_geometric.utils import remove_self_loops, to_undirected
 
 from datasets.stored import data_root, stored
-from suite.task import Block, Metric, Split, Task
+from suite.task import Block, Metric, Split, Task, simple_edges
 
 Name = Literal[
     "Minesweeper", "Tolokers", "Questions", "Roman-empire", "Amazon-ratings",
@@ -104,11 +103,5 @@ def _load(name: str, root: Path) -> Data:
     kept = stored(name, root, [f"{source.folder}/{inside}"], inside, lambda made: source.load(made, name))
     data: Data = source.load(kept, name)[0]
     data.x = data.x.float()
-    data.edge_index = _simple(data)
+    data.edge_index = simple_edges(data.edge_index, data.num_nodes)
     return data
-
-
-def _simple(data: Data) -> Tensor:
-    """Return the edges both ways, once, without loops."""
-    index: Tensor = to_undirected(remove_self_loops(data.edge_index)[0], num_nodes=data.num_nodes)
-    return index

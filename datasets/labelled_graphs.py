@@ -21,7 +21,7 @@ from torch_geometric.utils import coalesce, remove_self_loops
 
 from datasets.stored import data_root, stored
 from suite.score import guess, scores
-from suite.task import Level, Loss, Metric, Packed, Split, Task
+from suite.task import Level, Loss, Packed, Split, Task
 
 FOLDS = 10
 CLASSES = {"MUTAG": (2, 125 / 188), "ENZYMES": (6, 1 / 6), "PROTEINS": (2, 663 / 1113)}  # and the share of the largest
@@ -37,6 +37,10 @@ class _Collection(Task):
 
     def at(self, split: Split, block: int) -> Self:
         return self.model_copy(update={"split": split})
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"disconnected"})  # as are 31 graphs of ENZYMES, 46 of PROTEINS
 
     def given(self, split: Split) -> int:
         return len(self._graphs(split))
@@ -78,10 +82,6 @@ class GraphClasses(_Collection):
     def chance(self) -> float:
         return CLASSES[self.name][1]
 
-    @property
-    def irregular(self) -> frozenset[str]:
-        return frozenset({"disconnected"})  # 31 graphs of ENZYMES, 46 of PROTEINS
-
     def _graphs(self, split: Split) -> Packed:
         return _tu(self.name, data_root()).take(_fold(self.name, data_root(), self.fold, split))
 
@@ -103,10 +103,6 @@ class Peptides(_Collection):
         return "binary_cross_entropy" if self.target == "func" else "mae"
 
     @property
-    def metric(self) -> Metric:
-        return "average_precision" if self.target == "func" else "mae"
-
-    @property
     def title(self) -> str:
         return f"Peptides-{self.target} ({'average precision' if self.target == 'func' else 'absolute error'})"
 
@@ -118,14 +114,6 @@ class Peptides(_Collection):
     def chance(self) -> float:
         train, test = self._graphs("train").y, self._graphs("test").y
         return float(scores(guess(train, self.loss, self.out_channels).expand(1, len(test), -1), test[None], self.metric))
-
-    @property
-    def ceiling(self) -> float:
-        return 1.0 if self.target == "func" else 0.0
-
-    @property
-    def irregular(self) -> frozenset[str]:
-        return frozenset({"disconnected"})
 
     def _graphs(self, split: Split) -> Packed:
         return _peptides(f"Peptides-{self.target}", data_root(), split)

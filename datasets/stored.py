@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from suite.task import DataUnavailable
@@ -33,11 +33,11 @@ def cache_folder() -> Path:
 def stored(
     name: str,
     root: Path,
-    places: Iterable[str],
+    places: Sequence[str],
     inside: str,
     process: Callable[[str], object],
     *,
-    files: Iterable[str] = (),
+    files: Sequence[str] = (),
     fetch: Callable[[Path], None] | None = None,
 ) -> str:
     """Return a folder of the cache from which PyG's class reads data set `name` without processing it again.
@@ -52,7 +52,6 @@ def stored(
 
     Raises DataUnavailable, naming the first place, where nothing is found and nothing can be fetched.
     """
-    places = tuple(places)
     found = [root / place for place in places]
     raw = next((place for place in found if place.is_dir() and all((place / file).is_file() for file in files)), None)
     folder = cache_folder() / f"{name}-{_digest(raw) if raw else 'fetched'}"
@@ -75,10 +74,11 @@ def stored(
             raise DataUnavailable(
                 f"{name}: no {looked} under '{root}', and it cannot be fetched ({error}); say --data-root DIR"
             ) from error
-        with contextlib.suppress(OSError):  # another worker was first
+        try:
             made.rename(folder)
-    if not folder.exists():
-        raise OSError(f"{folder}: cannot be written")
+        except OSError:
+            if not folder.exists():  # or else another worker was first
+                raise
     return str(folder)
 
 

@@ -9,14 +9,14 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, contains_self_loops, remove_self_loops, to_undirected
+from torch_geometric.utils import coalesce, contains_self_loops
 
 from suite.engine.batches import as_drawn
 from suite.hops import hop_distance, nearest_distance
 from suite.measures.structure import Operator, effective_resistance, operator_power
 from suite.measures.ways import MAX_CUT_NODES, adjacency_of, edge_cuts
 from suite.samples import graphs_of, structural_colours
-from suite.task import Task
+from suite.task import Task, simple_edges
 
 OPERATORS: tuple[Operator, ...] = ("gcn", "mean")
 
@@ -30,14 +30,14 @@ def facts_of(task: Task) -> dict[str, Any]:
     """
     graph = graphs_of(as_drawn(task, 0, "train", 0, 1))[0]
     edge_index, num_nodes = graph.edge_index, int(graph.num_nodes)
-    simple = coalesce(edge_index, num_nodes=num_nodes)
+    simple, once = coalesce(edge_index, num_nodes=num_nodes), simple_edges(edge_index, num_nodes)
     found: dict[str, Any] = {
         "num_nodes": num_nodes,
-        "num_edges": int(_undirected(graph).size(1)) // 2,
+        "num_edges": once.size(1) // 2,
         "repeated_edges": edge_index.size(1) - simple.size(1),
         "self_loops": contains_self_loops(simple),
         "bipartite": is_bipartite(edge_index, num_nodes),
-        "orbits_at_least": int(torch.unique(structural_colours(_undirected(graph), torch.zeros(num_nodes).long())).numel()),
+        "orbits_at_least": int(torch.unique(structural_colours(once, torch.zeros(num_nodes).long())).numel()),
     }
     return found | (pair_facts(graph) if task.range else {})
 
@@ -61,7 +61,7 @@ def pair_facts(graph: Data) -> dict[str, Any]:
         row = operator_power(graph.edge_index, num_nodes, operator, hops, readout)[0]
         found[f"operator_{operator}"] = float(row[source])
         found[f"share_{operator}"] = float(row[source] / row.sum())
-    edges, pair = _undirected(graph), torch.stack([readout, source], dim=1)
+    edges, pair = simple_edges(graph.edge_index, num_nodes), torch.stack([readout, source], dim=1)
     if connected_components(adjacency_of(edges, num_nodes))[0] == 1:
         found["resistance"] = float(effective_resistance(edges, num_nodes, pair))
     if num_nodes <= MAX_CUT_NODES:
@@ -78,9 +78,3 @@ def is_bipartite(edge_index: Tensor, num_nodes: int) -> bool:
     # Of each component one node: no edge may join nodes that are equally far from it, modulo 2.
     side = nearest_distance(edge_index, first, num_nodes) % 2
     return not bool((side[edge_index[0]] == side[edge_index[1]]).any())
-
-
-def _undirected(graph: Data) -> Tensor:
-    """Return the edges both ways, each once, without loops."""
-    edges: Tensor = to_undirected(remove_self_loops(graph.edge_index)[0], num_nodes=graph.num_nodes)
-    return edges

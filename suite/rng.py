@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,3 +35,21 @@ def stream(*name: Any) -> torch.Generator:
     import torch  # here: keys and studies need the names only, and answer without waiting for torch
 
     return torch.Generator().manual_seed(int(digest(*name, size=8), 16) >> 1)
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Start the global generators of torch (CPU), NumPy and Python from `seed`, and leave each as it was."""
+    import numpy as np  # here, as above
+    import torch
+
+    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(kept[0])
+        np.random.set_state(kept[1])
+        random.setstate(kept[2])

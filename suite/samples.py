@@ -21,6 +21,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, scatter
 
 from suite.hops import hop_distance
+from suite.rng import global_seed
 from suite.task import Block, Packed
 
 UP_TO_ORDER = 256  # nodes; larger graphs are compared in their canonical order: WL rounds are dear, mirror images rare there
@@ -104,7 +105,7 @@ def randomness_faults(draw: Callable[[], Drawn]) -> list[str]:
     changed = [name for name, state in _global_states().items() if state != before[name]]
     if changed:
         faults.append(f"drawing changes the global random state of {' and '.join(changed)}: use the generator handed down")
-    with _other_global_states():
+    with global_seed(torch.initial_seed() % 2**31 + 1):  # another one, whatever it was
         if not faults and content(draw()) != first:
             faults.append("drawing depends on the global random state: use the generator handed down")
     with _other_threads():
@@ -115,21 +116,6 @@ def randomness_faults(draw: Callable[[], Drawn]) -> list[str]:
 
 def _global_states() -> dict[str, str]:
     return {"torch": str(torch.get_rng_state().tolist()), "numpy": str(np.random.get_state()), "random": str(random.getstate())}
-
-
-@contextmanager
-def _other_global_states() -> Iterator[None]:
-    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    seed = torch.initial_seed() % 2**31 + 1  # another one, whatever it was
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(kept[0])
-        np.random.set_state(kept[1])
-        random.setstate(kept[2])
 
 
 @contextmanager

@@ -18,13 +18,21 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import remove_self_loops, to_undirected
 
 from suite.hops import hop_distance
+from suite.metrics import ERRORS
 
 Split = Literal["train", "validation", "test"]
 Level = Literal["node", "graph"]
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse", "mae"]
 Metric = Literal["accuracy", "roc_auc", "average_precision", "mse", "mae"]
+METRICS: dict[Loss, Metric] = {  # by which a task is scored that names no other
+    "cross_entropy": "accuracy",
+    "binary_cross_entropy": "average_precision",
+    "mse": "mse",
+    "mae": "mae",
+}
 
 
 class DataUnavailable(RuntimeError):  # noqa: N818 - the data is what is unavailable
@@ -142,6 +150,12 @@ def own_edges(graph: Block | Data) -> Tensor:
     """Return the edges that the task itself drew, before a rewiring: [2, num_edges]."""
     original: Tensor | None = getattr(graph, "original_index", None)
     return graph.edge_index if original is None else original
+
+
+def simple_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Return the edges both ways, each once, without loops."""
+    simple: Tensor = to_undirected(remove_self_loops(edge_index)[0], num_nodes=num_nodes)
+    return simple
 
 
 def _same_origin(graph: Data, other: Data) -> bool:
@@ -279,8 +293,7 @@ class Task(Value):
     @property
     def metric(self) -> Metric:
         """What scores measure, from 0 to 1 or as an error; of two classes it may be the area under the ROC curve."""
-        own: dict[Loss, Metric] = {"cross_entropy": "accuracy", "binary_cross_entropy": "average_precision"}
-        return own.get(self.loss) or ("mae" if self.loss == "mae" else "mse")
+        return METRICS[self.loss]
 
     @property
     def out_channels(self) -> int:
@@ -295,7 +308,7 @@ class Task(Value):
     @property
     def ceiling(self) -> float:
         """Score of perfect knowledge, on the same scale as `chance`."""
-        return 0.0 if self.metric in ("mse", "mae") else 1.0
+        return 0.0 if self.metric in ERRORS else 1.0
 
     @property
     def token_channels(self) -> slice | None:
@@ -333,7 +346,7 @@ class Task(Value):
 
     def given(self, split: Split) -> int | None:
         """Return how many graphs `split` has, each asked once, where they are given; None: they are drawn, as many as asked."""
-        return None
+        return 1 if self.fixed else None
 
     def answer_twin(self) -> Task | None:
         """Return the same task with the answer written on the read-out node, which a graph-blind model must solve."""

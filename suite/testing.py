@@ -28,6 +28,7 @@ from torch_geometric.utils import to_undirected
 from suite.cell import FactorRef, ModelRef, TaskRef
 from suite.engine.batches import as_drawn, graph_batch
 from suite.hops import hop_distance
+from suite.metrics import ERRORS
 from suite.models import build, resolve
 from suite.models.encodings import ENCODINGS
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
@@ -128,7 +129,7 @@ def _fields(task: Task) -> Iterator[str]:
     """Fields, written as JSON and read again, give the same task."""
     if task_ref(task).load() != task:
         yield "its fields, written as JSON and read again, give another task: use fields that pydantic can read back"
-    if (task.ceiling > task.chance) != (task.metric not in ("mse", "mae")):
+    if (task.ceiling > task.chance) != (task.metric not in ERRORS):
         yield f"chance {task.chance} and ceiling {task.ceiling} are in the wrong order for {task.metric}"
 
 

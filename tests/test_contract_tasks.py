@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_copy import COPY, NO_COPY
 from made_up_peptides import write_peptides
 from pydantic import ValidationError
 
@@ -15,7 +16,6 @@ from datasets.stored import DATA_ROOT
 from suite.task import Task
 from suite.testing import TASK_CHECKS, check_fresh_process
 
-COPY = Path(__file__).parents[2] / "shared" / "data"
 VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks on, beside the default one
     "tree": [{"extra": 1}],
     "clique_path": [{"extra": 1}],
@@ -104,7 +104,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def needs_data(task: Task) -> None:
     if isinstance(task, PUBLISHED) and not COPY.is_dir():
-        pytest.skip("no copy of the Planetoid data beside the repository")
+        pytest.skip(NO_COPY)
 
 
 @pytest.mark.parametrize("check", TASK_CHECKS)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from data_copy import COPY, needs_copy
 from sklearn.metrics import roc_auc_score
 from torch_geometric.utils import contains_self_loops, is_undirected
 
@@ -19,8 +20,6 @@ from suite.score import scores
 from suite.task import Block, DataUnavailable, Split
 from suite.views import task_ref
 
-COPY = Path(__file__).parents[2] / "shared" / "data"
-needs_copy = pytest.mark.skipif(not COPY.is_dir(), reason="no copy of the labelled data beside the repository")
 SIZES = [
     ("Minesweeper", 10_000, 78_804, 7, 2, (5000, 2500, 2500)),
     ("Texas", 183, 558, 1703, 5, (87, 59, 37)),

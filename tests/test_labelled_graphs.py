@@ -6,6 +6,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pytest
 import torch
+from data_copy import COPY, needs_copy
 from made_up_peptides import SIZES, write_peptides
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
@@ -30,8 +31,6 @@ from suite.task import DataUnavailable, Level, Packed, Split, Task
 from suite.testing import check_task
 from suite.views import task_ref
 
-COPY = Path(__file__).parents[2] / "shared" / "data"
-needs_copy = pytest.mark.skipif(not COPY.is_dir(), reason="no copy of the labelled data beside the repository")
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 

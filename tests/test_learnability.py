@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from data_copy import COPY
 
 from datasets import TASKS
 from suite.engine import Trained, train
@@ -12,7 +13,6 @@ from suite.study import expand, load_study
 
 REFS = {name: ref_of(task) for name, task in TASKS.items()}
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 LEARNABLE = """
 title = "Learnability"
@@ -57,9 +57,9 @@ def test_published_neighbors_match_is_fitted_at_depth_two_and_three() -> None:
 def test_two_layer_gcn_and_sixteen_weightless_steps_reach_their_known_scores_on_cora(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not SHARED.exists() and "HOPSCOPE_DATA_ROOT" not in os.environ:
+    if not COPY.exists() and "HOPSCOPE_DATA_ROOT" not in os.environ:
         pytest.skip("no copy of Cora: set HOPSCOPE_DATA_ROOT to a folder that holds planetoid/Cora/raw")
-    monkeypatch.setenv("HOPSCOPE_DATA_ROOT", os.environ.get("HOPSCOPE_DATA_ROOT", str(SHARED)))
+    monkeypatch.setenv("HOPSCOPE_DATA_ROOT", os.environ.get("HOPSCOPE_DATA_ROOT", str(COPY)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     expansion = expand(load_study(STUDIES / "cora_depth.toml"), REFS)
     found = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from data_copy import COPY, needs_copy
 from torch_geometric.utils import is_undirected
 
 from datasets import planetoid
@@ -14,9 +15,6 @@ from datasets.planetoid import Planetoid
 from datasets.stored import DATA_ROOT
 from suite.rng import stream
 from suite.task import Block, DataUnavailable, Split
-
-COPY = Path(__file__).parents[2] / "shared" / "data"
-needs_copy = pytest.mark.skipif(not COPY.is_dir(), reason="no copy of the Planetoid data beside the repository")
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,8 @@ def _reason(context: Context, rows: pd.DataFrame) -> str:
 
 
 def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block:
-    classes = rows["metric"].iloc[0] in SHARES
+    metric = rows["metric"].iloc[0]
+    classes = metric in SHARES
     body: list[Any] = []
     for series, group in rows.groupby("series", sort=False):
         name: Any = cell(str(series), color=context.looks[group["model_label"].iloc[0]]["color"])
@@ -57,7 +58,7 @@ def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block
             measured = [spread(row["recoverability_trained"]), spread(row["quotient_trained"], 3)]
             body.append([name, str(row["num_layers"]), seeds, *_scores(row, classes), *measured])
             name = ""
-    name = NAMES[rows["metric"].iloc[0]]
+    name = NAMES[metric]
     fit = f" Fit: whether the interval of the train {name} lies above or below 90 %." if classes else ""
     caption = (
         f"{task} by depth: {name}, mean and 95 % t-interval over finished seeds, at the weights selected on validation.{fit} Own"

@@ -10,6 +10,7 @@ import pandas as pd
 from suite.analysis.measured import STATES, measured_table
 from suite.analysis.results import STATUSES, Results
 from suite.analysis.statistics import clopper_pearson, half_solve_bracket, mean_interval, separation, verdict
+from suite.metrics import ERRORS
 
 FIXED = (
     *("part", "condition", "task", "task_key", "task_label", "topology", "hops", "chance", "metric"),
@@ -54,7 +55,7 @@ def _condition(cells: list[dict[Any, Any]], measured: dict[tuple[str, str], dict
     row |= {"planned": len(cells), "finished": finished, "solved": solved, "verdict": verdict(solved, finished)}
     row |= {"rate": solved / finished if finished else None, "rate_low": low, "rate_high": high}
     row["keys"] = [cell["key"] for cell in done]
-    bounds = (-math.inf, math.inf) if first["metric"] in ("mse", "mae") else (0.0, 1.0)
+    bounds = (-math.inf, math.inf) if first["metric"] in ERRORS else (0.0, 1.0)
     row |= {name: mean_interval((cell[column] for cell in done), bounds=bounds) for name, column in SCORES.items()}
     row["skill"] = mean_interval(cell["test_skill"] for cell in done)
     for state in STATES:

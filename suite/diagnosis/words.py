@@ -170,8 +170,8 @@ def _angles(smoothing: dict[str, Any]) -> str:
 
 
 def _classes(groups: dict[str, Any]) -> str:
-    ratio = [value for value in groups.get("group_distance_ratio", [None])[-1:] if value is not None]
-    return f" Nodes of two classes are {number(ratio[0])} times as far apart as those of one." if ratio else ""
+    ratio = groups.get("group_distance_ratio", [None])[-1]
+    return "" if ratio is None else f" Nodes of two classes are {number(ratio)} times as far apart as those of one."
 
 
 def quotient_of(smoothing: dict[str, Any]) -> str:

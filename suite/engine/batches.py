@@ -34,9 +34,6 @@ def blocks(task: Task, seed: int, split: Split, num_graphs: int, batch_size: int
 
     Of a given collection it is all graphs of the split, in one block.
     """
-    if task.fixed:
-        yield draw(task, seed, split, 0, 1)
-        return
     if (given := task.given(split)) is not None:
         yield draw(task, seed, split, 0, given)
         return

@@ -20,6 +20,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     gradients       backward_states, gradient_norms by layer
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
+    routing         what a few read-outs of a diagnosis feel, beside the influence by hop
     topology        what the graphs of a diagnosis are like, whatever the model
 
 A table entry draws a few graphs of the task's test stream itself and returns JSON values. Everything is float64, on a copy
@@ -40,7 +41,7 @@ from suite.measures import (
     mixing,
     recoverability,
     rewiring,
-    shares,
+    routing,
     similarity,
     smoothing,
     squashing,
@@ -77,7 +78,7 @@ MEASURES: dict[str, Measure] = {
 
 FURTHER: dict[str, Measure] = {
     "groups": Measure(1, similarity.run),
-    "shares": Measure(1, shares.run),
+    "shares": Measure(1, routing.run),
     "mixing": Measure(1, mixing.run),
     "topology": Measure(1, topology.run),
 }

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
-from torch_geometric.utils import remove_self_loops, to_undirected
 
 from suite.curvature import augmented_forman, balanced_forman, ollivier_ricci
 from suite.measures.ways import adjacency_of
 from suite.refs import unknown
+from suite.task import simple_edges
 
 Kind = Literal["balanced_forman", "ollivier_ricci", "augmented_forman"]
 MAX_BALL = 1 << 12  # nodes around an edge, whose adjacency is held densely
@@ -34,7 +34,7 @@ def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | No
     """
     if kind not in get_args(Kind):
         raise ValueError(unknown("curvature", kind, get_args(Kind)))
-    both = to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes)
+    both = simple_edges(edge_index.cpu(), num_nodes)
     asked = both[:, both[0] < both[1]] if edges is None else edges.cpu()
     adjacency = adjacency_of(both, num_nodes)
     found = [_of_edge(adjacency, int(i), int(j), kind) for i, j in asked.T.tolist()]

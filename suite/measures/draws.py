@@ -15,6 +15,8 @@ from suite.rng import stream
 from suite.samples import graphs_of
 from suite.task import Task, own_edges
 
+DIAGNOSED = 8  # read-out nodes that a diagnosis asks besides
+
 
 def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
     """Return draw number `index` of the test stream kept for measures; a fixed graph is drawn once, whatever is asked."""

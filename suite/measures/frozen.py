@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -18,6 +16,7 @@ from torch_geometric.nn import MessagePassing
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
 from suite.measures.linearised import Window, by_own
 from suite.models.base import Model
+from suite.rng import global_seed
 
 
 class Pass(NamedTuple):
@@ -77,7 +76,7 @@ class Frozen:
         x = given.graphs.x.double().requires_grad_(differentiable)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
-        with torch.set_grad_enabled(differentiable), _same_chance(), self._default_dtype():
+        with torch.set_grad_enabled(differentiable), global_seed(0), self._default_dtype():
             seen = by_own(x, given.graphs.own)
             if self.alone and len(given.graphs) > 1:
                 hidden, output = self._one_by_one(seen, given.graphs.edge_index, given.graphs.ptr)
@@ -138,21 +137,6 @@ class Frozen:
         with recorded(module, x.size(0)) as states:
             output = module(x, edge_index, **named)
         return [x, *states], output
-
-
-@contextmanager
-def _same_chance() -> Iterator[None]:
-    """Start every global generator from one seed, and leave each as it was."""
-    kept = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)
-        try:
-            yield
-        finally:
-            random.setstate(kept[0])
-            np.random.set_state(kept[1])
 
 
 def _unanswered(graph: Data) -> Data:

@@ -8,18 +8,17 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, degree, remove_self_loops, to_undirected
+from torch_geometric.utils import degree
 
 from suite.measures.curvature import MAX_BALL, curvature
-from suite.measures.draws import as_json, draw, readouts_of, source_mask, with_readouts
+from suite.measures.draws import DIAGNOSED, as_json, draw, readouts_of, source_mask, with_readouts
 from suite.measures.spectrum import cheeger, total_resistance
-from suite.measures.structure import effective_resistance, spectral_gap
+from suite.measures.structure import effective_resistance
 from suite.measures.ways import MAX_CUT_NODES, adjacency_of, edge_cuts, shell_sizes, wl_classes
 from suite.rng import stream
-from suite.task import Task, own_edges
+from suite.task import Task, own_edges, simple_edges
 
 MAX_CURVED = 256  # edges whose curvature is found
-MAX_ASKED = 8  # read-out nodes
 ALL_PAIRS = 4096  # nodes up to which resistance is added up over all pairs
 
 
@@ -32,13 +31,14 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:  # noqa: ARG
     `shell_sizes`, mean by hop from the read-outs; of planted sources `source_resistance` and `source_cut`, means.
     """
     rng = stream(task.config(), seed, "measure", "topology")
-    graph = with_readouts(draw(task, seed, 0)[0], MAX_ASKED, rng)
-    num_nodes, edges = int(graph.num_nodes or 0), _simple(graph)
+    graph = with_readouts(draw(task, seed, 0)[0], DIAGNOSED, rng)
+    num_nodes = int(graph.num_nodes or 0)
+    edges = simple_edges(own_edges(graph), num_nodes)
     found: dict[str, Any] = {"num_nodes": num_nodes, "num_edges": edges.size(1) // 2}
     connected = connected_components(adjacency_of(edges, num_nodes))[0] == 1
     if connected and num_nodes > 1:
         bounds = cheeger(edges, num_nodes)
-        found |= {"gap": spectral_gap(edges, num_nodes), "cheeger_lower": bounds.lower, "cheeger_upper": bounds.upper}
+        found |= {"gap": 2 * bounds.lower, "cheeger_lower": bounds.lower, "cheeger_upper": bounds.upper}
         found |= {"total_resistance": total_resistance(edges, num_nodes).value} if num_nodes <= ALL_PAIRS else {}
     once = edges[:, edges[0] < edges[1]]
     some = once[:, torch.randperm(once.size(1), generator=rng)[:MAX_CURVED]]
@@ -67,9 +67,3 @@ def _planted(graph: Data) -> Tensor | None:
     pairs = torch.stack([readouts_of(graph)[place], source], dim=1)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     return pairs if len(pairs) else None
-
-
-def _simple(graph: Data) -> Tensor:
-    num_nodes = int(graph.num_nodes or 0)
-    edges: Tensor = to_undirected(coalesce(remove_self_loops(own_edges(graph))[0], num_nodes=num_nodes), num_nodes=num_nodes)
-    return edges

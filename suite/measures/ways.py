@@ -9,11 +9,11 @@ import torch
 from scipy.sparse import block_array, csr_array, eye_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
-from torch_geometric.utils import remove_self_loops, to_undirected
 
 from suite.hops import hop_distance
 from suite.measures.structure import applied, effective_resistance
 from suite.samples import linear_hash, structural_colours
+from suite.task import simple_edges
 
 MAX_CUT_NODES = 1 << 14  # of a graph whose cuts are counted: a flow there takes seconds
 CHUNK = 1 << 26  # distances held at once
@@ -59,7 +59,7 @@ def shortest_path_counts(edge_index: Tensor, num_nodes: int, nodes: Tensor) -> T
     C(a + b, a) between corners a and b apart). Cost: O(m log m) a node (Brandes, 2001).
     Pitfall: many shortest paths do not help a model that must know which one.
     """
-    source, target = to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes).numpy()
+    source, target = simple_edges(edge_index.cpu(), num_nodes).numpy()
     out = np.zeros((nodes.numel(), num_nodes))
     for count, node in zip(out, nodes.cpu(), strict=True):
         count[node] = 1
