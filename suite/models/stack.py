@@ -49,7 +49,8 @@ class Stack(Model):
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212);
             with conv = node_wise that is DeepSets, whose means are all that nodes have in common: pooling (1703.06114).
         dropout: probability of a zero at the input of every weight matrix, while training.
-        drop_edge: probability of leaving out an edge, drawn anew at each training step for all layers (1907.10903).
+        drop_edge: probability of leaving out an edge, both ways at once, drawn anew at each training step for all layers
+            (1907.10903).
         drop_node: probability of a zero for all of a node's input, while training; the other inputs grow by 1 / (1 - drop_node)
             (2005.11079, without its several draws and their consistency loss).
         init: glorot, or orthogonal for the linear maps of the blocks.

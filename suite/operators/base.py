@@ -149,7 +149,7 @@ class Operators:
         return None
 
     def drop_edges(self, p: float) -> Operators:
-        """Return the operators of the graph with each undirected edge left out with probability `p` (DropEdge, 1907.10903)."""
+        """Return the operators of the graph with each edge left out with probability `p`, both ways at once (1907.10903)."""
         raise NotImplementedError
 
     @property

@@ -69,3 +69,21 @@ class EdgeList:
         slots[self.number[common]] = every[common].unsqueeze(1)
         slots[self.number[~common], self.graph[~common]] = every[~common]
         return slots
+
+
+def drop_pairs(edge_index: Tensor, p: float) -> Tensor:
+    """Return the edges that DropEdge leaves, as they are listed: [2, num_kept], each pair of nodes left out with probability `p`.
+
+    One draw decides on all edges listed between two nodes, in both directions, and one on a node's edges to itself. On
+    undirected graphs that is `dropout_edge(..., force_undirected=True)` of PyG, draw by draw; on directed ones, PyG's turns round
+    half of what it keeps, drops the other half, and it lists loops twice.
+    """
+    count, (low, high) = edge_index.size(1), edge_index.aminmax(dim=0)
+    if not count:
+        return edge_index
+    kinds, pair = torch.unique(low * (high.max() + 1) + high, return_inverse=True)
+    number = torch.arange(count, device=pair.device)
+    ranked = number + count * (edge_index[0] > edge_index[1])  # an edge from the lower node decides, where there is one
+    decides = torch.full_like(kinds, 2 * count).scatter_reduce(0, pair, ranked, "amin") % count
+    kept = torch.rand(count, device=pair.device) >= p
+    return edge_index[:, kept[decides[pair]]]

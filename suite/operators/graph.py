@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch_geometric.utils import dropout_edge, scatter, to_dense_batch
+from torch_geometric.utils import scatter, to_dense_batch
 
 from suite.operators.attention import softmax_attention
 from suite.operators.base import Operators
-from suite.operators.edges import EdgeList
+from suite.operators.edges import EdgeList, drop_pairs
 from suite.operators.products import pair, product
 
 
@@ -77,7 +77,7 @@ class GraphOperators(Operators):
         return graph[self.batch]
 
     def drop_edges(self, p: float) -> Operators:
-        return GraphOperators(dropout_edge(self.edge_index, p, True)[0], self.num_nodes, self.dtype, self.batch)
+        return GraphOperators(drop_pairs(self.edge_index, p), self.num_nodes, self.dtype, self.batch)
 
     def _matrix(self, index: Tensor, weight: Tensor) -> Any:
         return pair(super()._matrix(index, weight), weight.device)

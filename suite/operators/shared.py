@@ -12,11 +12,10 @@ from einops import rearrange
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch_geometric.utils import dropout_edge
 
 from suite.operators.attention import SOFTMAX_UP_TO, DenseAttention, Neighbours, attend
 from suite.operators.base import Operators
-from suite.operators.edges import EdgeList
+from suite.operators.edges import EdgeList, drop_pairs
 from suite.operators.products import cut, multiply_into, product, select, times, transposed
 
 
@@ -108,7 +107,7 @@ class SharedOperators(Operators):
         return select(every, [rows.nodes.index(node) for node in readouts]).flatten(1, 2)
 
     def drop_edges(self, p: float) -> Operators:
-        kept = dropout_edge(self.order[self.edge_index], p, True)[0]
+        kept = drop_pairs(self.order[self.edge_index], p)
         return SharedOperators(kept, self.order, self.sizes, self.dtype, self.varying, self.hops)
 
     def in_degree(self, h: Tensor) -> Tensor:
