@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.figures import Drawing
+from reports.metrics import SHARES
 from suite.analysis.statistics import Interval
 
 Block = dict[str, Any]
@@ -140,6 +141,14 @@ def spread(interval: Interval, digits: int = 2, scale: float = 1) -> str:
         return fixed(scale * interval.mean, digits)
     low, high = fixed(scale * interval.low, digits), fixed(scale * interval.high, digits)
     return f"{fixed(scale * interval.mean, digits)} [{low}, {high}]"
+
+
+def score_words(score: Interval, metric: str) -> str:
+    """Return a score with its interval as sentences have it: accuracies "81.4 % [80.9, 81.9]", errors "0.123 [0.1, 0.15]"."""
+    if metric not in SHARES:
+        return spread(score, 3)
+    mean, _, limits = spread(score, 1, 100).partition(" ")
+    return f"{mean} % {limits}".strip()
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.blocks import fixed, plural, spread
+from reports.blocks import fixed, plural, score_words
+from reports.metrics import NAMES, SHARES
+from reports.no_distance_sentences import better
 from reports.published import quoted_depths
 from suite.analysis import Analysis
 from suite.analysis.statistics import Interval, fits
@@ -19,14 +21,15 @@ def depth_words(analysis: Analysis, task: str, rows: pd.DataFrame, most: int | N
         planned = plural(int(rows["planned"].sum()), "planned cell")
         return "" if rows["finished"].sum() else f"{task}: none of {planned} by depth has finished; nothing can be said."
     shallow, deep = own.iloc[0], own.iloc[-1]
-    name = deep["series"]
+    name, metric = deep["series"], str(deep["metric"])
+    what = NAMES[metric]
     if len(own) == 1:
         layers = plural(int(deep["num_layers"]), "layer")
-        return f"{task}: plain {name} has finished at one depth only, {layers}: test accuracy {accuracy(deep['score'])}."
+        return f"{task}: plain {name} has finished at one depth only, {layers}: test {what} {score_words(deep['score'], metric)}."
     first = (
-        f"{task}: plain {name} has test accuracy {accuracy(shallow['score'])} at "
-        f"{plural(int(shallow['num_layers']), 'layer')} and {accuracy(deep['score'])} at {int(deep['num_layers'])}; "
-        f"train accuracy {accuracy(shallow['train_score'])} and {accuracy(deep['train_score'])}."
+        f"{task}: plain {name} has test {what} {score_words(shallow['score'], metric)} at "
+        f"{plural(int(shallow['num_layers']), 'layer')} and {score_words(deep['score'], metric)} at {int(deep['num_layers'])}; "
+        f"train {what} {score_words(shallow['train_score'], metric)} and {score_words(deep['train_score'], metric)}."
     )
     return " ".join([first, _drop(shallow, deep), *_propagation(rows, deep), *_collapse(analysis, deep)][:most])
 
@@ -37,47 +40,43 @@ def plain(rows: pd.DataFrame) -> pd.DataFrame:
     return own[own["series"] == own["series"].iloc[0]].sort_values("num_layers") if len(own) else own
 
 
-def accuracy(interval: Interval) -> str:
-    """Return an accuracy as "81.4 % [80.9, 81.9]"."""
-    mean, _, limits = spread(interval, 1, 100).partition(" ")
-    return f"{mean} % {limits}".strip()
-
-
 def _known(*intervals: Interval) -> bool:
     return all(interval.low is not None and interval.high is not None for interval in intervals)
 
 
 def _drop(shallow: Any, deep: Any) -> str:
-    before, after, layers = shallow["score"], deep["score"], plural(int(deep["num_layers"]), "layer")
+    before, after, layers, metric = shallow["score"], deep["score"], plural(int(deep["num_layers"]), "layer"), str(deep["metric"])
     if not _known(before, after):
         return "One seed a depth gives no interval: whether the difference is more than chance cannot be said."
-    if after.high >= before.low:
-        what = "better" if after.low > before.high else "not clearly worse"
+    if not better(before, after, metric):
+        what = "better" if better(after, before, metric) else "not clearly worse"
         return f"At {layers} it is {what} than at {int(shallow['num_layers'])}: these seeds show no loss with depth."
-    fit = fits(deep["train_score"])
+    if metric not in SHARES:
+        return f"At {layers} it is worse than at {int(shallow['num_layers'])}."
+    fit, name = fits(deep["train_score"]), NAMES[metric]
     if fit == "does not fit":
         return (
-            f"At {layers} it does not even fit its training nodes (train accuracy below 90 %): the loss with depth is "
+            f"At {layers} it does not even fit its training set (train {name} below 90 %): the loss with depth is "
             "a failure of training, and by itself no proof of over-smoothing."
         )
     if fit == "fits":
-        return f"At {layers} it still fits its training nodes (above 90 %): the loss with depth is not a failure to fit."
-    return f"Whether it still fits its training nodes at {layers} is not decided by these seeds."
+        return f"At {layers} it still fits its training set (above 90 %): the loss with depth is not a failure to fit."
+    return f"Whether it still fits its training set at {layers} is not decided by these seeds."
 
 
 def _propagation(rows: pd.DataFrame, deep: Any) -> list[str]:
     """Compare with smoothing alone: as many propagation steps, no weights between them."""
-    steps = int(deep["num_layers"])
+    steps, metric = int(deep["num_layers"]), str(deep["metric"])
     same = rows[(rows["base"] == "propagation") & (rows["finished"] > 0) & (rows["num_layers"] == steps)]
     if same.empty:
         return []
     control, ours = same.iloc[0]["score"], deep["score"]
-    found = f"Propagation without weights, {steps} steps and a linear read-out, has {accuracy(control)}"
+    found = f"Propagation without weights, {steps} steps and a linear read-out, has {score_words(control, metric)}"
     if not _known(control, ours):
         return [f"{found}."]
-    if control.low > ours.high:
-        return [f"{found}: that many smoothing steps do not by themselves lose the classes."]
-    return [f"{found}: {'less than' if control.high < ours.low else 'not clearly different from'} the trained model."]
+    if better(control, ours, metric):
+        return [f"{found}: that many smoothing steps do not by themselves lose the answer."]
+    return [f"{found}: {'worse than' if better(ours, control, metric) else 'not clearly different from'} the trained model."]
 
 
 def _collapse(analysis: Analysis, deep: Any) -> list[str]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.blocks import listing, percent, plural
 from reports.depth_sentences import depth_words
+from reports.no_distance_sentences import no_distance_words
 from reports.published import cards_of
 from suite.analysis import Analysis
 from suite.analysis.results import STATUSES
@@ -19,8 +20,9 @@ def summary(analysis: Analysis) -> list[str]:
     found = [coverage(analysis)]
     if finished(analysis):
         found += [edges_only(analysis), global_channels(analysis), controls(analysis), two_failures(analysis)]
+    found += [no_distance_words(task, rows) for task, rows in tasks_of(analysis, "no_distance")]
     found.append(certificates(analysis))
-    found += [depth_words(analysis, task, rows, most=3) for task, rows in depth_tasks(analysis)]
+    found += [depth_words(analysis, task, rows, most=3) for task, rows in tasks_of(analysis, "depth")]
     return [words for words in [*found, reproduction(analysis)] if words]
 
 
@@ -29,9 +31,9 @@ def finished(analysis: Analysis) -> int:
     return int(analysis.results.unique["status"].isin(["ok", "diverged"]).sum())
 
 
-def depth_tasks(analysis: Analysis) -> list[tuple[str, pd.DataFrame]]:
-    """Return the tasks that are studied by depth, with their conditions."""
-    return [(str(task), rows) for task, rows in analysis.part("depth").groupby("task_label", sort=False)]
+def tasks_of(analysis: Analysis, part: str) -> list[tuple[str, pd.DataFrame]]:
+    """Return the tasks of one part of the report, with their conditions."""
+    return [(str(task), rows) for task, rows in analysis.part(part).groupby("task_label", sort=False)]
 
 
 def coverage(analysis: Analysis) -> str:
@@ -195,7 +197,8 @@ def certificates(analysis: Analysis) -> str:
     verdicts = [known[task["task_key"]]["verdict"] for task in tasks if task["task_key"] in known]
     good, missing = verdicts.count("certified"), len(tasks) - len(verdicts)
     flagged = [f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts) if v != "certified"]
-    parts = [f"{good} of {plural(len(tasks), 'task')} (each distance is one) {'is' if good == 1 else 'are'} certified"]
+    each = " (each distance is one)" if any(task["hops"] is not None for task in tasks) else ""
+    parts = [f"{good} of {plural(len(tasks), 'task')}{each} {'is' if good == 1 else 'are'} certified"]
     parts += [f"flagged: {listing(flagged)}"] if flagged else []
     parts += [f"{missing} without a certificate yet"] if missing else []
     return "; ".join(parts) + "."

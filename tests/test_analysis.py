@@ -200,13 +200,15 @@ def test_widths_of_one_model_are_told_apart(tmp_path: Path) -> None:
     assert set(analysed(study, tmp_path).conditions["series"]) == {"GCN (width 16)", "GCN (width 64)"}
 
 
-def test_tasks_without_a_distance_belong_to_the_depth_part(tmp_path: Path) -> None:
+def test_every_task_belongs_to_one_part_by_where_its_answer_lies_and_what_the_study_asks(tmp_path: Path) -> None:
     study = hop_study(models=("gcn",), hops=(3,), seeds=1, depths=("hops",))
     study.cell(study.task("own token", "ring", 0), "gcn", 0, 8, 8)
+    study.cell(study.task("diameter", None, None), "gcn", 0, 8, 8)
     add_depth_study(study, seeds=1)
     found = analysed(study, tmp_path)
     assert set(found.part("hops")["task"]) == {"transfer (content)"}
-    assert set(found.part("depth")["task"]) == {"own token", "node labels"}
+    assert set(found.part("no_distance")["task"]) == {"diameter"}  # between nodes, at no single distance
+    assert set(found.part("depth")["task"]) == {"own token", "node labels"}  # on the node itself; asked for by the study
 
 
 def test_each_model_is_judged_by_its_own_operator() -> None:

@@ -301,6 +301,63 @@ def test_five_of_five_is_a_success_and_four_of_four_too_few(tmp_path: Path) -> N
         assert expected in summary(analysed(study, tmp_path / str(seeds)))[0]
 
 
+def study_without_distance(scores: dict[str, float], seeds: int = 5, metric: str = "accuracy") -> MadeUpStudy:
+    study = MadeUpStudy()
+    task = study.task("cycles", None, None, "made.up:Cycles")
+    study.certify(task, "certified")
+    for model, score in scores.items():
+        for seed in range(seeds):
+            cell = study.cell(task, model, seed, 4, 4, "hops", 0.5) | {"metric": metric}
+            study.cells[-1] = cell
+            study.finish(cell, score + 0.001 * (seed - seeds // 2))
+    return study
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({"gcn": 0.6, "gps": 0.9, "mlp": 0.5, "set_transformer": 0.7}, "GPS, 90.0 % [89.8, 90.2]"),
+        ({"gcn": 0.6, "gps": 0.9, "mlp": 0.5, "set_transformer": 0.7}, "Set transformer, 70.0 % [69.8, 70.2]"),
+        ({"gcn": 0.6, "gps": 0.9, "mlp": 0.5, "set_transformer": 0.7}, "1 of 2 models is better than it, by intervals"),
+        ({"gcn": 0.6, "gps": 0.701, "set_transformer": 0.7}, "0 of 2 models are better than it, by intervals"),
+        ({"gcn": 0.6, "gps": 0.9}, "no control without edges has finished"),
+        ({"mlp": 0.6}, "no model has finished"),
+    ],
+)
+def test_a_task_at_no_distance_is_said_beside_chance_and_controls(tmp_path: Path, scores: dict[str, float], said: str) -> None:
+    words = " ".join(summary(analysed(study_without_distance(scores), tmp_path)))
+    assert said in words
+    assert "chance 50.0 %" in words
+    assert "by depth" not in words
+    assert "plain" not in words
+
+
+def test_the_smaller_error_is_the_better_one(tmp_path: Path) -> None:
+    study = study_without_distance({"gcn": 0.4, "gps": 0.1, "mlp": 0.5}, metric="mse")
+    words = " ".join(summary(analysed(study, tmp_path)))
+    assert "lowest squared error: GPS, 0.100 [0.098, 0.102]" in words
+    assert "MLP, 0.500 [0.498, 0.502]; 2 of 2 models are better than it" in words
+
+
+@needs("pdftotext")
+def test_a_task_at_no_distance_has_its_own_section_and_no_axis_of_layers_or_hops(tmp_path: Path) -> None:
+    path = report_on(
+        study_without_distance({"gcn": 0.6, "gps": 0.9, "mlp": 0.5}).write(tmp_path / "made_up"),
+        study_without_distance({"gcn": 0.6, "gps": 0.9, "mlp": 0.5}).store,
+    )
+    content = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+    titles = [block["title"] for block in content["blocks"] if block["kind"] == "heading"]
+    assert "Tasks at no single distance" in titles
+    assert "Accuracy against depth" not in titles
+    assert "Accuracy against hop distance" not in titles
+    (table,) = [block for block in content["blocks"] if block.get("name") == "tab-no-distance-1"]
+    assert [row[0]["text"] for row in table["rows"] if row != "rule"] == ["GCN", "GPS", "MLP", "Chance"]
+    figure = (path.parent / "figures" / "no_distance_1.svg").read_text(encoding="utf-8")
+    assert "Layers" not in figure
+    assert "Hop" not in figure
+    assert "Tasks at no single distance" in words_of(path)
+
+
 def depth_study(test: dict[int, float], train: dict[int, float]) -> MadeUpStudy:
     study = MadeUpStudy()
     task = study.task("Cora", None, None, "made.up:Planetoid", name="Cora")
@@ -315,7 +372,7 @@ def depth_study(test: dict[int, float], train: dict[int, float]) -> MadeUpStudy:
 @pytest.mark.parametrize(
     ("test", "train", "said"),
     [
-        ({2: 0.81, 8: 0.3}, {2: 0.99, 8: 0.4}, "does not even fit its training nodes"),
+        ({2: 0.81, 8: 0.3}, {2: 0.99, 8: 0.4}, "does not even fit its training set"),
         ({2: 0.81, 8: 0.6}, {2: 0.99, 8: 0.99}, "not a failure to fit"),
         ({2: 0.81, 8: 0.6}, {2: 0.99, 8: 0.9}, "not decided by these seeds"),
         ({2: 0.81, 8: 0.81}, {2: 0.99, 8: 0.99}, "not clearly worse"),

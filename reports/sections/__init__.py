@@ -10,6 +10,7 @@ from reports.sections import (
     extrapolation,
     mechanisms,
     methods,
+    no_distance,
     overview,
     provenance,
     reproduction,
@@ -17,7 +18,7 @@ from reports.sections import (
 )
 from reports.sections.context import Context
 
-SECTIONS = (overview, accuracy, extrapolation, mechanisms, tasks, depth, reproduction, methods, provenance, appendix)
+SECTIONS = (overview, accuracy, extrapolation, mechanisms, no_distance, tasks, depth, reproduction, methods, provenance, appendix)
 
 __all__ = ["Context", "all_blocks"]
 

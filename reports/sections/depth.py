@@ -6,22 +6,22 @@ from typing import Any
 
 import pandas as pd
 
-from reports.blocks import NONE, Block, Part, cell, figure, heading, percent, plural, ref, refs, spread, table, text
-from reports.depth_sentences import accuracy, depth_words, quotes
+from reports.blocks import NONE, Block, Part, cell, figure, heading, percent, plural, ref, refs, score_words, spread, table, text
+from reports.depth_sentences import depth_words, quotes
 from reports.metrics import NAMES, SHARES
 from reports.sections.context import Context
-from reports.sentences import depth_tasks
+from reports.sentences import tasks_of
 from suite.analysis.statistics import fits
 
 
 def blocks(context: Context) -> list[Block]:
     """Return the study of each task by depth; where its cells are missing, why."""
     found: list[Block] = []
-    for i, (task, rows) in enumerate(depth_tasks(context.analysis), start=1):
+    for i, (task, rows) in enumerate(tasks_of(context.analysis, "depth"), start=1):
         found.append(heading(task, 2))
         if rows["finished"].sum() == 0:
             planned = plural(int(rows["planned"].sum()), "planned cell")
-            found.append(text(f"None of the {planned} has finished. {_reason(context, rows)}"))
+            found.append(text(f"None of the {planned} has finished. {context.reason(rows)}"))
             continue
         drawn = [d for d in context.at("depth") if d.name == f"depth_{i}"]
         shown = [*refs([f"fig-{d.name}" for d in drawn]), " and ", ref(f"tab-depth-{i}")]
@@ -38,13 +38,6 @@ def blocks(context: Context) -> list[Block]:
         found += [*(figure(d) for d in drawn), _table(context, i, task, rows)]
         found += [_quoted(i, quoted, rows)] if quoted else []
     return [heading("Accuracy against depth"), *found] if found else []
-
-
-def _reason(context: Context, rows: pd.DataFrame) -> str:
-    cells, failures = context.analysis.results.cells, context.analysis.results.failures
-    keys = cells.loc[cells["condition"].isin(rows["condition"]), "key"]
-    said = dict.fromkeys(str(failures[key][-1].get("message") or failures[key][-1]["status"]) for key in keys if key in failures)
-    return f"Reason given: {'; '.join(said)}" if said else "They have not been run yet."
 
 
 def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block:
@@ -103,7 +96,7 @@ def _quoted(index: int, quoted: list[dict[str, Any]], rows: pd.DataFrame) -> Blo
             names.get(quote["model"], quote["model"]),
             str(quote["layers"]),
             percent(quote["value"], 1),
-            NONE if quote["ours"] is None else accuracy(quote["ours"]),
+            NONE if quote["ours"] is None else score_words(quote["ours"], "accuracy"),
             verdict[quote["inside"]],
         ]
         for quote in quoted

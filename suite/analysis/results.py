@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,10 @@ CONTROL = "Control"
 STATUSES = ("ok", "diverged", "failed", "missing")
 PARTS = (
     "hops",
+    "no_distance",
     "depth",
     "reproduction",
-)  # against distance; against depth, of tasks at no distance; published settings
+)  # against distance; tasks at no single one; against depth; published settings
 
 
 class Records(Protocol):
@@ -94,7 +96,7 @@ def load_results(study_dir: Path, store: Records) -> Results:
 
 
 def _tuned(one: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    return one | {"part": _part(one["section"], one["hops"] or 0), "task_label": labels[one["task_key"]]}
+    return one | {"part": _part(one["section"], one["hops"]), "task_label": labels[one["task_key"]]}
 
 
 def _outcome(record: dict[str, Any] | None, failed: bool) -> dict[str, Any]:
@@ -163,10 +165,13 @@ def access(family: str, global_channel: list[str]) -> str:
     return "global" if set(global_channel) - {"norm(train)"} else "edges"
 
 
-def _part(section: str, hops: float) -> str:
-    if section == "reproduction":
+def _part(section: str, hops: float | None) -> str:
+    """Return the part of a block of the study: as it says, else by where the answer lies (0: on the node itself)."""
+    if section in ("reproduction", "depth"):
         return section
-    return "hops" if section != "depth" and hops > 0 else "depth"  # no distance, or the node itself: by depth
+    if hops is None or math.isnan(hops):
+        return "no_distance"
+    return "hops" if hops > 0 else "depth"
 
 
 def depth_label(rule: Any) -> str:
