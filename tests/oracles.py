@@ -1,4 +1,4 @@
-"""What tests of layers share: small graphs of every kind, and equality of values and gradients to nine digits."""
+"""What tests of layers share: small graphs of every kind, and equality of values and of all gradients to nine digits."""
 
 import pytest
 import torch
@@ -31,8 +31,26 @@ def with_random_biases(module: nn.Module) -> nn.Module:
     return module
 
 
-def same(found: Tensor, expected: Tensor, x: Tensor) -> None:
-    weight = torch.randn_like(found)
+def give(module: nn.Module, **tensors: Tensor) -> None:
+    """Put `tensors`, made of our parameters, in the place of the module's: gradients then reach ours through any twin."""
+    for name, tensor in tensors.items():
+        delattr(module, name)
+        setattr(module, name, tensor)
+
+
+def same(found: Tensor, expected: Tensor, *over: Tensor | nn.Module) -> None:
+    """Assert that two ways to compute one function of `over` agree to nine digits, in value and in every gradient.
+
+    A module stands for all of its parameters. What one of the ways does not depend on is a fault, a gradient of 0 is not.
+    """
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    (ours,), (theirs,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    named = {
+        f"{index} {name}": tensor
+        for index, one in enumerate(over)
+        for name, tensor in (one.named_parameters() if isinstance(one, nn.Module) else [("", one)])
+    }
+    weight = torch.randn_like(found)
+    ours, theirs = (
+        torch.autograd.grad((out * weight).sum(), list(named.values()), retain_graph=True) for out in (found, expected)
+    )
+    torch.testing.assert_close(dict(zip(named, ours, strict=True)), dict(zip(named, theirs, strict=True)), rtol=1e-9, atol=1e-9)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from oracles import GRAPHS
+from oracles import GRAPHS, give, operators, same, with_random_biases
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GCN2Conv, GCNConv, GINConv, GPSConv, SAGEConv
+from torch_geometric.nn import LayerNorm as PyGLayerNorm
 from torch_geometric.utils import erdos_renyi_graph, to_undirected
 
 from suite.models import MODELS, build, find, resolve
@@ -20,16 +21,16 @@ from suite.operators import GraphOperators
 LONE = GraphOperators(torch.empty(2, 0, dtype=torch.long), 1, torch.float32)  # norms of one graph ask it for nothing
 
 
-def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
+def pyg_twin(name: str, ours: nn.Module, in_channels: int, out_channels: int) -> nn.Module:
     """Return PyG's layer with our weights."""
     if name == "gcn":
-        twin: nn.Module = GCNConv(6, 8)
+        twin: nn.Module = GCNConv(in_channels, out_channels)
         twin.lin.weight, twin.bias = ours.lin.weight, ours.lin.bias
     elif name == "gcnii":
-        twin = GCN2Conv(6, alpha=0.1, theta=0.5, layer=3)
-        twin.weight1 = nn.Parameter(ours.lin.weight.detach().T)
+        twin = GCN2Conv(in_channels, alpha=0.1, theta=0.5, layer=3)
+        give(twin, weight1=ours.lin.weight.T)
     elif name == "sage":
-        twin = SAGEConv(6, 8)
+        twin = SAGEConv(in_channels, out_channels)
         twin.lin_l.weight, twin.lin_l.bias, twin.lin_r.weight = (
             ours.lin_neighbour.weight,
             ours.lin_neighbour.bias,
@@ -38,55 +39,75 @@ def pyg_twin(name: str, ours: nn.Module) -> nn.Module:
     elif name == "gin":
         twin = GINConv(ours.mlp)
     elif name == "gin_batch_norm":
-        twin = GINConv(nn.Sequential(ours.first, nn.BatchNorm1d(8), nn.ReLU(), ours.second, nn.BatchNorm1d(8)))
+        norms = [nn.BatchNorm1d(out_channels) for _ in range(2)]
+        for norm, our_norm in zip(norms, (ours.first_norm, ours.second_norm), strict=True):
+            norm.weight, norm.bias = our_norm.weight, our_norm.bias
+        twin = GINConv(nn.Sequential(ours.first, norms[0], nn.ReLU(), ours.second, norms[1]))
     else:
-        twin = GATConv(6, 2, heads=4)
+        heads = ours.att_source.size(0)
+        twin = GATConv(in_channels, out_channels // heads, heads=heads)
         twin.lin.weight, twin.bias = ours.lin.weight, ours.bias
-        twin.att_src, twin.att_dst = nn.Parameter(ours.att_source[None]), nn.Parameter(ours.att_target[None])
-    return twin
+        give(twin, att_src=ours.att_source[None], att_dst=ours.att_target[None])
+    return twin.double()
 
 
 @GRAPHS
-@pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gin_batch_norm", "gat"])
-def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple[Tensor, int]) -> None:
+@pytest.mark.parametrize("name", ["gcn", "gcnii", "sage", "gin", "gin_batch_norm", "gat", "gat_one_head"])
+@pytest.mark.parametrize("narrows", [False, True])
+def test_layer_equals_its_pyg_twin_in_value_and_all_gradients(name: str, narrows: bool, graph: tuple[Tensor, int]) -> None:
+    """A layer that narrows multiplies first and propagates behind; GAT has one head then."""
     torch.manual_seed(1)
     edge_index, num_nodes = graph
-    width = 6 if name == "gcnii" else 8
-    ours = CONVS[name](6, width, 2).double()
-    twin = pyg_twin(name, ours).double()
-    x, initial = torch.randn(num_nodes, 6).double().requires_grad_(), torch.randn(num_nodes, 6).double()
-    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), Memory(initial))
-    expected = twin(x, initial, edge_index) if name == "gcnii" else twin(x, edge_index)
-    weight = torch.randn_like(out)
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
-    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), x) for o in (out, expected))
-    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+    in_channels, out_channels = (6, 6) if name == "gcnii" else ((8, 3) if narrows else (6, 8))
+    ours = with_random_biases(CONVS[name](in_channels, out_channels, 2))
+    twin = pyg_twin(name, ours, in_channels, out_channels)
+    x, initial = (torch.randn(num_nodes, in_channels).double().requires_grad_() for _ in range(2))
+    given = (x, initial) if name == "gcnii" else (x,)
+    same(ours(x, operators(graph), Memory(initial)), twin(*given, edge_index), *given, ours)
+
+
+def mha_twin(ours: SoftmaxAttention, channels: int) -> nn.Module:
+    """Return torch's attention with our weights; a bias of keys has no effect, and ours have none."""
+    twin = nn.MultiheadAttention(channels, ours.heads, batch_first=True).double()
+    query, key, value = ours.query, ours.key, ours.value
+    give(twin, in_proj_weight=torch.cat([query.weight, key.weight, value.weight]))
+    give(twin, in_proj_bias=torch.cat([query.bias, torch.zeros(channels).double(), value.bias]))
+    twin.out_proj.weight, twin.out_proj.bias = ours.out.weight, ours.out.bias
+    return twin
 
 
 def test_attention_equals_torch_multihead_attention() -> None:
     torch.manual_seed(2)
-    ours, theirs = SoftmaxAttention(16, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True).double()
-    theirs.in_proj_weight = nn.Parameter(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
-    theirs.out_proj.weight, theirs.out_proj.bias = ours.out.weight, ours.out.bias
-    h, batch = torch.randn(9, 16).double(), torch.tensor([0] * 4 + [1] * 5)
+    ours = with_random_biases(SoftmaxAttention(16, 4))
+    theirs = mha_twin(ours, 16)
+    h, batch = torch.randn(9, 16).double().requires_grad_(), torch.tensor([0] * 4 + [1] * 5)
     out = ours(h, GraphOperators(torch.empty(2, 0).long(), 9, torch.float64, batch), Surroundings())
-    expected = torch.cat([theirs(g[None], g[None], g[None])[0][0] for g in (h[:4], h[4:])])
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    same(out, torch.cat([theirs(g[None], g[None], g[None])[0][0] for g in (h[:4], h[4:])]), h, ours)
 
 
-def test_block_with_a_local_channel_equals_pyg_gps() -> None:
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_block_with_a_local_channel_equals_pyg_gps(norm: str) -> None:
+    """On two graphs of different sizes, which PyG pads and masks; its LayerNorm is of each node where `mode` says so."""
     torch.manual_seed(3)
-    ours = Block(16, SoftmaxAttention(16, 4), CONVS["gcn"](16, 16), "none", False, 32, 0.0).double()
-    theirs = GPSConv(16, GCNConv(16, 16), heads=4, norm=None).double()
+    ours = with_random_biases(Block(16, SoftmaxAttention(16, 4), CONVS["gcn"](16, 16), norm, False, 32, 0.0))
+    named = {"norm": None} if norm == "none" else {"norm": "layer_norm", "norm_kwargs": {"mode": "node"}}
+    theirs = GPSConv(16, GCNConv(16, 16), heads=4, **named).double()
     theirs.conv.lin.weight, theirs.conv.bias = ours.conv.lin.weight, ours.conv.lin.bias
-    attention = ours.attention
-    theirs.attn.in_proj_weight = nn.Parameter(torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]))
-    theirs.attn.out_proj.weight, theirs.attn.out_proj.bias = attention.out.weight, attention.out.bias
+    theirs.attn = mha_twin(ours.attention, 16)
     theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
     theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
-    edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
+    if norm == "layer":
+        pairs = zip((ours.conv_norm, ours.attention_norm, ours.mlp_norm), (theirs.norm1, theirs.norm2, theirs.norm3), strict=True)
+        for mine, other in pairs:
+            nn.init.normal_(mine.weight)
+            other.weight, other.bias = mine.weight, mine.bias
+    edge_index, batch = (
+        torch.cat([erdos_renyi_graph(7, 0.4), 7 + erdos_renyi_graph(5, 0.4)], dim=1),
+        torch.tensor([0] * 7 + [1] * 5),
+    )
+    h = torch.randn(12, 16).double().requires_grad_()
     out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), Surroundings())
-    torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
+    same(out, theirs(h, edge_index, batch), h, ours)
 
 
 def test_distance_bias_tells_hops_apart_up_to_its_last_bucket_and_unreachable_nodes_from_far_ones() -> None:
@@ -96,30 +117,28 @@ def test_distance_bias_tells_hops_apart_up_to_its_last_bucket_and_unreachable_no
     assert bias[0, 0, 0, :, 0].tolist() == [0, 2, 4, 6, 6, 8]
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.LayerNorm])
-def test_norm_equals_torch_in_value_and_running_statistics(norm: type[nn.Module]) -> None:
+def test_layer_norm_equals_pygs_of_each_node() -> None:
     torch.manual_seed(4)
-    ours, theirs = {nn.BatchNorm1d: BatchNorm, nn.LayerNorm: LayerNorm}[norm](8), norm(8)
-    for _ in range(3):
-        h = 3 * torch.randn(40, 8) + 1
-        torch.testing.assert_close(ours(h, LONE), theirs(h))
-    torch.testing.assert_close(ours.eval()(h, LONE), theirs.eval()(h))
-    if norm is nn.BatchNorm1d:
+    ours, theirs = LayerNorm(6).double(), PyGLayerNorm(6, mode="node").double()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter)
+    theirs.weight, theirs.bias = ours.weight, ours.bias
+    h = (3 * torch.randn(20, 6).double() + 1).requires_grad_()
+    same(ours(h, LONE), theirs(h), h, ours)
+
+
+def test_batch_norm_equals_torchs_in_value_gradients_and_running_statistics() -> None:
+    torch.manual_seed(5)
+    ours, theirs = BatchNorm(4).double(), nn.BatchNorm1d(4).double()
+    ours.weight.data, ours.bias.data = torch.tensor([1.0, 2.0, -1.0, 0.5]).double(), torch.ones(4).double()
+    theirs.weight, theirs.bias = ours.weight, ours.bias
+    for training in (True, True, True, False):
+        ours.train(training)
+        theirs.train(training)
+        h = (3 * torch.randn(30, 4).double() + 1).requires_grad_()
+        same(ours(h, LONE), theirs(h), h, ours)
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
-
-
-def test_batch_norm_has_the_gradients_of_torchs() -> None:
-    torch.manual_seed(5)
-    ours, theirs, h = BatchNorm(4).double(), nn.BatchNorm1d(4).double(), torch.randn(30, 4, dtype=torch.float64)
-    for norm in (ours, theirs):
-        norm.weight.data, norm.bias.data = torch.tensor([1.0, 2.0, -1.0, 0.5]).double(), torch.ones(4).double()
-    found = []
-    for norm in (lambda h: ours(h, LONE), theirs):
-        x = h.clone().requires_grad_()
-        found.append(torch.autograd.grad(norm(x).pow(3).sum(), [x, *(ours if len(found) == 0 else theirs).parameters()]))
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_data_norm_standardises_its_first_batch_and_is_fixed_and_node_wise_afterwards() -> None:
@@ -153,12 +172,12 @@ def test_gcn_has_as_many_parameters_as_its_formula_says() -> None:
 
 def test_plain_stack_without_encoder_and_decoder_is_pyg_gcn() -> None:
     torch.manual_seed(5)
-    ours = build(resolve("gcn", {"norm": "none", "encoder": "none", "decoder": "none"}), 7, 16, 2, 3)
+    ours = with_random_biases(build(resolve("gcn", {"norm": "none", "encoder": "none", "decoder": "none"}), 7, 16, 2, 3))
     one, two = GCNConv(7, 16), GCNConv(16, 3)
     for conv, twin in zip(ours.convs, (one, two), strict=True):
         twin.lin.weight, twin.bias = conv.lin.weight, conv.lin.bias
-    edge_index, x = erdos_renyi_graph(20, 0.2), torch.randn(20, 7)
-    torch.testing.assert_close(ours(x, edge_index), two(one(x, edge_index).relu(), edge_index))
+    edge_index, x = erdos_renyi_graph(20, 0.2), torch.randn(20, 7).double().requires_grad_()
+    same(ours(x, edge_index), two(one(x, edge_index).relu(), edge_index), x, ours)
 
 
 def test_jumping_knowledge_reads_every_layer() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import GRAPHS, operators, with_random_biases
+from oracles import GRAPHS, operators, same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -23,24 +23,28 @@ def made(num_layers: int, **settings: object) -> nn.Module:
 
 
 @GRAPHS
-def test_states_equal_a_loop_over_nodes(graph: tuple[Tensor, int]) -> None:
-    (edge_index, num_nodes), model = graph, made(3, action_layers=2)
-    x = torch.randn(num_nodes, 6, dtype=torch.float64)
+def test_states_equal_a_loop_over_nodes_in_value_and_gradient(graph: tuple[Tensor, int]) -> None:
+    """Decisions are steps; what autograd is told of them is the sigmoid's derivative (straight through)."""
+    (edge_index, num_nodes), model = graph, made(3, action_layers=2, temperature=0.7)
+    x = torch.randn(num_nodes, 6, dtype=torch.float64, requires_grad=True)
     hidden = model.encode(x, edge_index)
-    h, decided = hidden[0], set()
+    h, decided = model.encoder(x), set()
     for environment, found in zip(model.environments, hidden[1:], strict=True):
         first, second = model.action[0].convs
         logits = twin(second)(twin(first)(h, edge_index).relu(), edge_index)
-        listens, broadcasts = (logits > 0).T.tolist()
+        soft = 1 / (1 + (-logits / 0.7).exp())
+        listens, broadcasts = ((logits > 0).double() + soft - soft.detach()).unbind(1)
         rows = []
         for v in range(num_nodes):
             neighbours = edge_index[0, edge_index[1] == v].tolist()
-            heard = [h[u] for u in neighbours if listens[v] and broadcasts[u]]
+            heard = [listens[v] * broadcasts[u] * h[u] for u in neighbours]
             mean = sum(heard, torch.zeros(5).double()) / max(1, len(neighbours))
             out = environment.lin_self.weight @ h[v] + environment.lin_self.bias + environment.lin_neighbour.weight @ mean
             rows.append(h[v] + out.relu())
-        torch.testing.assert_close(found, torch.stack(rows))
-        h, decided = found, decided | set(zip(listens, broadcasts, strict=True))
+        h = torch.stack(rows)
+        same(found, h, x)
+        decided |= set(map(tuple, (logits > 0).tolist()))
+    same(model(x, edge_index), model.decoder(h), x, model)
     assert len(decided) > 1
 
 
@@ -61,7 +65,7 @@ def test_where_all_listen_and_broadcast_it_is_graphsage_and_else_graph_blind(
 ) -> None:
     (edge_index, num_nodes), model = graph, made(2)
     model.action[0].convs[-1].lin_neighbour.bias.data = 1000.0 * torch.tensor([listens, broadcasts]).double()
-    x = torch.randn(num_nodes, 6, dtype=torch.float64)
+    x = torch.randn(num_nodes, 6, dtype=torch.float64, requires_grad=True)
     h, edges = model.encoder(x), edge_index if listens == broadcasts else edge_index[:, :0]
     for environment in model.environments:
         conv = SAGEConv(5, 5).double()
@@ -71,7 +75,7 @@ def test_where_all_listen_and_broadcast_it_is_graphsage_and_else_graph_blind(
             environment.lin_self.bias,
         )
         h = h + conv(h, edges).relu()
-    torch.testing.assert_close(model(x, edge_index), model.decoder(h))
+    same(model(x, edge_index), model.decoder(h), x, model.environments, model.decoder, model.encoder)
 
 
 def test_decisions_while_training_have_the_law_of_gumbel_softmax() -> None:

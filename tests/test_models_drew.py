@@ -1,9 +1,11 @@
 """DRew and its shells, against shortest paths of networkx and loops over nodes written from the paper."""
 
+from itertools import product
+
 import networkx as nx
 import pytest
 import torch
-from oracles import GRAPHS, operators, with_random_biases
+from oracles import GRAPHS, operators, same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
 from torch import Tensor
 from torch_geometric.data import Data
@@ -61,19 +63,20 @@ def test_states_equal_loops_over_nodes(name: str, graph: tuple[Tensor, int]) -> 
     """Equations 5 and 6 of 2305.08018 with GCN's aggregation: tau(k) = max(0, k - nu), nu infinite or 1."""
     torch.manual_seed(1)
     model = with_random_biases(Stack(6, 5, 4, 2, conv=name, skip="residual"))
-    x = torch.randn(graph[1], 6, dtype=torch.float64)
-    hidden = model.encode(x, graph[0])
-    states = [hidden[0]]
+    x = torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
+    states = [model.encoder(x)]
     for index, conv in enumerate(model.convs):
-        received = torch.zeros(graph[1], 5, dtype=torch.float64) + conv.lins[0].bias
+        received = [conv.lins[0].bias for _ in range(graph[1])]
         for hops in range(1, index + 2):
             weight, links = conv.lins[hops - 1].weight, shell(*graph, hops)
             read = states[index - max(0, hops - 1)] if name == "drew_delay" else states[index]
-            for v, u in links.nonzero().tolist():
-                received[v] += links[v, u] * (weight @ read[u])
+            for v, u in product(range(graph[1]), repeat=2):  # 0 for most: where no shell is, weights have a gradient of 0
+                received[v] = received[v] + links[v, u] * (weight @ read[u])
         assert len(conv.lins) == index + 1
-        states.append(states[index] + received.relu())
-    torch.testing.assert_close(hidden, states)
+        states.append(states[index] + torch.stack(received).relu())
+    for found, expected in zip(model.encode(x, graph[0]), states, strict=True):
+        same(found, expected, x)
+    same(model(x, graph[0]), model.decoder(states[-1]), x, model)
 
 
 @pytest.mark.parametrize(("name", "reach"), [("drew", 6), ("drew_delay", 3)])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import DIRECTED, GRAPHS, operators, same, with_random_biases
+from oracles import DIRECTED, GRAPHS, give, operators, same, with_random_biases
 from torch import Tensor, nn
 from torch_geometric.nn import APPNP, GatedGraphConv, GATv2Conv, MixHopConv, PNAConv, SGConv
 from torch_geometric.utils import degree, to_undirected
@@ -18,7 +18,8 @@ def gatv2_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Modu
     twin = GATv2Conv(6, 3, heads=4).double()
     twin.lin_l.weight, twin.lin_l.bias = ours.lin_source.weight, nn.Parameter(torch.zeros(12).double())
     twin.lin_r.weight, twin.lin_r.bias = ours.lin_target.weight, ours.lin_target.bias
-    twin.att, twin.bias = nn.Parameter(ours.att.detach()[None]), ours.bias
+    twin.bias = ours.bias
+    give(twin, att=ours.att[None])
     return twin
 
 
@@ -30,10 +31,8 @@ def pna_twin(ours: nn.Module, edge_index: Tensor, num_nodes: int) -> nn.Module:
     log_degree = (degree(edge_index[1], num_nodes, torch.float64) + 1).log().mean()
     aggregation.avg_deg_log = log_degree.view(1)  # PyG's own has the precision of float32
     (before,), (after,) = (nns[0] for nns in (twin.pre_nns, twin.post_nns))
-    before.weight, before.bias = (
-        nn.Parameter(torch.cat([ours.lin_target.weight, ours.lin_source.weight], dim=1).detach()),
-        ours.lin_target.bias,
-    )
+    give(before, weight=torch.cat([ours.lin_target.weight, ours.lin_source.weight], dim=1))
+    before.bias = ours.lin_target.bias
     after.weight, after.bias = ours.lin_out.weight, ours.lin_out.bias
     twin.lin.weight, twin.lin.bias = nn.Parameter(torch.eye(12).double()), nn.Parameter(torch.zeros(12).double())
     return twin
@@ -43,7 +42,7 @@ def mixhop_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Mod
     twin = MixHopConv(6, 4, powers=[0, 1, 2]).double()
     for lin, theirs in zip(ours.lins, twin.lins, strict=True):
         theirs.weight = lin.weight
-    twin.bias = nn.Parameter(torch.cat([lin.bias for lin in ours.lins]).detach())
+    give(twin, bias=torch.cat([lin.bias for lin in ours.lins]))
     return twin
 
 
@@ -52,12 +51,12 @@ TWINS = {"gatv2": gatv2_twin, "pna": pna_twin, "mixhop": mixhop_twin}
 
 @GRAPHS
 @pytest.mark.parametrize("name", TWINS)
-def test_layer_equals_its_pyg_twin_in_value_and_gradient(name: str, graph: tuple[Tensor, int]) -> None:
+def test_layer_equals_its_pyg_twin_in_value_and_all_gradients(name: str, graph: tuple[Tensor, int]) -> None:
     torch.manual_seed(1)
     ours, x = with_random_biases(CONVS[name](6, 12)), torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
     if name == "pna":
         ours.calibrating = True
-    same(ours(x, operators(graph), Memory(x)), TWINS[name](ours, *graph)(x, graph[0]), x)
+    same(ours(x, operators(graph), Memory(x)), TWINS[name](ours, *graph)(x, graph[0]), x, ours)
 
 
 @GRAPHS
@@ -70,9 +69,9 @@ def test_layers_of_ggnn_share_one_gru_and_equal_pygs(graph: tuple[Tensor, int]) 
     assert [name for name, module in ours.named_modules() if isinstance(module, GRU)] == ["shared"]
     twin.rnn.weight_ih, twin.rnn.bias_ih = gru.lin_message.weight, gru.lin_message.bias
     twin.rnn.weight_hh, twin.rnn.bias_hh = gru.lin_state.weight, gru.lin_state.bias
-    twin.weight = nn.Parameter(torch.stack([conv.lin.weight.T for conv in ours.convs]).detach())
+    give(twin, weight=torch.stack([conv.lin.weight.T for conv in ours.convs]))
     x = torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
-    same(ours(x, graph[0]), ours.decoder(twin(ours.encoder(x), graph[0])), x)
+    same(ours(x, graph[0]), ours.decoder(twin(ours.encoder(x), graph[0])), x, ours)
 
 
 def test_parts_of_mixhop_share_a_width_that_three_does_not_divide() -> None:
@@ -98,7 +97,7 @@ def test_gated_gcn_equals_a_loop_over_nodes() -> None:
     torch.manual_seed(4)
     layers = [with_random_biases(CONVS["gated_gcn"](5, 5, index)) for index in range(2)]
     nn.init.normal_(layers[0].first)
-    h = torch.randn(6, 5, dtype=torch.float64)
+    h = x = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
     op, memory = GraphOperators(DIRECTED, 6, torch.float64), Memory(h)
     found = layers[1](layers[0](h, op, memory), op, memory)
     edges = [(int(u), int(v)) for u, v in DIRECTED.T]
@@ -118,7 +117,7 @@ def test_gated_gcn_equals_a_loop_over_nodes() -> None:
             rows.append(layer.lin_self(h[v][None])[0] + received)
         state = {edge: state[edge] + asked[edge].relu() for edge in edges}
         h = torch.stack(rows)
-    torch.testing.assert_close(found, h, rtol=1e-9, atol=1e-9)
+    same(found, h, x, *layers)
 
 
 @GRAPHS
@@ -126,7 +125,7 @@ def test_appnp_equals_pygs_behind_an_mlp(graph: tuple[Tensor, int]) -> None:
     torch.manual_seed(5)
     ours = with_random_biases(build(resolve("appnp", {"alpha": 0.2}), 6, 8, 4, 3))
     x = torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
-    same(ours(x, graph[0]), APPNP(K=4, alpha=0.2)(ours.predict(x), graph[0]), x)
+    same(ours(x, graph[0]), APPNP(K=4, alpha=0.2)(ours.predict(x), graph[0]), x, ours)
 
 
 @GRAPHS
@@ -135,7 +134,7 @@ def test_sgc_equals_pygs_and_has_no_width(graph: tuple[Tensor, int]) -> None:
     ours, twin = (with_random_biases(module) for module in (build(resolve("sgc"), 6, 8, 3, 4), SGConv(6, 4, K=3)))
     twin.lin.weight, twin.lin.bias = ours.decoder.weight, ours.decoder.bias
     x = torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
-    same(ours(x, graph[0]), twin(x, graph[0]), x)
+    same(ours(x, graph[0]), twin(x, graph[0]), x, ours)
     sizes = {sum(p.numel() for p in build(resolve("sgc"), 6, width, 3, 4).parameters()) for width in (1, 8, 64)}
     assert sizes == {6 * 4 + 4}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import same, with_random_biases
+from oracles import give, same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
 from torch import Tensor, nn
 from torch_geometric.nn import (
@@ -93,7 +93,7 @@ def test_norm_equals_its_pyg_twin_in_training_and_in_eval(name: str) -> None:
         ours.train(mode)
         twin.train(mode)
         x = features()
-        same(ours(x, OP), twin(x, **named), x)
+        same(ours(x, OP), twin(x, **named), x, ours)
 
 
 def test_norms_name_the_channel_that_they_open() -> None:
@@ -144,7 +144,7 @@ def test_initial_residual_keeps_its_share_of_the_first_state() -> None:
     h = first = model.encoder(x)
     for conv in model.convs:
         h = 0.7 * gcn_of(conv)(h, EDGES).relu() + 0.3 * first
-    same(model(x, EDGES), model.decoder(h), x)
+    same(model(x, EDGES), model.decoder(h), x, model)
 
 
 def test_dense_blocks_equal_pyg_deep_gcn_layers() -> None:
@@ -153,7 +153,7 @@ def test_dense_blocks_equal_pyg_deep_gcn_layers() -> None:
     h = model.encoder(x)
     for conv in model.convs:
         h = DeepGCNLayer(gcn_of(conv), None, nn.ReLU(), block="dense")(h, EDGES)
-    same(model(x, EDGES), model.decoder(h), x)
+    same(model(x, EDGES), model.decoder(h), x, model)
     assert [conv.lin.weight.shape for conv in model.convs] == [(8, 8), (8, 16), (8, 24)]
 
 
@@ -170,7 +170,7 @@ def test_gradient_gating_equals_a_loop_over_nodes(power: float) -> None:
             tau = torch.tanh(sum(differs) / max(len(differs), 1) + torch.zeros(8))
             rows.append((1 - tau) * h[v] + tau * out[v])
         h = torch.stack(rows)
-    same(model(x, EDGES), model.decoder(h), x)
+    same(model(x, EDGES), model.decoder(h), x, model)
 
 
 def test_gradient_gating_stops_where_neighbours_agree_and_reads_two_hops_a_layer() -> None:
@@ -195,24 +195,19 @@ def test_rows_of_a_gated_stack_shrink_twice_a_layer() -> None:
 def test_max_readout_equals_pygs() -> None:
     torch.manual_seed(7)
     model, x = stack(readout="max"), features()
-    same(model(x, EDGES), model.decoder(JumpingKnowledge("max")(model.encode(x, EDGES))), x)
+    same(model(x, EDGES), model.decoder(JumpingKnowledge("max")(model.encode(x, EDGES))), x, model)
 
 
 def test_lstm_attention_equals_pygs_of_the_same_size() -> None:
     torch.manual_seed(8)
     ours, twin = with_random_biases(LSTMAttention(6, 3 * 6 // 2)), JumpingKnowledge("lstm", 6, 3).double()
     for suffix, one in (("", ours.forwards), ("_reverse", ours.backwards)):
-        for name, value in {
-            "weight_ih": one.lin_input.weight,
-            "weight_hh": one.lin_state.weight,
-            "bias_ih": one.lin_input.bias,
-            "bias_hh": torch.zeros(36).double(),
-        }.items():
-            getattr(twin.lstm, f"{name}_l0{suffix}").data = value.detach()
-    twin.att.weight.data = ours.lin.weight.detach()
+        weights = {"weight_ih": one.lin_input.weight, "weight_hh": one.lin_state.weight, "bias_ih": one.lin_input.bias}
+        weights["bias_hh"] = torch.zeros(36).double()
+        give(twin.lstm, **{f"{name}_l0{suffix}": weight for name, weight in weights.items()})
+    twin.att.weight = ours.lin.weight
     states = [features() for _ in range(3)]
-    for x in states:
-        same(ours(states), twin(states), x)
+    same(ours(states), twin(states), *states, ours)
 
 
 def test_lstm_readout_has_weights_that_do_not_grow_with_depth() -> None:

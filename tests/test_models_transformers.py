@@ -5,7 +5,7 @@ import copy
 import networkx as nx
 import pytest
 import torch
-from oracles import GRAPHS
+from oracles import GRAPHS, operators, same
 from test_engine import PATHS, TASKS, plain_loss, shared_loss
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -117,29 +117,23 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object
 @GRAPHS
 def test_attention_along_edges_equals_pygs_transformer_conv_and_a_projection(graph: tuple[Tensor, int]) -> None:
     torch.manual_seed(1)
-    edge_index, num_nodes = graph
     ours = randomised(CONVS["transformer"](6, 8))
     twin = TransformerConv(6, 2, heads=4, bias=False, root_weight=False).double()
     twin.lin_query.weight, twin.lin_key.weight, twin.lin_value.weight = ours.query.weight, ours.key.weight, ours.value.weight
-    x = torch.randn(num_nodes, 6).double().requires_grad_()
-    out = ours(x, GraphOperators(edge_index, num_nodes, torch.float64), Memory(x))
-    expected = twin(x, edge_index) @ ours.out.weight.T + ours.out.bias
-    weight = torch.randn_like(out)
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
-    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), x) for o in (out, expected))
-    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+    x = torch.randn(graph[1], 6).double().requires_grad_()
+    same(ours(x, operators(graph), Memory(x)), twin(x, graph[0]) @ ours.out.weight.T + ours.out.bias, x, ours)
 
 
 def test_block_along_edges_is_that_of_the_paper() -> None:
     torch.manual_seed(2)
     model = randomised(build(resolve("graph_transformer"), 4, 8, 1, 3))
-    (block,), edge_index, x = model.blocks, erdos_renyi_graph(10, 0.4), torch.randn(10, 4).double()
-    hidden = model.encode(x, edge_index)
-    attended = block.conv(hidden[0], GraphOperators(edge_index, 10, torch.float64), Memory(hidden[0]))
-    one = nn.functional.layer_norm(hidden[0] + attended, (8,), block.conv_norm.weight, block.conv_norm.bias)
+    (block,), edge_index, x = model.blocks, erdos_renyi_graph(10, 0.4), torch.randn(10, 4).double().requires_grad_()
+    h = model.encoder(x)
+    attended = block.conv(h, GraphOperators(edge_index, 10, torch.float64), Memory(h))
+    one = nn.functional.layer_norm(h + attended, (8,), block.conv_norm.weight, block.conv_norm.bias)
     mlp = block.mlp.second(block.mlp.first(one).relu())
     two = nn.functional.layer_norm(one + mlp, (8,), block.mlp_norm.weight, block.mlp_norm.bias)
-    torch.testing.assert_close(hidden[1], two, rtol=1e-9, atol=1e-9)
+    same(model(x, edge_index), model.decoder(two), x, model)
 
 
 @pytest.mark.parametrize("num_nodes", [6, 13])  # all of it is seen, or a window of it
@@ -175,17 +169,18 @@ def test_biased_attention_equals_a_loop_in_each_graph_of_a_batch(pair_bias: str)
     attention, several = randomised(SoftmaxAttention(8, 2, 0, pair_bias, 5)), [path(5, 8), ring(7, 8)]
     batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], frozenset({PAIR_BIASES[pair_bias]}))
     op = GraphOperators(batch.graphs.edge_index, 12, torch.float64, batch.graphs.batch)
-    found = attention(batch.graphs.x.double(), op, Surroundings(batch.needs))
+    h = batch.graphs.x.double().requires_grad_()
+    found = attention(h, op, Surroundings(batch.needs))
     expected = []
-    for graph in several:
+    for graph, part in zip(several, h.split([5, 7]), strict=True):
         pairs = ENCODINGS[PAIR_BIASES[pair_bias]](graph)
         if pair_bias == "spd":
             bias = attention.bias.table[pairs.clamp(max=3)]
         else:
             first, second = attention.bias.mlp.first, attention.bias.mlp.second
             bias = torch.relu(pairs @ first.weight.T + first.bias) @ second.weight.T
-        expected.append(reference_attention(attention, graph.x.double(), bias))
-    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+        expected.append(reference_attention(attention, part, bias))
+    same(found, torch.cat(expected), h, attention)
 
 
 def test_random_walk_probabilities_are_those_of_a_ring_and_vanish_beyond_their_steps() -> None:
@@ -219,17 +214,15 @@ def test_resistance_is_the_distance_on_a_path_and_that_of_two_ways_on_a_ring() -
 def test_graphormer_equals_its_equations() -> None:
     torch.manual_seed(5)
     model = randomised(build(resolve("graphormer"), 4, 8, 2, 3))
-    edge_index = erdos_renyi_graph(9, 0.3)
-    graph = Data(x=torch.randn(9, 4).double(), edge_index=edge_index, num_nodes=9)
-    hops = ENCODINGS["hop_distance"](graph)
+    edge_index, x = erdos_renyi_graph(9, 0.3), torch.randn(9, 4).double().requires_grad_()
+    hops = ENCODINGS["hop_distance"](Data(edge_index=edge_index, num_nodes=9))
     degree = torch.tensor([int((edge_index[1] == node).sum()) for node in range(9)])
-    h = model.encoder(graph.x) + model.degrees[degree]
+    h = model.encoder(x) + model.degrees[degree]
     for block in model.blocks:
         bias = block.attention.bias.table[torch.where(hops < 0, 39, hops)]
         h = h + reference_attention(block.attention, _normed(block.attention_norm, h), bias)
         h = h + block.mlp(_normed(block.mlp_norm, h))
-    expected = model.decoder(_normed(model.norm, h))
-    torch.testing.assert_close(model(graph.x, edge_index, hop_distance=hops), expected, rtol=1e-9, atol=1e-9)
+    same(model(x, edge_index, hop_distance=hops), model.decoder(_normed(model.norm, h)), x, model)
 
 
 def _normed(norm: nn.Module, h: Tensor) -> Tensor:
@@ -263,11 +256,7 @@ def test_performer_equals_pygs_in_value_and_gradient() -> None:
     ours = randomised(PerformerAttention(16, 2))
     h = torch.randn(12, 16).double().requires_grad_()
     op = GraphOperators(torch.empty(2, 0).long(), 12, torch.float64, torch.tensor([0] * 6 + [1] * 6))
-    out, expected = ours(h, op, Surroundings()), performer_twin(ours)(h.view(2, 6, 16)).flatten(0, 1)
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
-    weight = torch.randn_like(out)
-    (ours_grad,), (twin_grad,) = (torch.autograd.grad((o * weight).sum(), h) for o in (out, expected))
-    torch.testing.assert_close(ours_grad, twin_grad, rtol=1e-9, atol=1e-9)
+    same(ours(h, op, Surroundings()), performer_twin(ours)(h.view(2, 6, 16)).flatten(0, 1), h, ours)
 
 
 def test_block_with_performer_attention_equals_pyg_gps() -> None:
@@ -278,9 +267,9 @@ def test_block_with_performer_attention_equals_pyg_gps() -> None:
     theirs.conv.lin.weight, theirs.conv.bias, theirs.attn = ours.conv.lin.weight, ours.conv.lin.bias, performer_twin(attention)
     theirs.mlp[0].weight, theirs.mlp[0].bias = ours.mlp.first.weight, ours.mlp.first.bias
     theirs.mlp[3].weight, theirs.mlp[3].bias = ours.mlp.second.weight, ours.mlp.second.bias
-    edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double(), torch.tensor([0] * 12)
+    edge_index, h, batch = erdos_renyi_graph(12, 0.3), torch.randn(12, 16).double().requires_grad_(), torch.tensor([0] * 12)
     out = ours(h, GraphOperators(edge_index, 12, torch.float64, batch), Memory(h), Surroundings())
-    torch.testing.assert_close(out, theirs(h, edge_index, batch), rtol=1e-9, atol=1e-9)
+    same(out, theirs(h, edge_index, batch), h, ours)
 
 
 @pytest.mark.parametrize(("width", "expected"), [(2, 1), (8, 16), (16, 44)])
@@ -322,16 +311,17 @@ def test_exphormer_equals_a_loop_over_nodes_in_each_graph_of_a_batch() -> None:
     model = randomised(build(resolve("exphormer", {"conv": "none", "norm": "none"}), 4, 8, 3, 2))
     several = [path(5), ring(9), Data(x=torch.randn(1, 4), edge_index=torch.empty(2, 0).long())]
     batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
-    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    x = batch.graphs.x.double().requires_grad_()
+    found = model(x, batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
     expected = []
-    for graph in several:
-        h, virtual = model.encoder(graph.x.double()), model.shared_attention.virtual
+    for graph, part in zip(several, x.split([5, 9, 1]), strict=True):
+        h, virtual = model.encoder(part), model.shared_attention.virtual
         for block in model.blocks:
             read, virtual = exphormer_reads(block.attention, h, virtual, with_expander(graph), model.shared_attention.edges)
             h = h + read
             h = h + block.mlp(h)
         expected.append(model.decoder(h))
-    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+    same(found, torch.cat(expected), x, model)
 
 
 def test_expander_of_many_nodes_is_regular_connected_and_of_a_large_spectral_gap() -> None:
@@ -411,17 +401,18 @@ def test_grit_equals_a_loop_over_pairs_in_each_graph_of_a_batch() -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     several = [path(5), ring(6), Data(x=torch.randn(1, 4), edge_index=torch.empty(2, 0).long())]
     batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
-    found = model(batch.graphs.x.double(), batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
+    x = batch.graphs.x.double().requires_grad_()
+    found = model(x, batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
     expected = []
-    for graph in several:
+    for graph, part in zip(several, x.split([5, 6, 1]), strict=True):
         n, walks = graph.num_nodes, ENCODINGS["rrwp"](graph)
         degree = torch.tensor([float((graph.edge_index[1] == node).sum()) for node in range(n)]).double()
-        h = model.encoder(graph.x.double()) + torch.stack([model.of_node(walks[i, i]) for i in range(n)])
+        h = model.encoder(part) + torch.stack([model.of_node(walks[i, i]) for i in range(n)])
         e = {(i, j): model.of_pair(walks[i, j]) for i in range(n) for j in range(n)}
         for block in model.blocks:
             h = grit_block(block, h, e, degree)
         expected.append(model.decoder(h))
-    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+    same(found, torch.cat(expected), x, model)
 
 
 def test_models_that_keep_pair_states_are_stacked_less() -> None:

@@ -33,8 +33,11 @@ class LocalLayer(nn.Module):
 class GlobalLayer(nn.Module):
     """ReLU((LayerNorm(attend(h)) * (h V + beta)) W + b), attention linear in the nodes with sigmoids of queries and keys.
 
-    Twin of `PolynormerAttention`, whose heads lie otherwise among the channels, and which adds 1e-6 to the sum of the weights.
+    Twin of `PolynormerAttention`, whose heads lie otherwise among the channels; `epsilon`, as there, is added to the sum of the
+    weights.
     """
+
+    epsilon = 1e-6
 
     def __init__(self, channels: int, heads: int, beta: float, dropout: float) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class GlobalLayer(nn.Module):
         self.heads, self.beta, self.dropout = heads, beta, dropout
 
     def forward(self, h: Tensor, op: Operators) -> Tensor:
-        read = op.attend_linearly(self.query(h).sigmoid(), self.key(h).sigmoid(), self.value(h), self.heads)
+        read = op.attend_linearly(self.query(h).sigmoid(), self.key(h).sigmoid(), self.value(h), self.heads, self.epsilon)
         out: Tensor = self.out(self.norm(read, op) * (self.gate(op.root(h)) + self.beta)).relu()
         return dropout(out, self.dropout) if self.dropout and self.training else out
 
@@ -66,6 +69,8 @@ class Polynormer(Model):
         mlp_channels: inner width of the encoder; None: hidden_channels.
         dropout: after each layer, while training (PyG: 0.5).
     """
+
+    version = 2
 
     def __init__(
         self,

@@ -90,14 +90,15 @@ class Operators:
         """Return what `dense_root` brought graph by graph as rows again."""
         raise NotImplementedError
 
-    def attend_linearly(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    def attend_linearly(self, query: Tensor, key: Tensor, value: Tensor, heads: int, epsilon: float = 0.0) -> Tensor:
         """Return attention of every node to every node of its graph, weighed by products of `query` and `key`, both >= 0.
 
-        All are shaped as `h`. The cost is linear in the nodes: keys meet values first (2006.16236).
+        All are shaped as `h`; `epsilon` is added to the sum of the weights. The cost is linear in the nodes: keys meet values
+        first (2006.16236).
         """
         read = self.dense_root(query), self.dense(key)[0], self.dense(value)[0]
         q, k, v = (rearrange(t, "... n (h c) -> ... h n c", h=heads) for t in read)
-        total = (q @ k.sum(-2, keepdim=True).mT).clamp(min=torch.finfo(q.dtype).tiny)
+        total = (q @ k.sum(-2, keepdim=True).mT).clamp(min=torch.finfo(q.dtype).tiny) + epsilon
         return self.flat(rearrange(q @ (k.mT @ v) / total, "... h n c -> ... n (h c)"))
 
     def fully_adjacent(self) -> Operators:
