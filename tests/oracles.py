@@ -31,6 +31,15 @@ def with_random_biases(module: nn.Module) -> nn.Module:
     return module
 
 
+def gcn_propagated(x: Tensor, edge_index: Tensor) -> Tensor:
+    """S x node by node: over the in-neighbours and the node itself, each by 1 / sqrt of the product of degrees with loops."""
+    degree = [1 + int((edge_index[1] == i).sum()) for i in range(len(x))]
+    out = [x[i] / degree[i] for i in range(len(x))]
+    for j, i in edge_index.T.tolist():
+        out[i] = out[i] + x[j] / (degree[i] * degree[j]) ** 0.5
+    return torch.stack(out)
+
+
 def give(module: nn.Module, **tensors: Tensor) -> None:
     """Put `tensors`, made of our parameters, in the place of the module's: gradients then reach ours through any twin."""
     for name, tensor in tensors.items():

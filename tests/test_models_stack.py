@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import give, same, with_random_biases
+from oracles import gcn_propagated, give, same, with_random_biases
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, rows_of
 from torch import Tensor, nn
 from torch_geometric.nn import (
@@ -13,6 +13,7 @@ from torch_geometric.nn import (
     GCNConv,
     GraphNorm,
     JumpingKnowledge,
+    LayerNorm,
     MeanSubtractionNorm,
     PairNorm,
 )
@@ -155,6 +156,93 @@ def test_dense_blocks_equal_pyg_deep_gcn_layers() -> None:
         h = DeepGCNLayer(gcn_of(conv), None, nn.ReLU(), block="dense")(h, EDGES)
     same(model(x, EDGES), model.decoder(h), x, model)
     assert [conv.lin.weight.shape for conv in model.convs] == [(8, 8), (8, 16), (8, 24)]
+
+
+def test_residual_blocks_equal_pyg_deep_gcn_layers() -> None:
+    torch.manual_seed(12)
+    model, x = stack(skip="residual", norm="layer"), features()
+    h = model.encoder(x)
+    for conv, norm in zip(model.convs, model.norms, strict=True):
+        nn.init.normal_(norm.weight)
+        theirs = LayerNorm(8, mode="node")
+        theirs.weight, theirs.bias = norm.weight, norm.bias
+        h = DeepGCNLayer(gcn_of(conv), theirs, nn.ReLU(), block="res")(h, EDGES)
+    same(model(x, EDGES), model.decoder(h), x, model)
+
+
+def test_norm_behind_the_skip_and_embedding_equal_a_loop_over_nodes() -> None:
+    """2006.05205: h_v = LayerNorm(h_v + ReLU(layer(h)_v)), behind an embedding without activation."""
+    torch.manual_seed(13)
+    model, x = stack(skip="post_norm", norm="layer", encoder="embedding"), features()
+    for norm in model.norms:
+        nn.init.normal_(norm.weight)
+    h = torch.stack([model.encoder.weight @ row + model.encoder.bias for row in x])
+    for conv, norm in zip(model.convs, model.norms, strict=True):
+        rows = []
+        for own, read in zip(h, gcn_propagated(h, EDGES), strict=True):
+            out = own + (conv.lin.weight @ read + conv.lin.bias).clamp(min=0)
+            centred = out - out.sum() / 8
+            rows.append(centred / (centred.square().sum() / 8 + 1e-5).sqrt() * norm.weight + norm.bias)
+        h = torch.stack(rows)
+    same(model(x, EDGES), model.decoder(h), x, model)
+
+
+# what reaches past the edges, on a batch of graphs
+
+
+WITHIN = EDGES[:, BATCH[EDGES[0]] == BATCH[EDGES[1]]]
+
+
+def of_graph(v: int) -> list[int]:
+    return [u for u in range(NUM_NODES) if BATCH[u] == BATCH[v]]
+
+
+def with_all_others(conv: str, layer: nn.Module, h: Tensor, v: int) -> Tensor:
+    """What node v reads where an edge joins any two nodes of a graph, by the equations of the layers."""
+    own, others = h[v], [h[u] for u in of_graph(v) if u != v]
+    if conv == "gcn":  # all degrees are equal, loops included
+        return layer.lin.weight @ (own + sum(others)) / (len(others) + 1) + layer.lin.bias
+    if conv == "gin":
+        inner = layer.mlp.first.weight @ (own + sum(others)) + layer.mlp.first.bias
+        return layer.mlp.second.weight @ inner.clamp(min=0) + layer.mlp.second.bias
+    if conv == "sage":
+        read = layer.lin_neighbour.weight @ sum(others) / len(others) + layer.lin_neighbour.bias
+        return read + layer.lin_self.weight @ own
+    value, out = [layer.lin.weight @ one for one in (own, *others)], []
+    for head, (source, target) in enumerate(zip(layer.att_source, layer.att_target, strict=True)):
+        parts = [one.chunk(len(layer.att_source))[head] for one in value]
+        share = torch.stack([nn.functional.leaky_relu(source @ one + target @ parts[0], 0.2) for one in parts]).softmax(0)
+        out.append(sum(weight * one for weight, one in zip(share, parts, strict=True)))
+    return torch.cat(out) + layer.bias
+
+
+@pytest.mark.parametrize("conv", ["gcn", "gin", "sage", "gat"])
+def test_fully_adjacent_last_layer_equals_a_loop_over_all_nodes_of_the_graph(conv: str) -> None:
+    torch.manual_seed(14)
+    model, x = stack(2, conv=conv, fully_adjacent_last=True), features()
+    before = Stack(6, 8, 1, 3, conv=conv)
+    before.encoder, before.convs[0] = model.encoder, model.convs[0]
+    h = before.encode(x, WITHIN, batch=BATCH)[-1]
+    h = torch.stack([with_all_others(conv, model.convs[1], h, v) for v in range(NUM_NODES)]).relu()
+    same(model(x, WITHIN, batch=BATCH), model.decoder(h), x, model)
+
+
+def test_virtual_node_beside_edges_equals_a_loop_over_nodes() -> None:
+    """Before each block, what an MLP makes of the mean over the graph is added to every node; then neighbours are read."""
+    torch.manual_seed(15)
+    model, x = stack(virtual_node=True), features()
+    h = model.encoder(x)
+    for conv, mlp in zip(model.convs, model.virtual, strict=True):
+        told = []
+        for v in range(NUM_NODES):
+            mean = sum(h[u] for u in of_graph(v)) / len(of_graph(v))
+            told.append(h[v] + mlp.second.weight @ (mlp.first.weight @ mean + mlp.first.bias).clamp(min=0) + mlp.second.bias)
+        read = gcn_propagated(torch.stack(told), WITHIN)
+        h = torch.stack([(conv.lin.weight @ row + conv.lin.bias).clamp(min=0) for row in read])
+    same(model(x, WITHIN, batch=BATCH), model.decoder(h), x, model)
+
+
+# what is mixed by how much neighbours differ
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 2.5])

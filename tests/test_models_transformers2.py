@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import networkx as nx
 import pytest
 import torch
-from oracles import give, same
+from oracles import gcn_propagated, give, same
 from test_engine import PATHS, TASKS, assert_equal_on_a_path, make_cells, trained
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -328,15 +328,6 @@ def test_deep_sets_does_not_care_which_other_node_has_which_input() -> None:
 
 
 # NodeFormer
-
-
-def gcn_propagated(x: Tensor, edge_index: Tensor) -> Tensor:
-    """S x node by node: over the in-neighbours and the node itself, each by 1 / sqrt of the product of degrees with loops."""
-    degree = [1 + int((edge_index[1] == i).sum()) for i in range(len(x))]
-    out = [x[i] / degree[i] for i in range(len(x))]
-    for j, i in edge_index.T.tolist():
-        out[i] = out[i] + x[j] / (degree[i] * degree[j]) ** 0.5
-    return torch.stack(out)
 
 
 def nodeformer_reads(ours: NodeFormerAttention, h: Tensor, noise: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from oracles import same, with_random_biases
 from pydantic import ValidationError
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import AddRandomWalkPE
 from torch_geometric.utils import to_undirected
 
+from suite.models import build, resolve
 from suite.models.node_encodings import (
     NODE_ENCODINGS,
     Laplacian,
@@ -128,6 +130,25 @@ def test_sign_net_cannot_tell_a_sign(replicas: int | None) -> None:
     assert torch.allclose(net(columns * torch.tensor([1, -1, -1, 1])), out)
     assert not torch.allclose(net(columns.flip(-1)), out)
     assert not torch.allclose(net(2 * columns), out)
+
+
+def test_a_model_behind_sign_net_equals_a_loop_over_nodes_and_columns() -> None:
+    """2202.13013: rho(phi(v_1) + phi(-v_1), ..., phi(v_k) + phi(-v_k)) of each node, beside what x was before."""
+    torch.manual_seed(1)
+    encoding = resolve_encoding("sign_net", {"width": 4, "hidden": 5, "channels": 3})
+    model = with_random_biases(build(resolve("gcn", {"norm": "none"}), 2 + 4, 8, 2, 3, encoding))
+    edges = to_undirected(torch.tensor(list(GRAPHS["random"].edges)).T)
+    (columns,), x = drawn(load_encoding(encoding), GRAPHS["random"], 1), torch.randn(15, 2, dtype=torch.float64)
+    x = torch.cat([x, columns], dim=1).requires_grad_()
+    phi, rho, rows = model.front.phi, model.front.rho, []
+    for row in x:
+        even = []
+        for entry in row[2:]:
+            signs = [(phi.first.weight[:, 0] * sign * entry + phi.first.bias).clamp(min=0) for sign in (1, -1)]
+            even.append(sum(phi.second.weight @ one + phi.second.bias for one in signs))
+        inner = (rho.first.weight @ torch.cat(even) + rho.first.bias).clamp(min=0)
+        rows.append(torch.cat([row[:2], rho.second.weight @ inner + rho.second.bias]))
+    same(model(x, edges), model.inner(torch.stack(rows), edges), x, model)
 
 
 def test_sign_net_reads_the_columns_of_the_laplacian() -> None:
