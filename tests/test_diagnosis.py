@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data, HeteroData
-from torch_geometric.nn import GCN, SimpleConv, global_add_pool
+from torch_geometric.nn import GCN, GCNConv, SimpleConv, global_add_pool
 from torch_geometric.utils import to_undirected
 
 import suite
@@ -27,6 +27,7 @@ from datasets.ring import Ring
 from datasets.transfer import Transfer
 from suite.hops import hop_distance
 from suite.measures import FURTHER, MEASURES
+from suite.measures.frozen import copied
 from suite.measures.similarity import group_distance_ratio
 from suite.models import build, resolve
 
@@ -353,6 +354,53 @@ def test_model_data_and_global_state_stay_as_they_were(training: bool) -> None:
     assert global_state() == world
     torch.testing.assert_close(state(model), before, rtol=0, atol=0)
     torch.testing.assert_close(graph.to_dict(), given_before, rtol=0, atol=0)
+
+
+class Remembering(nn.Module):
+    """Uses all that could be disturbed: a batch norm, dice of three kinds, and tensors kept from the call before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = GCNConv(3, 4), nn.BatchNorm1d(4)
+        self.second = torch.nn.utils.weight_norm(nn.Linear(4, 2))  # .weight is made anew at every call
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.last: dict[str, list[Tensor]] = {"outputs": []}
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        self.calls += 1
+        noise = random.random() + np.random.rand() + float(torch.rand(()))
+        h = self.norm(self.first(x, edge_index))
+        self.last["states"] = [h]
+        out = self.second(nn.functional.dropout(h.relu(), 0.5, self.training)) * (1 + noise)
+        self.last["outputs"].append(out)
+        return out
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+def test_a_model_that_remembers_its_last_call_is_diagnosed_and_keeps_what_it_remembers() -> None:
+    torch.manual_seed(0)
+    model, graph = Remembering(), ring()
+    model.norm.eval()
+    model(graph.x, graph.edge_index).square().sum().backward(retain_graph=True)
+    out, states, weight = model.last["outputs"][0], model.last["states"][0], model.second.weight
+    before, world = state(model), global_state()
+    found = suite.diagnose(model, graph)
+    assert found.num_layers == 1
+    assert global_state() == world
+    torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+    assert model.last["outputs"] == [out]  # the very tensors, and still with their graph
+    assert model.last["states"][0] is states
+    assert model.second.weight is weight
+    assert torch.autograd.grad(out.sum(), model.first.bias, retain_graph=True)[0].shape == (4,)
+
+
+def test_a_copy_holds_what_is_remembered_by_value_and_once() -> None:
+    model = nn.Linear(2, 2)
+    model.last = model.again = model(torch.ones(1, 2))  # type: ignore[assignment]
+    made = copied(model)
+    assert made.last is made.again is not model.last
+    assert made.last.is_leaf
+    assert torch.equal(made.last, model.last)  # type: ignore[arg-type]
 
 
 def test_that_would_notice_a_change() -> None:

@@ -10,11 +10,14 @@ import pytest
 import torch
 import torch_geometric.nn.models as pyg
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
-from torch_geometric.nn import GCNConv, LayerNorm
+from torch_geometric.nn import GATConv, GCNConv, LayerNorm
 from torch_geometric.utils import degree
 
 import suite
+from suite.diagnosis.given import by_node
+from suite.measures.frozen import Frozen
 
 IN, HIDDEN, OUT, LAYERS = 6, 8, 3, 2
 
@@ -36,6 +39,27 @@ class Update(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor, *_: Any) -> Tensor:
         row, col = edge_index
         return self.lin(torch.zeros_like(x).index_add_(0, col, x[row]))
+
+
+class Variational(nn.Module):
+    """The encoder of PyG's example of VGAE: two heads on one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.mean, self.spread = GCNConv(IN, HIDDEN), GCNConv(HIDDEN, OUT), GCNConv(HIDDEN, OUT)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.first(x, edge_index).relu()
+        return self.mean(h, edge_index), self.spread(h, edge_index)
+
+
+def shuffled(x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+    """The corruption of PyG's example of DeepGraphInfomax."""
+    return x[torch.randperm(x.size(0))], edge_index
+
+
+def infomax(encoder: nn.Module) -> nn.Module:
+    return pyg.DeepGraphInfomax(OUT, encoder, lambda z, *_: z.mean(0), shuffled)
 
 
 SIZES = (IN, HIDDEN, LAYERS, OUT)
@@ -62,6 +86,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "VGAE": lambda: pyg.VGAE(pyg.GCN(*SIZES)),
     "ARGA": lambda: pyg.ARGA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
     "ARGVA": lambda: pyg.ARGVA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
+    "DeepGraphInfomax": lambda: infomax(pyg.GCN(*SIZES)),
 }
 
 # Those that take x and edge_index, and cannot be diagnosed as they are: how they are made, and what diagnose says.
@@ -70,8 +95,6 @@ CANNOT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "LPFormer": (lambda: pyg.LPFormer(IN, HIDDEN), r"forward must take \(x, edge_index\).*it takes \(batch, x, edge_index"),
     "ARLinkPredictor": (lambda: pyg.ARLinkPredictor(IN, HIDDEN), "a row per node is needed"),  # it scores edges
 }
-# It runs a corrupted graph through the same layers: what is to be diagnosed is its encoder.
-ELSEWHERE = {"DeepGraphInfomax"}
 
 
 def takes_x_and_edges(cls: Any) -> bool:
@@ -84,7 +107,7 @@ def takes_x_and_edges(cls: Any) -> bool:
 
 def test_all_classes_that_take_x_and_edges_are_looked_at() -> None:
     taking = {name for name, cls in vars(pyg).items() if takes_x_and_edges(cls)}
-    assert taking == {*MAKE, *CANNOT, *ELSEWHERE}
+    assert taking == {*MAKE, *CANNOT}
 
 
 def made(make: Callable[[], nn.Module]) -> nn.Module:
@@ -134,3 +157,70 @@ def test_attention_and_a_norm_over_the_graph_are_seen_to_reach_everywhere(name: 
     found = suite.diagnose(made(MAKE[name]), kite())
     assert found.findings["Reach"].short == "feels as far as 6 hops"
     assert "past the edges" in found.findings["Reach"].text
+
+
+def test_of_a_contrastive_model_its_encoder_is_diagnosed() -> None:
+    encoder = made(lambda: pyg.GCN(*SIZES))
+    alone, found = (suite.diagnose(model, kite()) for model in (encoder, infomax(encoder)))
+    assert found.num_layers == alone.num_layers == LAYERS
+    assert found.measures == alone.measures
+    assert "2 results of convolutions beside that line left out." in found.sentences["Looked at"]
+    assert "beside that line" not in alone.sentences["Looked at"]
+
+
+@pytest.mark.parametrize("wrapper", [pyg.VGAE, lambda encoder: pyg.ARGVA(encoder, nn.Linear(OUT, 1))])
+def test_a_head_beside_the_output_is_no_layer(wrapper: Callable[[nn.Module], nn.Module]) -> None:
+    model = made(lambda: wrapper(Variational()))
+    found = suite.diagnose(model, kite())
+    assert found.num_layers == 2
+    influence = found.measures["influence"]
+    felt = [hop for hop, (count, zeros) in enumerate(zip(influence["pairs"], influence["zeros"], strict=True)) if count > zeros]
+    assert felt == [0, 1, 2]
+    hidden = Frozen(by_node(model)).run([kite()]).hidden
+    torch.testing.assert_close(hidden[-1], Frozen(by_node(model)).run([kite()]).output)  # the mean, not the spread
+
+
+class Towers(nn.Module):
+    """A net that does not mind the sign of x: the same layers over x and over -x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = pyg.GCN(*SIZES)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.net(x, edge_index) + self.net(-x, edge_index)
+
+
+class Branching(nn.Module):
+    """Two kinds of convolution beside each other in every layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.ModuleList(GCNConv(IN, IN) for _ in range(3))
+        self.other = nn.ModuleList(GATConv(IN, IN) for _ in range(3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for one, other in zip(self.one, self.other, strict=True):
+            x = one(x, edge_index) + other(x, edge_index)
+        return x
+
+
+@pytest.mark.parametrize(("model", "num_layers"), [(Towers, LAYERS), (Branching, 3)])
+def test_of_branches_one_counts(model: type[nn.Module], num_layers: int) -> None:
+    found = suite.diagnose(made(model), kite())
+    assert found.num_layers == num_layers
+    assert f"{num_layers} results of convolutions beside that line" in found.sentences["Looked at"]
+
+
+def test_layers_are_told_where_steps_are_forgotten_and_made_again() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs = nn.ModuleList(GCNConv(IN, IN) for _ in range(3))
+
+        def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+            for conv in self.convs:
+                x = checkpoint(conv, x, edge_index, use_reentrant=False)
+            return x
+
+    assert suite.diagnose(made(Checkpointed), kite()).num_layers == 3

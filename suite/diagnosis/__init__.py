@@ -204,6 +204,8 @@ def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
     if isinstance(seen, ByNode):
         told = "its layers are what its PyG convolutions return"
         remarks.append(f"The model does not tell its hidden states: {told}." if len(first.hidden) > 1 else NO_LAYERS)
+        if first.beside:
+            remarks.append(f"{plural(first.beside, 'result')} of convolutions beside that line left out.")
     return tuple(remarks)
 
 

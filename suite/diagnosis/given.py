@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
-from suite.measures.frozen import recorded
+from suite.measures.frozen import chain, recorded
 from suite.task import Loss, Task
 
 MAX_GRAPHS = 8
@@ -153,13 +153,14 @@ class LastState(ByNode):
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
         with recorded(self.module, x.size(0)) as states:
-            self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+            out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
         if not states:
             raise ValueError(
                 f"{type(self.module).__name__}: a row per node is needed, of the output or of a layer; the output has none,"
                 " and no layer is a PyG convolution"
             )
-        return states[-1]
+        rows = out[0] if isinstance(out, tuple | list) else out
+        return (chain(states, rows) if isinstance(rows, Tensor) else states)[-1]
 
 
 def by_node(model: nn.Module) -> nn.Module:

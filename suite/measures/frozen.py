@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +30,7 @@ class Pass(NamedTuple):
         output: [num_nodes, out_channels].
         ptr: [num_graphs + 1] long, where each graph's nodes begin.
         read: what the output is decoded from: the last hidden state, unless the model reads others too.
+        beside: how many states that PyG convolutions returned are no layers (see `Frozen`).
     """
 
     x: Tensor
@@ -35,6 +38,7 @@ class Pass(NamedTuple):
     output: Tensor
     ptr: list[int]
     read: Tensor
+    beside: int
 
     def per_graph(self, rows: Tensor) -> list[Tensor]:
         """Cut [num_nodes, ...] into the rows of each graph."""
@@ -44,10 +48,11 @@ class Pass(NamedTuple):
 class Frozen:
     """A float64 copy of a model, on the CPU and in eval mode, without gradients of its weights.
 
-    Built-in models give their hidden states through `encode`. Of any other module they are `x` and then what each
-    PyG convolution in it returns, in the order of the calls: the values *before* the norm and the activation that
-    follow outside the convolution, and only where they have a row per node (those of a pooled graph have not). A module
-    without PyG convolutions has the one state `x`.
+    Built-in models give their hidden states through `encode`. Of any other module they are `x` and then what its
+    PyG convolutions return, in the order of the calls: the values *before* the norm and the activation that
+    follow outside the convolution, and only where they have a row per node (those of a pooled graph have not). Each layer
+    must be made from the one before, and the output from the last: see `chain`. A module without PyG convolutions has
+    the one state `x`.
 
     Attributes:
         encodes: whether the hidden states are the model's own.
@@ -57,7 +62,7 @@ class Frozen:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._module: Any = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
+        self._module: Any = copied(model).to("cpu", torch.float64).eval().requires_grad_(False)
         self.encodes = hasattr(model, "encode") and hasattr(model, "decode")
         self.operator: str | None = getattr(model, "operator", None)
         past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
@@ -73,17 +78,22 @@ class Frozen:
 
     def run_joined(self, given: GraphBatch, differentiable: bool = False) -> Pass:
         """Do as `run` does, for graphs already joined."""
-        x = given.graphs.x.double().requires_grad_(differentiable)
+        tracked = differentiable or not self.encodes  # what a stranger's states are made from is read off autograd's graph
+        x = given.graphs.x.double().requires_grad_(tracked)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
-        with torch.set_grad_enabled(differentiable), global_seed(0), self._default_dtype():
+        with torch.set_grad_enabled(tracked), global_seed(0), self._default_dtype():
             seen = by_own(x, given.graphs.own)
             if self.alone and len(given.graphs) > 1:
-                hidden, output = self._one_by_one(seen, given.graphs.edge_index, given.graphs.ptr)
+                hidden, output, beside = self._one_by_one(seen, given.graphs.edge_index, given.graphs.ptr)
             else:
-                hidden, output = self._states(seen, given.graphs.edge_index, named | given.needs)
+                hidden, output, beside = self._states(seen, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
-        return Pass(x, hidden, output, given.graphs.ptr, read)
+        if tracked and not differentiable:
+            last = read is hidden[-1]
+            x, hidden, output = x.detach(), [state.detach() for state in hidden], output.detach()
+            read = hidden[-1] if last else read.detach()
+        return Pass(x, hidden, output, given.graphs.ptr, read, beside)
 
     def join(self, graphs: Sequence[Data]) -> GraphBatch:
         """Return `graphs` as one, with what the model needs besides."""
@@ -123,20 +133,21 @@ class Frozen:
         """Return `graphs` in the parts that one pass takes so that the states it returns are the ones its output comes from."""
         return [[graph] for graph in graphs] if self.alone else [graphs]
 
-    def _one_by_one(self, x: Tensor, edge_index: Tensor, ptr: list[int]) -> tuple[list[Tensor], Tensor]:
+    def _one_by_one(self, x: Tensor, edge_index: Tensor, ptr: list[int]) -> tuple[list[Tensor], Tensor, int]:
         inside = [(edge_index[0] >= a) & (edge_index[0] < b) for a, b in pairwise(ptr)]
         parts = [self._states(x[a:b], edge_index[:, own] - a, {}) for (a, b), own in zip(pairwise(ptr), inside, strict=True)]
-        hidden = [torch.cat(layer) for layer in zip(*(states for states, _ in parts), strict=True)]
-        return hidden, torch.cat([output for _, output in parts])
+        hidden = [torch.cat(layer) for layer in zip(*(states for states, _, _ in parts), strict=True)]
+        return hidden, torch.cat([output for _, output, _ in parts]), parts[0][2]
 
-    def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
+    def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor, int]:
         module: Any = self._module
         if self.encodes:
             hidden = list(module.encode(x, edge_index, **named))
-            return hidden, module.decode(hidden)
+            return hidden, module.decode(hidden), 0
         with recorded(module, x.size(0)) as states:
             output = module(x, edge_index, **named)
-        return [x, *states], output
+        layers = chain(states, output)
+        return [x, *layers], output, len(states) - len(layers)
 
 
 def _unanswered(graph: Data) -> Data:
@@ -162,6 +173,52 @@ def recorded(module: nn.Module, num_nodes: int) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def chain(states: list[Tensor], output: Tensor) -> list[Tensor]:
+    """Return the longest run of `states` in which each is made from the one before, and `output` from the last.
+
+    The layers of a module: a second run over other input (the corrupted one of `DeepGraphInfomax`, the mirrored one of a sign
+    invariant net), a branch beside, and a second head are left out; of branches that are equally long the last called stays.
+    Read off autograd's graph; all states, where it does not know one of them (a checkpoint), or the output of none.
+    """
+    if output.grad_fn is None or any(state.grad_fn is None for state in states):
+        return states
+    made: dict[Any, list[int]] = {}
+    for place, state in enumerate(states):
+        made.setdefault(state.grad_fn, []).append(place)
+    longest: dict[Any, list[int]] = {}  # places of the longest run that leads to a step of the graph, that step's included
+    ahead: list[Any] = [output.grad_fn]
+    while ahead:
+        step = ahead[-1]
+        before = [found for found, _ in step.next_functions if found is not None]
+        if missing := [] if step in longest else [found for found in before if found not in longest]:
+            ahead += missing
+            continue
+        if step not in longest:
+            run = max((longest[found] for found in before), key=lambda places: (len(places), places), default=[])
+            longest[step] = [*run, *made.get(step, [])]
+        ahead.pop()
+    return [states[place] for place in longest[output.grad_fn]] or states
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of `model`; of a tensor that it keeps from a call before, which carries that call's graph, the values.
+
+    `copy.deepcopy` refuses those: an output or attention weights that a module remembers, a weight that `weight_norm` made.
+    """
+    known: dict[int, Any] = {}
+    seen, ahead = {id(model)}, [model]
+    while ahead:
+        for found in gc.get_referents(ahead.pop()):
+            if id(found) in seen or isinstance(found, type | ModuleType | FunctionType):  # none of these is copied
+                continue
+            seen.add(id(found))
+            if not isinstance(found, Tensor):
+                ahead.append(found)
+            elif not found.is_leaf:
+                known[id(found)] = found.detach().clone()
+    return copy.deepcopy(model, known)
 
 
 def _outermost_convs(module: nn.Module) -> list[nn.Module]:
