@@ -284,11 +284,9 @@ def diagnose(
             raise UsageError(f"diagnose {model}: {reason_of(error)}") from error
     print(found)
     with console.status("Writing the page ..."):
-        from reports.diagnosis import write_diagnosis
-
         path = out / "diagnose" / f"{model.rpartition(':')[2]}.pdf"
         try:
-            print(write_diagnosis(found, path))
+            print(found.to_pdf(path))
         except OSError as error:
             raise UsageError(f"--out: cannot write to {path.parent}: {error.strerror}") from error
     return DONE

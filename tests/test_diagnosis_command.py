@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from torch_geometric.nn import GAT, GCN
 
 import run_all
 import suite
-from reports.diagnosis import write_diagnosis
 from suite.diagnosis.named import named_model, read_graphs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,9 +135,10 @@ def test_the_page_is_one_page_with_every_sentence_and_the_same_bytes_again(tmp_p
     torch.manual_seed(0)
     found = suite.diagnose(GCN(3, 8, 3, 4), path(12))
     settings = dict(matplotlib.rcParams)
-    first, second = (write_diagnosis(found, tmp_path / name / "page.pdf").read_bytes() for name in ("a", "b"))
+    first, second = (found.to_pdf(tmp_path / name / "page.pdf").read_bytes() for name in ("a", "b"))
     assert first == second
     assert dict(matplotlib.rcParams) == settings
+    assert found.to_pdf(str(tmp_path / "page.pdf")) == tmp_path / "page.pdf"
     if not (shutil.which("pdfinfo") and shutil.which("pdftotext")):
         pytest.skip("needs poppler's pdfinfo and pdftotext")
     about = subprocess.run(["pdfinfo", tmp_path / "a" / "page.pdf"], capture_output=True, text=True, check=True).stdout
@@ -151,12 +152,21 @@ def test_the_page_is_one_page_with_every_sentence_and_the_same_bytes_again(tmp_p
         assert set(sentence.split()) <= set(words)
 
 
-def test_the_page_on_diagnosis_shows_code_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_needs_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = suite.diagnose(GCN(3, 8, 1, 4), path())
+    monkeypatch.setitem(sys.modules, "reports.diagnosis", None)
+    with pytest.raises(ModuleNotFoundError, match=r"reports/ of a checkout.*plot\(\)\.savefig\(path\)"):
+        found.to_pdf(tmp_path / "page.pdf")
+    assert not (tmp_path / "page.pdf").exists()
+
+
+def test_the_page_on_diagnosis_shows_code_that_runs(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     names: dict[str, object] = {}
     with torch.random.fork_rng(devices=[]):
         for block in code("docs/diagnose.md"):
             exec(compile(block, "docs/diagnose.md", "exec"), names)
     said = " ".join(capsys.readouterr().out.split())
+    assert (folder / "diagnosis.pdf").read_bytes().startswith(b"%PDF")
     assert "blind beyond 8 hops" in said  # eight layers
     assert "Draws of transfer (content) over 5 hops" in said
     assert names["quotient"].tolist() == names["diagnosis"].measures["smoothing"]["rq_gcn"]  # type: ignore[attr-defined]

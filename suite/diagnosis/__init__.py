@@ -12,6 +12,7 @@ import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from suite.diagnosis.words import Finding, findings, plural
 from suite.measures import FURTHER, MEASURES
 from suite.measures.draws import draw
 from suite.measures.frozen import Frozen, Pass
+from suite.refs import load
 from suite.task import Task
 
 if TYPE_CHECKING:
@@ -104,6 +106,21 @@ class Diagnosis:
         Raises ModuleNotFoundError where matplotlib is not installed, which the package `suite` itself does without.
         """
         return picture.draw(self.numbers)
+
+    def to_pdf(self, path: str | Path) -> Path:
+        """Write the page that `run_all.py diagnose` writes, sentences and figure, to `path`, and return it.
+
+        The same diagnosis gives the same bytes. Raises ModuleNotFoundError outside a checkout of the project: pages are made by
+        `reports`, which the package `suite` itself does without; and OSError where nothing can be written to `path`.
+        """
+        try:
+            write = load("reports.diagnosis:write_diagnosis")
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                "to_pdf: pages are made by the folder reports/ of a checkout and what requirements.txt lists for it;"
+                f" plot().savefig(path) writes the figure alone ({error})"
+            ) from error
+        return Path(write(self, Path(path)))
 
     def _repr_html_(self) -> str:
         """Return the summary and, where matplotlib is installed, the figure, as notebooks show it."""
