@@ -37,7 +37,7 @@ from suite.refs import unknown
 from suite.runner import Planner, Runner, give_up, warm_up
 from suite.store import Store, StoreError, Tier
 from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of, reason_of
-from suite.survey import State, all_lines, survey
+from suite.survey import State, all_lines, left_out, survey
 from suite.tuning import Outcomes
 from suite.worker import Job
 
@@ -136,7 +136,7 @@ def run(
     listing = _run_to_the_end(grid, task, planner, folder, workers or _cores())
     found = survey(listing, store)
     print(f"{grid.name}: " + ", ".join(f"{count} {state}" for state, count in found.counts.most_common()))
-    _say_problems([problem for problem in found.problems if problem["status"] != "unavailable"], listing)  # those are told
+    _say_problems(found.problems, listing)
     print(_write_report(folder, store))
     return FAILED if found.failed else DONE
 
@@ -376,9 +376,12 @@ def _train(listing: dict[str, Any], jobs: list[Job], costs: Costs, store: Store,
     training = {piece.key for job in jobs for piece in job.pieces if piece.stage == "train"}
     certificates = sum(job.task is not None for job in jobs)
     done = sum(map(store.has, cells))
+    unavailable = len(left_out(listing, store, (piece for job in jobs for piece in job.pieces)))
+    without = f", {unavailable} unavailable" if unavailable else ""
     name = listing["study"]["name"]
     more = f", {listing['waiting']} more cells after tuning" if listing["waiting"] else ""
-    print(f"{name}: {len(cells)} cells, {done} done, {len(training)} to train, {certificates} tasks to certify{more}")
+    certify = f"{certificates} {'task' if certificates == 1 else 'tasks'} to certify"
+    print(f"{name}: {len(cells)} cells, {done} done, {len(training)} to train, {certify}{without}{more}")
     if not jobs:
         return True
     seconds = sum(map(costs.seconds, jobs)) / workers
@@ -431,6 +434,8 @@ def _say_problems(problems: Sequence[dict[str, Any]], listing: dict[str, Any]) -
     for problem in problems:
         causes.setdefault((problem["status"], problem["message"]), []).append(problem)
     for (status, message), alike in causes.items():
+        cells = [problem for problem in alike if problem["stage"] != "certify"]
+        alike = cells if cells and status == "unavailable" else alike  # without its data there is no certificate either
         first = alike[0]
         stage = "" if first["stage"] in ("train", "certify") else f"{first['stage']} of "
         more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""

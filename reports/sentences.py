@@ -40,7 +40,8 @@ def coverage(analysis: Analysis) -> str:
     """How much of the plan there is, and how the conditions came out."""
     cells, hops = analysis.results.unique, analysis.part("hops")
     count = {status: int((cells["status"] == status).sum()) for status in STATUSES}
-    lost = ", ".join(f"{count[status]} {status}" for status in STATUSES[1:] if count[status])
+    why = {"unavailable": " (their data cannot be had)"}
+    lost = ", ".join(f"{count[status]} {status}{why.get(status, '')}" for status in STATUSES[1:] if count[status])
     planned = plural(len(cells), "planned cell")
     if not finished(analysis):
         return f"No cell of this study has finished ({planned}: {lost or 'none'}), so nothing can be said yet."
@@ -195,12 +196,14 @@ def certificates(analysis: Analysis) -> str:
     if not tasks:
         return ""
     verdicts = [known[task["task_key"]]["verdict"] for task in tasks if task["task_key"] in known]
-    good, missing = verdicts.count("certified"), len(tasks) - len(verdicts)
+    unavailable = sum(task["task_key"] in analysis.results.unavailable - known.keys() for task in tasks)
+    good, missing = verdicts.count("certified"), len(tasks) - len(verdicts) - unavailable
     flagged = [f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts) if v != "certified"]
     each = " (each distance is one)" if any(task["hops"] is not None for task in tasks) else ""
     parts = [f"{good} of {plural(len(tasks), 'task')}{each} {'is' if good == 1 else 'are'} certified"]
     parts += [f"flagged: {listing(flagged)}"] if flagged else []
     parts += [f"{missing} without a certificate yet"] if missing else []
+    parts += [f"{unavailable} whose data cannot be had"] if unavailable else []
     return "; ".join(parts) + "."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.store import Store
-from suite.survey import all_lines
+from suite.survey import all_lines, left_out
 from suite.worker import Job, Piece
 
 REDRAW = 0.1  # seconds between two pictures of the live table: short cells end faster than anyone reads
@@ -74,7 +74,7 @@ class Progress:
         console: Console,
         store: Store,
         listing: dict[str, Any],
-        jobs: Iterable[Job],
+        jobs: Collection[Job],
         seconds: Callable[[Job], float],
         workers: int,
     ) -> None:
@@ -87,7 +87,8 @@ class Progress:
         self.start = time.monotonic()
         self.spent = self.expected = 0.0  # of ended jobs: what they took and what they were thought to take
         self.active: dict[str, _Active] = {}
-        self.total = Counter(self._group(line) for line in self.lines.values())
+        without = left_out(listing, store, (piece for job in jobs for piece in job.pieces))
+        self.total = Counter(self._group(line) for key, line in self.lines.items() if key not in without)
         self.done = Counter(self._group(line) for key, line in self.lines.items() if store.has(key))
         self.failures: Counter[tuple[str, str]] = Counter()
         self.notice = ""

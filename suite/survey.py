@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from suite.store import Store
+from suite.worker import Piece
 
 State = Literal["done", "failed", "unavailable", "missing"]
 
@@ -53,6 +55,12 @@ def survey(listing: dict[str, Any], store: Store) -> Survey:
         if task["task_key"] in stumbled and not store.certified(task["task_key"]):
             problems += store.failures(task["task_key"])[-1:]
     return Survey(states, tuple(problems))
+
+
+def left_out(listing: dict[str, Any], store: Store, pieces: Iterable[Piece]) -> set[str]:
+    """Return the cells of a study whose data could not be had and that none of `pieces`, what is to be made, asks for."""
+    states = survey(listing, store).states
+    return {key for key, state in states.items() if state == "unavailable"} - {piece.key for piece in pieces}
 
 
 def _unresolved(store: Store, key: str, done: bool) -> list[dict[str, Any]]:

@@ -186,8 +186,8 @@ class MadeUpStudy:
             },
         }
 
-    def fail(self, cell: dict[str, Any], message: str) -> None:
-        self.store.failed[cell["key"]] = [{"stage": "train", "status": "error", "message": message}]
+    def fail(self, cell: dict[str, Any], message: str, status: str = "error") -> None:
+        self.store.failed[cell["key"]] = [{"stage": "train", "status": status, "message": message}]
 
     def certify(self, task: dict[str, Any], verdict: str, tags: tuple[str, ...] = (), passed: bool = True) -> None:
         self.store.certificates[task["task_key"]] = {

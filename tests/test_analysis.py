@@ -265,6 +265,8 @@ def test_reach_is_bracketed_by_tested_distances(tmp_path: Path) -> None:
 def test_every_cell_without_a_result_is_listed_with_its_reason(tmp_path: Path) -> None:
     study = hop_study(models=("gcn",), hops=(3,), depths=("hops",))
     ok, missing, failed, diverged, unmeasured = study.cells
+    without = study.cell(study.task("node labels", "Cora", None), "gcn", 0, 2, 2, "depth")
+    study.fail(without, "no copy here", "unavailable")
     study.lose(missing)
     study.lose(failed)
     study.fail(failed, "first line\nRuntimeError: made up")
@@ -276,6 +278,7 @@ def test_every_cell_without_a_result_is_listed_with_its_reason(tmp_path: Path) -
     assert ok["key"] not in rows
     assert rows[missing["key"]]["why"] == "not run"
     assert rows[failed["key"]]["why"] == "error: RuntimeError: made up (1 attempt)"
+    assert (rows[without["key"]]["status"], rows[without["key"]]["why"]) == ("unavailable", "no copy here")
     assert rows[diverged["key"]]["status"] == "diverged"
     assert (rows[unmeasured["key"]]["status"], rows[unmeasured["key"]]["why"]) == ("influence failed", "oom: too large")
 

@@ -227,7 +227,17 @@ def test_data_that_cannot_be_had_are_left_out(tmp_path: Path) -> None:
     process = command("--study", study_file(tmp_path, text), "--out", tmp_path / "results")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Mine is left out: no network, no copy" in process.stdout
+    assert "tiny: 16 cells, 0 done, 8 to train, 1 task to certify, 8 unavailable" in process.stdout
     assert "tiny: 8 done, 8 unavailable" in process.stdout
+    last = process.stdout.splitlines()[-2]
+    assert last.startswith("unavailable: ")
+    assert last.endswith("and 7 more: no network, no copy")
+    again = command("status", "--study", "tiny", "--out", tmp_path / "results")
+    assert again.returncode == 0
+    assert "unavailable" in again.stdout.splitlines()[0]
+    assert "failed" not in again.stdout
+    assert "and 7 more: no network, no copy" in again.stdout
+    assert any(line.startswith("8/8 ") for line in process.stdout.splitlines())  # what cannot be had is not waited for
 
 
 def test_a_task_file_edited_while_the_study_runs_is_refused(tmp_path: Path) -> None:

@@ -202,10 +202,16 @@ def test_a_study_without_a_finished_cell_says_so_and_why_cora_is_missing(tmp_pat
     for cell in study.cells:
         study.lose(cell)
         if cell["section"] == "depth":
-            study.fail(cell, "Cora is neither on this machine nor to be had from the network")
+            study.fail(cell, "Cora is neither on this machine nor to be had from the network", "unavailable")
     study.store.certificates.clear()
-    words = words_of(report_on(study.write(tmp_path), study.store))
+    path = report_on(study.write(tmp_path), study.store)
+    words, content = words_of(path), json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
     assert "No cell of this study has finished" in words
+    assert "(80 planned cells: 60 unavailable (their data cannot be had), 20 missing)" in words
+    assert "failed" not in summary(analysed(study, tmp_path))[0]
+    assert "1 without a certificate yet; 1 whose data cannot be had" in words
+    assert {row["status"] for row in content["data"]["unfinished"]} == {"unavailable", "missing"}
+    assert {(row["unavailable"], row["failed"]) for row in content["data"]["conditions"] if row["part"] == "depth"} == {(5, 0)}
     assert "Cora is neither on this machine nor to be had from the network" in words
 
 

@@ -12,7 +12,7 @@ from reports.figures import Drawing
 from reports.sections import fairness, rewiring
 from reports.sections.context import Context
 from reports.sections.provenance import LONG, lost_rows, lost_table
-from reports.sections.tasks import families
+from reports.sections.tasks import families, flags
 
 
 def blocks(context: Context) -> list[Block]:
@@ -154,7 +154,7 @@ def _certificates(context: Context) -> list[Block]:
         for task in tasks:
             certificate = known.get(task["task_key"])
             place = "" if task["hops"] is None else f"r = {task['hops']}: "
-            body.append(place + (certificate["verdict"] if certificate else "not certified yet"))
+            body.append(place + (certificate["verdict"] if certificate else flags(context, task)))
             for check in certificate["checks"] if certificate else []:
                 passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
                 body.append([check["id"], check["name"], _value(check["value"]), check["limit"], passed, check["detail"]])

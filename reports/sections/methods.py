@@ -212,7 +212,7 @@ def _statistics() -> list[Block]:
             beforehand. A condition is a success if the one-sided {level} Clopper-Pearson lower limit of
             its solve rate is above one half, a failure if the upper one is below, else mixed. Five of
             five, seven of eight or nine of ten decide; four seeds never do, so fewer than five finished
-            cells are “too few”. A cell that diverged is finished and not solved; failed and missing cells
+            cells are “too few”. A cell that diverged is finished and not solved; failed, missing and unavailable cells
             are counted, never averaged away. Bars of solve rates are two-sided {level} Clopper-Pearson
             intervals, another convention than the verdict's. Bands and bars of other quantities are
             {level} t-intervals over seeds, those of accuracies cut at 0 and 1; shares, totals, norms and

@@ -35,8 +35,8 @@ def _tiles(context: Context) -> list[dict[str, str]]:
         tiles.append(_tile(NONE if far is None else f"r = {far}", f"farthest {what} where only edges carry information"))
     if certificates(analysis):
         good = sum(c["verdict"] == "certified" for c in results.certificates.values())
-        others = "flagged" if len(results.certificates) == len(results.tasks) else "flagged or not certified yet"
-        tiles.append(_tile(f"{good}", f"of {len(results.tasks)} tasks are certified; the others are {others}"))
+        others = "are flagged" if len(results.certificates) == len(results.tasks) else "are flagged or have no certificate"
+        tiles.append(_tile(f"{good}", f"of {len(results.tasks)} tasks are certified; the others {others}"))
     return tiles
 
 

@@ -12,7 +12,7 @@ LONG = 40  # rows above which the list of unfinished cells goes to the appendix
 
 
 def blocks(context: Context) -> list[Block]:
-    """Return versions and hardware, seeds, and the cells that failed, diverged or are missing."""
+    """Return versions and hardware, seeds, and the cells that failed, diverged, are missing or have no data."""
     results = context.analysis.results
     fields = provenance_table(results)
     rows = [[field["field"], "; ".join(_value(v, len(field["values"]), v["value"]) for v in field["values"])] for field in fields]
@@ -24,7 +24,7 @@ def blocks(context: Context) -> list[Block]:
     if not lost:
         return [*found, text("Every planned cell finished, and no measure failed.")]
     if len(lost) > LONG:
-        return [*found, text("Cells that failed, diverged or are missing are listed in ", ref("tab-lost"), ".")]
+        return [*found, text("Cells that failed, diverged, are missing or have no data are listed in ", ref("tab-lost"), ".")]
     return [*found, lost_table(lost)]
 
 
@@ -65,7 +65,10 @@ def lost_rows(context: Context) -> list[list[str]]:
 
 
 def lost_table(rows: list[list[str]]) -> Block:
-    """Return the table of cells that failed, diverged or are missing."""
-    caption = "Every cell that failed, diverged or is missing, and every measure that failed. None of them is part of a mean."
+    """Return the table of cells that gave no result."""
+    caption = (
+        "Every cell that failed, diverged, is missing or whose data cannot be had (unavailable), and every measure that failed. "
+        "None of them is part of a mean."
+    )
     head = ["Task", "r", "Model", "L", "Seeds", "Status", "Reason"]
     return table("lost", caption, head, rows, ["fill", "num", "fill", "num", "text", "text", "fill"], 7.5)

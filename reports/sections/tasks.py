@@ -83,21 +83,20 @@ def _hops(tasks: list[dict[str, Any]]) -> str:
 
 
 def _verdicts(context: Context, tasks: list[dict[str, Any]]) -> Any:
-    known = context.analysis.results.certificates
     by_verdict: dict[str, list[str]] = {}
     for task in tasks:
-        certificate = known.get(task["task_key"])
-        by_verdict.setdefault(_flags(certificate), []).append(str(task["hops"]))
+        by_verdict.setdefault(flags(context, task), []).append(str(task["hops"]))
     if len(by_verdict) == 1:
         verdict = next(iter(by_verdict))
         return cell(verdict, "regular" if verdict == "certified" else "bold")
     return cell("; ".join(f"{verdict} (r = {', '.join(hops)})" for verdict, hops in by_verdict.items()), "bold")
 
 
-def _flags(certificate: dict[str, Any] | None) -> str:
-    """The verdict, and what else the certificate found."""
+def flags(context: Context, task: dict[str, Any]) -> str:
+    """Return the verdict on a task, and what else its certificate found; why there is none where there is none."""
+    certificate = context.analysis.results.certificates.get(task["task_key"])
     if certificate is None:
-        return "not certified yet"
+        return "data unavailable" if task["task_key"] in context.analysis.results.unavailable else "not certified yet"
     more = [tag for tag in certificate.get("tags", []) if tag != certificate["verdict"]]
     return ", ".join([certificate["verdict"], *more])
 

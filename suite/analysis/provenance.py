@@ -31,7 +31,7 @@ def provenance_table(results: Results) -> list[dict[str, Any]]:
 
 
 def unfinished(results: Results) -> list[dict[str, Any]]:
-    """Return every planned cell that failed, diverged or is missing, every measure that failed, and why.
+    """Return every planned cell that failed, diverged, is missing or has no data, every measure that failed, and why.
 
     Columns: `key`, `section`, `task_label`, `hops`, `series`, `num_layers`, `seed`, `status`, `why`.
     """
@@ -45,6 +45,8 @@ def unfinished(results: Results) -> list[dict[str, Any]]:
             continue
         attempts = [failure for failure in failures if failure["stage"] == "train"]
         why = {"diverged": f"the loss was not finite within {cell.get('steps') or 0:.0f} steps", "missing": "not run"}
+        if cell["status"] == "unavailable":
+            why["unavailable"] = str(attempts[-1]["message"])
         said = f"{_said(attempts[-1])} ({len(attempts)} {'attempt' if len(attempts) == 1 else 'attempts'})" if attempts else ""
         rows.append(place | {"status": cell["status"], "why": why.get(cell["status"], said)})
     return rows

@@ -21,7 +21,7 @@ FAMILIES = (
     "Transformer",
 )  # order of figures and tables; strangers' next, controls last
 CONTROL = "Control"
-STATUSES = ("ok", "diverged", "failed", "missing")
+STATUSES = ("ok", "diverged", "failed", "unavailable", "missing")
 PARTS = (
     "hops",
     "no_distance",
@@ -46,7 +46,8 @@ class Results:
     `cells` has one row per *planned* cell, in the order of the study: the fields of `cells.json`; `status` (one of
     `STATUSES`); `part` of the report (one of `PARTS`); `task_label`, `model_label`, `series` (model and depth rule),
     `base` (the model's name without its settings), `access`; and of finished cells `solved` and the scores. A cell
-    that diverged is finished and has not solved its task; a failed or missing one has no outcome.
+    that diverged is finished and has not solved its task; one that failed, is missing or whose data are unavailable has no
+    outcome.
     """
 
     study: dict[str, Any]
@@ -63,6 +64,11 @@ class Results:
     def unique(self) -> pd.DataFrame:
         """Each planned cell once: one that stands in several places of the study is trained once and counts once."""
         return self.cells.drop_duplicates("key") if len(self.cells) else self.cells
+
+    @property
+    def unavailable(self) -> set[str]:
+        """The keys of the tasks whose data cannot be had."""
+        return set(self.cells.loc[self.cells["status"] == "unavailable", "task_key"]) if len(self.cells) else set()
 
     def part(self, name: str) -> pd.DataFrame:
         """Return the planned cells of one part of the report, one of `PARTS`; empty where the study has none."""
@@ -87,8 +93,7 @@ def load_results(study_dir: Path, store: Records) -> Results:
     measures = {key: store.measures(key) for key in records}
     failures = {key: found for key in dict.fromkeys(keys) if (found := store.failures(key))}
     certificates = {t["task_key"]: c for t in grid["tasks"] if (c := store.certificate(t["task_key"])) is not None}
-    failed = {key for key, found in failures.items() if any(failure["stage"] == "train" for failure in found)}
-    rows = [cell | _outcome(records.get(cell["key"]), cell["key"] in failed) for cell in grid["cells"]]
+    rows = [cell | _outcome(records.get(cell["key"]), failures.get(cell["key"], [])) for cell in grid["cells"]]
     labels = _task_labels(grid["tasks"])
     cells = _labelled(pd.DataFrame(rows), labels) if rows else pd.DataFrame(columns=["key", "part", "status"])
     tuning = [_tuned(one, labels) for one in grid.get("tuning", [])]  # none in what was written before there was tuning
@@ -99,9 +104,10 @@ def _tuned(one: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     return one | {"part": _part(one["section"], one["hops"]), "task_label": labels[one["task_key"]]}
 
 
-def _outcome(record: dict[str, Any] | None, failed: bool) -> dict[str, Any]:
+def _outcome(record: dict[str, Any] | None, failures: list[dict[str, Any]]) -> dict[str, Any]:
     if record is None:
-        return {"status": "failed" if failed else "missing", "solved": None}
+        last = next((failure["status"] for failure in reversed(failures) if failure["stage"] == "train"), "missing")
+        return {"status": last if last in ("unavailable", "missing") else "failed", "solved": None}
     metrics, cost = record["metrics"], record["cost"]
     last = metrics.get("last") or {}
     skill = (metrics.get("test") or {}).get("skill")
