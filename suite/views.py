@@ -152,6 +152,9 @@ class Extrapolated(View):
         drawn = self._task.draw(num_graphs, rng)
         return drawn.to_data_list() if isinstance(drawn, Block) and not self._as_blocks else drawn
 
+    def given(self, split: Split) -> int | None:
+        return (self._task if split == "test" else self._trained).given(split)
+
     def witness(self, block: Block) -> Tensor | None:
         return self._task.witness(block)
 

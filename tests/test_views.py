@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from suite.models import resolve
 from suite.refs import ref_of
 from suite.rng import stream
 from suite.study import StudyError, expand, load_study
-from suite.task import Block, Task
+from suite.task import Block, Level, Split, Task
 from suite.testing import TASK_CHECKS
 from suite.views import Extrapolated, task_ref
 
@@ -104,6 +105,36 @@ def test_a_model_without_reach_learns_near_and_fails_far() -> None:
 def test_evaluation_sets_have_the_sizes_of_their_settings() -> None:
     sizes = {split: {b.num_nodes for b in blocks(FAR, 0, split, 64, 32)} for split in ("train", "test")}  # type: ignore[arg-type]
     assert sizes == {"train": {6}, "test": {12}}
+
+
+class Collection(Task):
+    """Someone's given graphs: as many as `size` in training, half of them in validation, and `asked` in the test."""
+
+    level: ClassVar[Level] = "graph"
+    num_classes: int = 2
+    size: int = 6
+    asked: int = 4
+    split: Split = "train"
+
+    def at(self, split: Split, block: int) -> Collection:
+        return self.model_copy(update={"split": split})
+
+    def given(self, split: Split) -> int:
+        return {"train": self.size, "validation": self.size // 2, "test": self.asked}[split]
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:
+        edge_index = torch.tensor([[0, 1], [1, 0]])
+        number = min(num_graphs, self.given(self.split))
+        return [Data(x=torch.full((2, 1), float(i)), edge_index=edge_index, y=torch.tensor([i % 2])) for i in range(number)]
+
+
+def test_collections_of_unlike_size_are_asked_whole_each_in_its_splits() -> None:
+    small, large = Collection(), Collection(size=10, asked=8)
+    task = Extrapolated(seen=task_ref(small), trained={"size": 10, "asked": 8})
+    for split, whole in (("train", large), ("validation", large), ("test", small)):
+        (drawn,) = blocks(task, 0, split, 1, 1)  # type: ignore[arg-type]
+        assert task.given(split) == len(drawn) == whole.given(split)  # type: ignore[arg-type]
+        assert task.at(split, 0).given(split) == whole.given(split)  # type: ignore[arg-type]
 
 
 def expanded(text: str, folder: Path) -> list[Cell]:
