@@ -50,7 +50,8 @@ def stored(
         files: what a folder must hold to count as there, besides anything.
         fetch: fills a folder with raw files where none are here; None: `process` fetches them.
 
-    Raises DataUnavailable, naming the first place, where nothing is found and nothing can be fetched.
+    Raises DataUnavailable, naming all places, where nothing is found and nothing can be fetched, and, naming the one found,
+    where what lies there cannot be processed.
     """
     found = [root / place for place in places]
     raw = next((place for place in found if place.is_dir() and all((place / file).is_file() for file in files)), None)
@@ -69,7 +70,12 @@ def stored(
                 fetch(target)
             with contextlib.redirect_stderr(io.StringIO()):  # PyG announces what it does
                 process(str(made))
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # torn files may raise anything
+            if raw:
+                cause = f"{type(error).__name__}: {error}"
+                raise DataUnavailable(f"{name}: {raw} is there, but cannot be processed ({cause})") from error
+            if not isinstance(error, OSError | RuntimeError):
+                raise
             looked = " or ".join(places)
             raise DataUnavailable(
                 f"{name}: no {looked} under '{root}', and it cannot be fetched ({error}); say --data-root DIR"

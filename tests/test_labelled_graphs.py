@@ -219,6 +219,19 @@ def test_data_that_are_not_there_are_named_with_the_place_to_put_them(monkeypatc
         asked(Peptides(), "train")
 
 
+def test_a_copy_that_cannot_be_processed_is_not_called_missing(tmp_path: Path) -> None:
+    def process(root: str) -> None:
+        raise ValueError(f"line 3 of {Path(root, 'raw', 'file').name} has 2 columns")
+
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "file").write_text("torn")
+    with pytest.raises(DataUnavailable) as found:
+        stored("name", tmp_path, ["missing", "set"], "raw", process)
+    message = str(found.value)
+    assert message == f"name: {tmp_path / 'set'} is there, but cannot be processed (ValueError: line 3 of file has 2 columns)"
+    assert isinstance(found.value.__cause__, ValueError)
+
+
 def test_a_copy_is_processed_once_and_another_copy_anew(tmp_path: Path) -> None:
     calls: list[str] = []
 
