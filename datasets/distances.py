@@ -118,15 +118,18 @@ class Distances(Task):
 
     def witness(self, block: Block) -> Tensor:
         """Search breadth first from the flagged node, or from every node; for costs as Dijkstra does."""
-        every, survey = torch.arange(block.num_nodes), self._survey()
+        survey = self._survey()
         if self.quantity == "cost":
             found = [least_cost(block.edge_index, x[:, 0], x[:, 1].argmax(0, keepdim=True)) for x in block.x]
             cost = (torch.stack(found)[:, block.readout_index] - survey.mean) / survey.scale
             return cost.unsqueeze(2).to(block.x.dtype)
-        distance = hop_distance(block.edge_index, every, every.numel())
-        asked = distance[:, block.readout_index]
-        source = block.x[:, :, 1].argmax(1) if self.quantity == "distance" else None
-        y = (hops_asked(self.quantity, asked, source) - survey.mean) / survey.scale
+        if self.quantity == "distance":
+            sources, of_graph = block.x[:, :, 1].argmax(1).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+            hops = hop_distance(block.edge_index, sources, block.num_nodes)[of_graph][:, block.readout_index].double()
+        else:
+            every = torch.arange(block.num_nodes)
+            hops = hops_asked(self.quantity, hop_distance(block.edge_index, every, every.numel())[:, block.readout_index])
+        y = (hops - survey.mean) / survey.scale
         return y.expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
 
     def _survey(self) -> _Survey:

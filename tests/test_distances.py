@@ -8,11 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from datasets.distances import Distances, Family
+from suite.hops import hop_distance
 from suite.rng import stream
+from suite.task import Block
 from suite.witness import witness_score
 
 FAMILIES: list[Any] = list(get_args(Family))
@@ -152,6 +155,23 @@ def test_its_own_witness_answers_without_error(quantity: Any, family: Any) -> No
         score = witness_score(task, dtype)
         assert score is not None
         assert score < 1e-9
+
+
+def test_the_witness_of_distances_searches_from_the_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search from every node is n searches: the witness looks at one graph of n nodes with one."""
+    searched: list[int] = []
+
+    def counted(edge_index: Tensor, source: Tensor, num_nodes: int) -> Tensor:
+        searched.append(source.numel())
+        return hop_distance(edge_index, source, num_nodes)
+
+    task = Distances(quantity="distance")
+    graph = task.sample(stream("test"))
+    block = Block.from_data_list([graph])
+    assert block is not None
+    monkeypatch.setattr("datasets.distances.hop_distance", counted)
+    task.witness(block)
+    assert searched == [1]
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
