@@ -183,7 +183,7 @@ def list_() -> int:
     """List studies, tasks, topologies, models, encodings, rewirings and measures."""
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
-        from suite.factors import PAIR_TITLES
+        from suite.factors import PAIR_TITLES, family_of
         from suite.measures import FURTHER, MEASURES
         from suite.models import MODELS
         from suite.models.node_encodings import NODE_ENCODINGS
@@ -194,7 +194,7 @@ def list_() -> int:
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
         "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
-        "models": {name: f"{entry.title} ({entry.family})" for name, entry in MODELS.items()},
+        "models": {name: f"{entry.title} ({family_of(name)})" for name, entry in MODELS.items()},
         "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
         "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},

@@ -5,7 +5,7 @@ Parameters are counted on torch's meta device, where building a model neither al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -71,6 +71,28 @@ def sized(ref: ModelRef, parameters: int, sizes: Sizes) -> Sized:
     return _sized(ref.model_dump_json(), parameters, sizes)
 
 
+@lru_cache(maxsize=1024)
+def _specimen(ref: str) -> nn.Module | None:
+    return next((model for _, model in _accepted(ModelRef.model_validate_json(ref), Sizes(4, 2, 3), [])), None)
+
+
+def specimen(ref: ModelRef) -> nn.Module | None:
+    """Return the model at the smallest width that it should have, for what it declares at any; None where all are refused."""
+    return _specimen(ref.model_dump_json())
+
+
+def _accepted(ref: ModelRef, sizes: Sizes, refused: list[Exception]) -> Iterator[tuple[int, nn.Module]]:
+    """Yield the widths that the class accepts and should have, by its own word, with the models; add what it raises."""
+    for width in range(1, FIRST + 1):
+        try:
+            model = _built(ref, width, sizes)
+        except Exception as error:
+            refused.append(error)
+            continue
+        if width % int(getattr(model, "width_multiple", 1)) == 0:
+            yield width, model
+
+
 class _Search:
     def __init__(self, ref: ModelRef, parameters: int, sizes: Sizes) -> None:
         self.ref, self.parameters, self.sizes = ref, parameters, sizes
@@ -91,18 +113,9 @@ class _Search:
         return found
 
     def _first_two(self) -> tuple[int, int]:
-        """Return the two smallest widths that the class accepts and, by its own word, should have."""
+        """Return the two smallest widths that the class accepts and should have."""
         refused: list[Exception] = []
-
-        def accepted(width: int) -> bool:
-            try:
-                model = _built(self.ref, width, self.sizes)
-            except Exception as error:
-                refused.append(error)
-                return False
-            return width % int(getattr(model, "width_multiple", 1)) == 0
-
-        found = tuple(islice(filter(accepted, range(1, FIRST + 1)), 2))
+        found = [width for width, _ in islice(_accepted(self.ref, self.sizes, refused), 2)]
         if len(found) < 2:
             reason = f": {type(refused[-1]).__name__}: {refused[-1]}" if refused else ""
             raise ValueError(f"parameters: no width up to {FIRST} is accepted{reason}")

@@ -204,7 +204,7 @@ class SetReader(Model):
     hundred steps. With separate maps, as in the set transformer, it was not in 2,000 (16 keys, three learning rates).
     """
 
-    operator, reach = "complete", None
+    operator, reach, reads_edges = "complete", None, False
 
     def __init__(
         self,

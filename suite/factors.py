@@ -12,24 +12,30 @@ and the contract kit from the task alone. What the task draws is the same with a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import PrivateAttr, ValidationError
+from torch import nn
 from torch_geometric.utils import coalesce
 
+from suite.budget import specimen
 from suite.cell import Cell, FactorRef
+from suite.models import find, resolve, settings_of
 from suite.models.attentions import PAIR_BIASES
+from suite.models.encodings import ALONG
 from suite.models.factor import Factor, resolve_factor
 from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding, load_encoding
-from suite.models.rewirings import REWIRINGS, Graph, Rewiring, load_rewiring, rewire
+from suite.models.rewirings import REWIRINGS, EdgeFree, Graph, Rewiring, load_rewiring, rewire
 from suite.refs import said
 from suite.samples import graphs_of
 from suite.task import Block, Task
 from suite.views import View
 
+CONTROL = "Control"  # the family of models that are told nothing of the graph, and of others made to compare with
+Told = Literal["edges", "encoding", "nothing"]
 PAIR_TITLES = {"spd": "SPD", "rrwp": "RRWP", "resistance": "resistance"}
 
 
@@ -57,41 +63,88 @@ class Factors(NamedTuple):
     titles: tuple[str, ...]
     channel: frozenset[str]
 
-    def family(self, own: str) -> str:
-        """Return the family of the combination; `own` is the model's. Controls stay controls, unless told of pairs."""
-        own = "Transformer" if self.settings and own == "Control" else own
-        return own if self.rewiring is None or own == "Control" else load_rewiring(self.rewiring).family
+    def told(self, model: Declared) -> Told:
+        """Return by what `model`, built with these settings, is told of the graph that the task draws.
+
+        "edges", that it reads; "encoding", of nodes or pairs, where no layer reads edges; or "nothing": then it is a control
+        without edges, whatever its name is. Random features tell nothing.
+        """
+        without = self.rewiring is not None and isinstance(load_rewiring(self.rewiring), EdgeFree)
+        if model.reads_edges and not without:
+            return "edges"
+        of_nodes = self.encoding is not None and load_encoding(self.encoding).of_graph
+        return "encoding" if of_nodes or model.needs - ALONG else "nothing"
+
+    def family(self, own: str, told: Told) -> str:
+        """Return the family of the combination; `own` is that of the model, in the table, and `told` by what of the graph."""
+        if told == "nothing":
+            return CONTROL
+        return own if self.rewiring is None or own == CONTROL else "Rewired"
+
+    def title(self, model: str, told: Told) -> str:
+        """Return how figures call the combination; `model` is the title of the model alone."""
+        noted = told == "nothing" and self.rewiring is None  # which would say so itself
+        return " + ".join([f"{model} (no edges)" if noted else model, *self.titles])
+
+
+class Declared(NamedTuple):
+    """What a built model says of itself: what a module does not declare is taken to be there."""
+
+    global_channel: tuple[str, ...]
+    needs: frozenset[str]
+    reads_edges: bool
+
+    @classmethod
+    def by(cls, model: nn.Module) -> Declared:
+        """Return the declarations of `model`."""
+        channel = tuple(sorted(getattr(model, "global_channel", ["undeclared"])))
+        return cls(channel, getattr(model, "needs", frozenset()), getattr(model, "reads_edges", True))
 
 
 Asked = tuple[str, dict[str, Any]]  # name and settings
 
 
-def combine(model: str, open_settings: Collection[str], encoding: Asked | None, rewiring: Asked | None) -> Factors:
-    """Return what `model`, whose settings not given yet are `open_settings`, is combined with.
+def combine(model: str, given: Mapping[str, Any], encoding: Asked | None, rewiring: Asked | None) -> Factors:
+    """Return what the model called `model`, with the settings `given`, is combined with.
 
     An encoding of pairs is read by attention among all nodes, through its setting `pair_bias`. Raises ValueError for unknown
-    names or settings, and for an encoding of pairs that the model has no place for.
+    names or settings, for an encoding of pairs that the model has no place for, and for a rewiring of edges that it never reads.
     """
     settings, encoded, titles = {}, None, []
     if encoding is not None and encoding[0] in PAIR_BIASES:
-        settings = _pair_bias(model, open_settings, *encoding)
+        settings = _pair_bias(model, given, *encoding)
         titles.append(PAIR_TITLES[encoding[0]])
     elif encoding is not None:
         encoded = _resolved("encoding", {**NODE_ENCODINGS, **dict.fromkeys(PAIR_BIASES, NodeEncoding)}, *encoding)
         titles.append(load_encoding(encoded).title)
     rewired = None if rewiring is None else _resolved("rewiring", REWIRINGS, *rewiring)
     loaded = None if rewired is None else load_rewiring(rewired)
+    if rewiring is not None and not _reads_edges(model, {**given, **settings}):
+        raise ValueError(
+            f"rewiring '{rewiring[0]}' changes edges, and {_short(model)} reads none: give it to a model that does (gcn, gps),"
+            " or leave it out"
+        )
     titles += [] if loaded is None else [loaded.title]
     return Factors(settings, encoded, rewired, tuple(titles), frozenset() if loaded is None else loaded.channel)
 
 
-def _pair_bias(model: str, open_settings: Collection[str], name: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _reads_edges(model: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether the model reads edges, by its own word; where it cannot be built so, that is told when it is built."""
+    built = specimen(resolve(model, dict(settings)))
+    return built is None or Declared.by(built).reads_edges
+
+
+def _short(model: str) -> str:
+    return model.rpartition("/")[2]
+
+
+def _pair_bias(model: str, given: Mapping[str, Any], name: str, settings: dict[str, Any]) -> dict[str, Any]:
     if settings:
         raise ValueError(f"encoding '{name}' has no settings of its own, got '{min(settings)}'; the model's say how it is read")
-    if "pair_bias" not in open_settings:
+    if "pair_bias" in given or "pair_bias" not in settings_of(model):
         raise ValueError(
-            f"encoding '{name}' is of pairs of nodes, and only attention among all nodes reads pairs: {model} has no setting"
-            f" 'pair_bias', or has it already. Give it to a transformer (set_transformer, gps), or encode nodes:"
+            f"encoding '{name}' is of pairs of nodes, and only attention among all nodes reads pairs: {_short(model)} has no"
+            f" setting 'pair_bias', or has it already. Give it to a transformer (set_transformer, gps), or encode nodes:"
             f" {', '.join(NODE_ENCODINGS)}"
         )
     return {"pair_bias": name}
@@ -102,6 +155,13 @@ def _resolved(what: str, table: Mapping[str, type[Factor]], name: str, settings:
         return resolve_factor(what, table, name, settings)
     except ValidationError as error:
         raise ValueError("; ".join(said(found, what, set(table[name].model_fields)) for found in error.errors())) from error
+
+
+def family_of(name: str) -> str:
+    """Return the family of the model called `name` in the table, with the settings that stand there and without factors."""
+    alone, built = combine(name, {}, None, None), specimen(resolve(name))
+    own = find(name).family
+    return own if built is None else alone.family(own, alone.told(Declared.by(built)))
 
 
 def redrawn(cell: Cell) -> bool:

@@ -45,10 +45,10 @@ from suite.rng import digest, stream
 from suite.tuning import FIRST_SEED, Choice, Range, Tune, ask, best
 
 if TYPE_CHECKING:
-    from suite.factors import Factors
+    from suite.factors import Declared, Factors, Told
     from suite.task import Task
 
-SCHEMA = 1
+SCHEMA = 2
 TOP = {"title", "question", "grid"}
 RULE = re.compile(r"(?:(\d+)\*)?hops(?:\+(\d+))?")
 
@@ -295,6 +295,7 @@ class Entry:
     model: str
     title: str
     family: str
+    told: Told
     global_channel: tuple[str, ...]
     depth: str
     budget: Budget | None
@@ -312,6 +313,7 @@ class Entry:
             "model": self.model,
             "title": self.title,
             "family": self.family,
+            "told": self.told,
             "global_channel": list(self.global_channel),
             "num_layers": cell.num_layers,
             "depth": self.depth,
@@ -532,7 +534,7 @@ class _Block:
         self.grid, self.path, self.known, self.folder, self.outcome = grid, path, tasks, folder, outcome
         self.problems: list[str] = []
         self.tuning: list[Tuning] = []
-        self.channels: dict[tuple[str, int, int], tuple[str, ...] | None] = {}
+        self.declared: dict[tuple[str, int, int], Declared | None] = {}
         self.widths: dict[str, int] = {}
         self.refused: dict[tuple[str, FactorRef | None, FactorRef | None], str | None] = {}
 
@@ -598,12 +600,11 @@ class _Block:
     def _factors(self, spec: ModelSpec) -> Factors:
         """Return what the model is combined with; raises ValueError where it cannot be."""
         from suite.factors import combine
-        from suite.models import settings_of
 
         encoding, rewiring = (
             None if one is None else (one.name, _with_none(one.settings)) for one in (spec.encoding, spec.rewiring)
         )
-        return combine(spec.alone, settings_of(_placed(spec.name, self.folder)) - set(spec.settings), encoding, rewiring)
+        return combine(_placed(spec.name, self.folder), spec.settings, encoding, rewiring)
 
     def _at(self, place: _Place, settings: dict[str, Any], seeds: Iterable[int], purpose: Purpose = "report") -> list[Entry]:
         """Return the cells of a condition, with `settings` of protocol and model changed; none, and a problem, where refused."""
@@ -618,11 +619,12 @@ class _Block:
             return []
         factors = self._factors(place.spec)
         resized = self._resized(place, model, factors.encoding)
-        channel = resized and self._channel(place, resized.model, resized.hidden_channels)
-        if resized is None or channel is None or self._refused(place, factors):
+        declared = resized and self._declared(place, resized.model, resized.hidden_channels)
+        if resized is None or declared is None or self._refused(place, factors):
             return []
         entry, spec = find(_placed(place.spec.name, self.folder)), place.spec
-        title = spec.title or " + ".join([spec.alone.replace(spec.short, entry.title, 1), *factors.titles])
+        told = factors.told(declared)
+        title = spec.title or factors.title(spec.alone.replace(spec.short, entry.title, 1), told)
         cells = [
             Cell(
                 task=place.ref,
@@ -637,8 +639,8 @@ class _Block:
             )
             for seed in seeds
         ]
-        channel = tuple(sorted({*channel, *factors.channel}))
-        about = spec.label, title, factors.family(entry.family), channel, place.rule, resized.budget
+        channel = tuple(sorted({*declared.global_channel, *factors.channel}))
+        about = spec.label, title, factors.family(entry.family, told), told, channel, place.rule, resized.budget
         return [Entry(self.grid.section, cell, place.task, *about) for cell in cells]
 
     def _tuned(self, place: _Place) -> list[Entry]:
@@ -731,22 +733,23 @@ class _Block:
                 self.widths[ref.key] = 1
         return self.widths[ref.key]
 
-    def _channel(self, place: _Place, model: ModelRef, hidden_channels: int) -> tuple[str, ...] | None:
-        """Build the model once, to learn its global channel and to find settings it refuses (None)."""
+    def _declared(self, place: _Place, model: ModelRef, hidden_channels: int) -> Declared | None:
+        """Build the model once, to learn what it declares and to find settings it refuses (None)."""
         from suite.engine.replicas import has_convs
+        from suite.factors import Declared
         from suite.models import build
 
         asked = (model.model_dump_json(), hidden_channels, place.num_layers)
-        if asked not in self.channels:
+        if asked not in self.declared:
             try:
                 built = build(model, 4, hidden_channels, place.num_layers, 3)
                 if self.grid.protocol.conv_weight_decay is not None and not has_convs(built):
                     raise ValueError("protocol.conv_weight_decay: must be none for a model without `convs`")
-                self.channels[asked] = tuple(sorted(getattr(built, "global_channel", ["undeclared"])))
+                self.declared[asked] = Declared.by(built)
             except Exception as error:
                 self.problems.append(f"{self.path}.models: {place}: {reason_of(error)}")
-                self.channels[asked] = None
-        return self.channels[asked]
+                self.declared[asked] = None
+        return self.declared[asked]
 
 
 def find_task(kind: str, known: Mapping[str, str], folder: Path = Path()) -> type[Task]:

@@ -435,6 +435,25 @@ def _structural_reach(model: nn.Module, graph: Data) -> tuple[int, int]:
     return int(hops[felt].max()) if bool(felt.any()) else 0, int(hops.max())
 
 
+def _edges(made: Made) -> Iterator[str]:
+    """Whether the edges that it runs on change anything is what `reads_edges` declares; encodings of the task's graph stay."""
+    model, graph, rng = _fresh(made), _graph(9, 0), torch.Generator().manual_seed(5)
+    for parameter in model.parameters():  # what is 0 at first may read edges all the same
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype)
+    without = Data(
+        x=graph.x,
+        edge_index=graph.edge_index[:, :0],
+        y=graph.y,
+        readout_index=graph.readout_index,
+        original_index=graph.edge_index,
+    )
+    declared, changed = getattr(model, "reads_edges", True), not _same(_output(model, without), _output(model, graph))
+    if changed and not declared:
+        yield "declares reads_edges = False, yet taking the edges away changes the output"
+    elif declared and not changed:
+        yield "taking all edges away changes no output: declare reads_edges = False, or it counts as a model that sees the graph"
+
+
 def _saving(made: Made) -> Iterator[str]:
     """Weights written to safetensors and read into a model made from another seed give the same output."""
     graph, model, other = _graph(9, 0), _fresh(made, seed=0), _fresh(made, seed=1)
@@ -462,6 +481,7 @@ MODEL_CHECKS: dict[str, Callable[[Made], Iterator[str]]] = {
     "batching": _batching,
     "gradients": _gradients,
     "reach": _reach,
+    "edges": _edges,
     "saving": _saving,
     "determinism": _model_determinism,
 }

@@ -101,6 +101,7 @@ class MadeUpStudy:
             "model": model,
             "title": title,
             "family": family,
+            "told": "nothing" if family == "Control" and model != "propagation" else "edges",
             "global_channel": channel,
             "num_layers": num_layers,
             "depth": depth,
@@ -301,7 +302,7 @@ class MadeUpStudy:
     def write(self, study_dir: Path) -> Path:
         """Write `cells.json`, and return the folder."""
         study_dir.mkdir(parents=True, exist_ok=True)
-        grid = {"schema": 1, "study": self.study, "store": "../store", "cells": self.cells}
+        grid = {"schema": 2, "study": self.study, "store": "../store", "cells": self.cells}
         text = json.dumps(grid | {"tasks": list(self.tasks.values())})
         (study_dir / "cells.json").write_text(text, encoding="utf-8")
         return study_dir

@@ -19,10 +19,11 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
+from reports.sentences import controls, edges_only
 from suite.analysis import Analysis, analyse, load_results
 from suite.analysis.measured import layer_profile, measured_table, quotient_of
 from suite.analysis.provenance import newest, provenance_table, unfinished
-from suite.analysis.results import depth_label
+from suite.analysis.results import access, depth_label
 from suite.analysis.statistics import (
     Interval,
     agreement,
@@ -251,6 +252,33 @@ def test_a_measure_that_orders_all_outcomes_separates_them_fully(tmp_path: Path)
     assert (found["auc"], found["successes"], found["failures"]) == (1.0, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("told", "channel", "expected"),
+    [
+        ("edges", ["norm(train)"], "edges"),
+        ("edges", ["virtual_node"], "global"),
+        ("encoding", [], "encoding"),
+        ("encoding", ["attention"], "global"),
+        ("nothing", ["attention"], "control"),
+        ("nothing", [], "control"),
+    ],
+)
+def test_what_brings_a_model_to_know_of_other_nodes(told: str, channel: list[str], expected: str) -> None:
+    assert access(told, channel) == expected
+
+
+def test_controls_are_those_told_nothing_of_the_graph(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "set_transformer", "mlp"), hops=(3, 5), depths=("hops",))
+    for cell in study.cells:
+        if cell["model"] == "mlp":  # it has kept its name, and has an encoding of the graph
+            cell |= {"title": "MLP + LapPE", "family": "MPNN", "told": "encoding"}
+    found = analysed(study, tmp_path)
+    said = [controls(found), edges_only(found)]
+    assert ["MLP" in words for words in said] == [False, False]
+    assert ["Set transformer" in words for words in said] == [True, False]
+    assert ["GCN" in words for words in said] == [False, True]
+
+
 def test_reach_is_bracketed_by_tested_distances(tmp_path: Path) -> None:
     study = hop_study(models=("gcn", "gps", "mlp"), hops=(3, 5, 8), depths=("hops",))
     limit = {"gcn": 5, "gps": 8, "mlp": 0}
@@ -296,7 +324,7 @@ def test_a_grid_of_another_schema_is_refused(tmp_path: Path) -> None:
     study = hop_study(models=("gcn",), hops=(3,), seeds=1)
     path = study.write(tmp_path) / "cells.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(ValueError, match="expected schema 1, got 99"):
+    with pytest.raises(ValueError, match="expected schema 2, got 99"):
         load_results(tmp_path, study.store)
 
 

@@ -24,7 +24,7 @@ from suite.cell import Cell, FactorRef
 from suite.controls import task_ref
 from suite.engine import initial_model
 from suite.engine.batches import Sharing, draw, graph_batch, packed
-from suite.factors import Factored, redrawn, refusal, task_of
+from suite.factors import Factored, family_of, redrawn, refusal, task_of
 from suite.hops import hop_distance
 from suite.measures import MEASURES, draws, measure
 from suite.measures.frozen import Frozen
@@ -374,14 +374,91 @@ def one(tmp_path: Path, *models: Any, **grid: Any) -> list[Any]:
             "Control",
         ),
         ({"name": "gps", "encoding": "rrwp"}, "GPS + RRWP", ["attention"], "Transformer"),
-        ({"name": "mlp", "rewiring": "two_hop"}, "MLP (no graph) + two-hop edges", ["rewiring"], "Control"),
-        ({"name": "set_transformer", "encoding": "spd"}, "Set transformer (no edges) + SPD", ["attention"], "Transformer"),
+        ({"name": "set_transformer", "encoding": "spd"}, "Set transformer + SPD", ["attention"], "Transformer"),
     ],
 )
 def test_titles_channels_and_families(tmp_path: Path, model: dict[str, Any], title: str, channel: list[str], family: str) -> None:
     (entry,) = one(tmp_path, model)
     line = entry.line()
     assert (line["title"], line["global_channel"], line["family"]) == (title, channel, family)
+
+
+NO_EDGES = {"rewiring": "edge_free"}
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "family"),
+    [
+        # told nothing of the graph, whatever they are called
+        ({"name": "mlp"}, "nothing", "Control"),
+        ({"name": "constant"}, "nothing", "Control"),
+        ({"name": "deep_sets"}, "nothing", "Control"),
+        ({"name": "set_transformer"}, "nothing", "Control"),
+        ({"name": "set_transformer", "encoding": "random"}, "nothing", "Control"),
+        ({"name": "gcn", "conv": "node_wise"}, "nothing", "Control"),
+        ({"name": "sgformer", "conv": "node_wise"}, "nothing", "Control"),
+        ({"name": "spd_transformer", "pair_bias": "none"}, "nothing", "Control"),
+        ({"name": "gcn"} | NO_EDGES, "nothing", "Control"),
+        ({"name": "exphormer"} | NO_EDGES, "nothing", "Control"),  # its expander is of the nodes alone
+        ({"name": "san", "encoding": "random"} | NO_EDGES, "nothing", "Control"),
+        # told by an encoding alone
+        ({"name": "set_transformer", "encoding": "spd"}, "encoding", "Transformer"),
+        ({"name": "set_transformer", "pair_bias": "rrwp"}, "encoding", "Transformer"),
+        ({"name": "set_transformer", "encoding": "laplacian"}, "encoding", "Transformer"),
+        ({"name": "spd_transformer"}, "encoding", "Transformer"),
+        ({"name": "deep_sets", "encoding": "sign_net"}, "encoding", "Rewired"),
+        ({"name": "mlp", "encoding": "random_walk"}, "encoding", "MPNN"),
+        ({"name": "gcn", "encoding": "laplacian"} | NO_EDGES, "encoding", "Rewired"),
+        ({"name": "graphormer"} | NO_EDGES, "encoding", "Rewired"),
+        # told by its edges
+        ({"name": "set_transformer", "conv": "gcn"}, "edges", "Transformer"),
+        ({"name": "set_transformer", "attention": "nodeformer"}, "edges", "Transformer"),
+        ({"name": "set_transformer", "degree_buckets": 4}, "edges", "Transformer"),
+        ({"name": "mlp", "conv": "gcn"}, "edges", "MPNN"),
+        ({"name": "mlp", "skip": "gated"}, "edges", "MPNN"),  # gates are differences between neighbours
+        ({"name": "deep_sets", "conv": "gin"}, "edges", "Rewired"),
+        ({"name": "propagation"}, "edges", "Control"),
+        ({"name": "gcn", "encoding": "random"}, "edges", "MPNN"),
+        ({"name": "specformer"}, "edges", "Transformer"),
+    ],
+    ids=lambda given: "-".join(map(str, given.values())) if isinstance(given, dict) else None,
+)
+def test_a_control_without_edges_is_what_is_built_to_be_one(
+    tmp_path: Path, model: dict[str, Any], told: str, family: str
+) -> None:
+    (entry,) = one(tmp_path, model)
+    line = entry.line()
+    assert (line["told"], line["family"]) == (told, family)
+    assert ("no edges" in line["title"]) == (told == "nothing" or model.get("rewiring") == "edge_free")
+
+
+def test_the_list_of_models_says_which_are_controls() -> None:
+    controls = {name for name in MODELS if family_of(name) == "Control"}
+    assert controls == {"mlp", "deep_sets", "set_transformer", "constant", "propagation"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *({"name": name} for name in ("mlp", "constant", "set_transformer", "deep_sets", "spd_transformer")),
+        {"name": "gcn", "conv": "node_wise"},
+        {"name": "set_transformer", "encoding": "spd"},
+        {"name": "set_transformer", "heads": 3, "encoding": "laplacian"},
+    ],
+    ids=lambda given: "-".join(map(str, given.values())),
+)
+@pytest.mark.parametrize("rewiring", sorted(REWIRINGS))
+def test_a_model_that_reads_no_edges_has_none_rewired(tmp_path: Path, model: dict[str, Any], rewiring: str) -> None:
+    asked = {"name": rewiring} | ({"like": {"name": "fosr"}} if rewiring == "random_edges" else {})
+    grid = GRID | {"hops": [3], "num_layers": ["hops"], "hidden_channels": 12, "models": [model | {"rewiring": asked}]}
+    (problem,) = problems(tmp_path, grid)
+    assert f"rewiring '{rewiring}' changes edges, and {model['name']} reads none" in problem
+
+
+@pytest.mark.parametrize("model", ["graphormer", "gps", "san", "exphormer", "specformer", "tokengt", "grit", "nodeformer"])
+def test_a_transformer_that_reads_edges_may_have_them_rewired(tmp_path: Path, model: str) -> None:
+    (entry,) = one(tmp_path, {"name": model, "rewiring": "two_hop"})
+    assert entry.line()["family"] == "Rewired"
 
 
 def test_an_encoding_of_pairs_is_a_setting_of_the_model(tmp_path: Path) -> None:

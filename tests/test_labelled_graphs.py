@@ -189,7 +189,7 @@ def test_models_train_on_whole_graphs_and_are_measured(name: str, target: Any) -
 @pytest.mark.parametrize("factor", ["encoding", "rewiring"])
 def test_factors_go_with_whole_graphs(factor: str) -> None:
     (name, settings) = ("random_walk", {}) if factor == "encoding" else ("two_hop", {})
-    ref = getattr(combine("gcn", (), **{"encoding": None, "rewiring": None} | {factor: (name, settings)}), factor)
+    ref = getattr(combine("gcn", {}, **{"encoding": None, "rewiring": None} | {factor: (name, settings)}), factor)
     task = Factored(seen=task_ref(Peptides()), **{factor: ref})  # type: ignore[arg-type]
     seen, bare = asked(task, "test"), asked(Peptides(), "test")  # type: ignore[arg-type]
     assert seen.readout_index is None

@@ -96,7 +96,7 @@ def test_influence_is_what_central_differences_give(name: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["laplacian", "random_walk", "random"])
 def test_encodings_are_held_and_what_the_task_gave_is_felt_as_central_differences_say(encoding: str) -> None:
-    held = combine("gcn", (), (encoding, {}), None).encoding
+    held = combine("gcn", {}, (encoding, {}), None).encoding
     task = Factored(seen=task_ref(Transfer(hops=3)), encoding=held)
     (graph,) = graphs_of(task.draw(1, stream("test")))
     model = built("gcn", graph.x.size(1), 3)

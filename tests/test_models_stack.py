@@ -385,3 +385,22 @@ def test_norms_keep_the_contract_of_models(model: str, norm: str) -> None:
 @pytest.mark.parametrize("conv", sorted(CONVS))
 def test_every_convolution_serves_beside_attention(conv: str) -> None:
     check_model(resolve("gps", {"conv": conv}))
+
+
+@pytest.mark.parametrize("norm", ["mean", "pair"])
+def test_a_last_layer_that_makes_nodes_alike_is_refused_before_a_norm_that_takes_away_what_they_share(norm: str) -> None:
+    """GCN's operator on a complete graph of n nodes is 1 / n everywhere."""
+    given = {"norm": norm, "fully_adjacent_last": True}
+    with pytest.raises(ValueError, match=f"fully_adjacent_last: must be false with conv = gcn and norm = {norm}"):
+        Stack(4, 8, 3, 2, **given)
+    x, edge_index = torch.randn(9, 4), torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    for fine in ({"skip": "residual"}, {"readout": "concat"}, {"conv": "sage"}, {"decoder": "none"}):
+        out = Stack(4, 8, 3, 2, **given | fine).eval()(x, edge_index)
+        assert bool((out != out[0]).any()) != (fine == {"decoder": "none"})  # whose last layer has no norm: alike, and not 0
+        assert out.any()
+
+
+def test_edges_are_dropped_where_some_are_read() -> None:
+    with pytest.raises(ValueError, match=r"drop_edge: must be 0 with conv = node_wise, which reads no edges; got 0\.5"):
+        Stack(4, 8, 3, 2, conv="node_wise", drop_edge=0.5)
+    assert Stack(4, 8, 3, 2, conv="node_wise", drop_edge=0.5, skip="gated").random

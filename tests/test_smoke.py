@@ -15,7 +15,7 @@ from together import FACTORS, MITIGATIONS, TASKS, asked, covering_array, go_toge
 from suite.engine import initial_model
 from suite.factors import combine, task_of
 from suite.measures import MEASURES, measure
-from suite.models import resolve, settings_of
+from suite.models import resolve
 
 EVERY = 40  # combinations from one in the sample to the next
 
@@ -23,7 +23,7 @@ EVERY = 40  # combinations from one in the sample to the next
 def check(row: dict[str, str]) -> None:
     """Train a combination for five steps and take every measure of it, before and after."""
     task, settings = TASKS[row["task"]], MITIGATIONS[row["mitigation"]]
-    found = combine(row["model"], settings_of(row["model"]) - set(settings), asked(row["encoding"]), asked(row["rewiring"]))
+    found = combine(row["model"], settings, asked(row["encoding"]), asked(row["rewiring"]))
     (cell,) = make_cells(task, row["model"], 3, range(1), max_steps=5, eval_every=5)
     ref = resolve(row["model"], settings | found.settings)
     cell = cell.model_copy(update={"model": ref, "encoding": found.encoding, "rewiring": found.rewiring})

@@ -387,6 +387,10 @@ class NoisyInEval(Plain):
         return self.last(F.dropout(hidden[-1], 0.5))
 
 
+class DeniesItsEdges(Plain):
+    reads_edges = False
+
+
 class UnknownNeeds(Plain):
     needs = frozenset({"horoscope"})
 
@@ -406,6 +410,8 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
     (SecretBatchNorm, "batching", "declare 'norm(train)'"),
     (TwoHopsALayer, "reach", "declares reach 3, yet outputs depend on nodes up to 6 hops away"),
     (NeverLooks, "reach", "declares reach 3, yet outputs depend on nodes up to 0 hops away"),
+    (NeverLooks, "edges", "declare reads_edges = False"),
+    (DeniesItsEdges, "edges", "taking the edges away changes the output"),
     (SecretPool, "reach", "declares reach 3, yet"),
     (Idle, "gradients", "unused.weight is not used"),
     (TwoWays, "hidden states", "is not forward"),

@@ -26,7 +26,7 @@ from datasets.transfer import Transfer
 from datasets.tree import Tree
 from datasets.two_radius import TwoRadius
 from suite.factors import combine, refusal
-from suite.models import MODELS, build, resolve, settings_of
+from suite.models import MODELS, build, resolve
 from suite.models.attentions import PAIR_BIASES
 from suite.models.node_encodings import NODE_ENCODINGS
 from suite.models.rewirings import REWIRINGS
@@ -88,10 +88,9 @@ def why_not(*pair: tuple[str, str]) -> str | None:
     encoding, rewiring = (asked(given.get(one, "none")) for one in ("encoding", "rewiring"))
     try:
         if model:
-            unset = settings_of(model) - set(settings)
-            build(resolve(model, settings | combine(model, unset, encoding, rewiring).settings), 4, 8, 3, 2)
+            build(resolve(model, settings | combine(model, settings, encoding, rewiring).settings), 4, 8, 3, 2)
         elif task:
-            found = combine("gps", {"pair_bias"}, encoding, rewiring)
+            found = combine("gps", {}, encoding, rewiring)
             return refusal(TASKS[task], stream("smoke"), found.encoding, found.rewiring)
     except ValueError as error:
         return str(error)

@@ -11,7 +11,6 @@ from reports.figures.common import hop_tasks
 from reports.metrics import SHARES, comparable
 from reports.sections.context import Context
 from reports.sentences import depth_rules, task_words
-from suite.analysis.results import CONTROL
 
 COLUMNS, TASKS = 7, 4  # distances and tasks side by side, for which their names leave room
 WEIGHT = {"success": "bold", "failure": "muted", "mixed": "italic", "too few": "regular"}
@@ -103,7 +102,7 @@ def _task_table(context: Context, name: str, task: str, rows: pd.DataFrame, hops
     classes = metric in SHARES
     body: list[Any] = []
     for control in (False, True):
-        part = rows[(rows["family"] == CONTROL) == control]
+        part = rows[(rows["access"] == "control") == control]
         for series, group in part.groupby("series", sort=False):
             color = context.looks[group["model_label"].iloc[0]]["color"]
             found = {int(row["hops"]): _outcome(row, classes) for row in group.to_dict("records")}
@@ -118,7 +117,7 @@ def _task_table(context: Context, name: str, task: str, rows: pd.DataFrame, hops
     caption = (
         f"{task}: mean {score} and solved of finished seeds. Bold: success (one-sided 95 % limit of the solve rate "
         "above one half); grey: failure; italic: mixed; plain: too few seeds to decide. †: some planned seeds did "
-        "not finish. Below the line: controls that see no edges."
+        "not finish. Below the line: controls that are told nothing of the graph."
     )
     return table(name, caption, ["Model", *(f"r = {hop}" for hop in hops)], body, ["text", *["share"] * len(hops)], 8)
 

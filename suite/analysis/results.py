@@ -13,7 +13,7 @@ import pandas as pd
 
 from suite.analysis.statistics import SOLVED_SKILL
 
-SCHEMA = 1
+SCHEMA = 2
 FAMILIES = (
     "MPNN",
     "Deep MPNN",
@@ -147,7 +147,7 @@ def _labelled(cells: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
     strange = sorted(set(cells["family"]) - {*FAMILIES, CONTROL})
     order = {family: i for i, family in enumerate([*FAMILIES, *strange, CONTROL])}
     cells["base"] = cells["model"].str.partition("(")[0]
-    cells["access"] = [access(f, c) for f, c in zip(cells["family"], cells["global_channel"], strict=True)]
+    cells["access"] = [access(t, c) for t, c in zip(cells["told"], cells["global_channel"], strict=True)]
     cells["family_order"] = cells["family"].map(order)
     return cells
 
@@ -161,14 +161,15 @@ def _variant(cells: pd.DataFrame) -> pd.Series[str]:
     return note + (", variant " + number).where(alike.transform("nunique") > 1, "")
 
 
-def access(family: str, global_channel: list[str]) -> str:
-    """Return what carries information in a trained model: "edges" alone, a "global" channel too, or "control".
+def access(told: str, global_channel: list[str]) -> str:
+    """Return what brings a trained model to know of other nodes and edges; `told` is by what it knows of the graph.
 
-    A norm with batch statistics couples nodes in training alone.
+    "edges" alone; a "global" channel too; an "encoding" of the graph alone; or, of a "control", nothing of the graph. A norm
+    with batch statistics couples nodes in training alone.
     """
-    if family == CONTROL:
+    if told == "nothing":
         return "control"
-    return "global" if set(global_channel) - {"norm(train)"} else "edges"
+    return "global" if set(global_channel) - {"norm(train)"} else told
 
 
 def _part(section: str, hops: float | None) -> str:

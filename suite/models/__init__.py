@@ -36,7 +36,10 @@ SIZES = ("in_channels", "hidden_channels", "num_layers", "out_channels")  # how 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A named setting of a model class. `family` decides the colour in figures, `title` is how it is written."""
+    """A named setting of a model class. `family` decides the colour in figures, `title` is how it is written.
+
+    The family is that of the model where it is told of the graph; where it is not, it is a control (`suite.factors.family`).
+    """
 
     cls: type[nn.Module]
     family: str
@@ -91,9 +94,9 @@ MODELS: dict[str, ModelEntry] = {
     "tokengt": ModelEntry(TokenGT, "Transformer", "TokenGT"),
     "specformer": ModelEntry(Specformer, "Transformer", "Specformer"),
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
-    "set_transformer": ModelEntry(Transformer, "Control", "Set transformer (no edges)"),
-    "deep_sets": _stack("Control", "DeepSets (no edges)", conv="node_wise", norm="layer", virtual_node=True),
-    "mlp": ModelEntry(Stack, "Control", "MLP (no graph)", {"conv": "node_wise", "norm": "layer"}),
+    "set_transformer": ModelEntry(Transformer, "Transformer", "Set transformer"),
+    "deep_sets": _stack("Rewired", "DeepSets", conv="node_wise", norm="layer", virtual_node=True),
+    "mlp": ModelEntry(Stack, "MPNN", "MLP", {"conv": "node_wise", "norm": "layer"}),
     "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
 }

@@ -21,6 +21,7 @@ class Model(nn.Module):
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
         layer_hops: how many edges far each layer reads, as `op.layer` counts them; None: one edge each.
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
+        reads_edges: whether its layers, however many, read the edges that they run on: by operators, or by a need in `ALONG`.
         pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
     """
@@ -32,6 +33,7 @@ class Model(nn.Module):
     reach: int | None = 0
     layer_hops: tuple[int, ...] | None = None
     width_multiple: int = 1
+    reads_edges: bool = True
     pairwise: bool = False
     random: bool = False
 

@@ -16,6 +16,8 @@ class Constant(Model):
     `hidden_channels` and `num_layers` change nothing: the state, the output itself, is the same after every layer.
     """
 
+    reads_edges = False
+
     def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
         super().__init__()
         self.num_layers = num_layers

@@ -34,11 +34,13 @@ class NodeEncoding(Factor):
 
     Attributes:
         redrawn: whether samples of one graph differ.
+        of_graph: whether the columns tell anything of the graph's edges.
         max_nodes: the largest graph that can be encoded.
         width: how many columns are appended.
     """
 
     redrawn: ClassVar[bool] = True
+    of_graph: ClassVar[bool] = True
     max_nodes: ClassVar[int] = DENSE
 
     width: int = Field(8, ge=1, description="columns appended to x")
@@ -135,6 +137,7 @@ class Random(NodeEncoding):
     """Random orthonormal columns, drawn for every sample: the control of equal width, which knows nothing of the graph."""
 
     title: ClassVar[str] = "random features"
+    of_graph: ClassVar[bool] = False
 
     def draw(self, edge_index: Tensor, num_nodes: int, num_graphs: int, rng: torch.Generator) -> Tensor:
         out = torch.zeros(num_graphs, num_nodes, self.width, dtype=torch.float64)

@@ -107,7 +107,7 @@ class Polynormer(Model):
         self.operator = "complete" if global_layers else CONVS[conv].operator
         self.reach = None if self.global_channel - {"norm(train)"} else CONVS[conv].reach(num_layers)
         self.layer_hops = (*map(CONVS[conv].hops, range(num_layers)), *[0] * global_layers)
-        self.random = dropout > 0
+        self.random, self.reads_edges = dropout > 0, CONVS[conv].reads_edges()
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = self.encoder(x)

@@ -81,14 +81,12 @@ class Rewiring(Factor):
 
     Attributes:
         channel: what it opens past the task's own edges, a tag of `Model.global_channel`; empty where it only takes away.
-        family: of a model that runs on the rewired graph.
         max_nodes: the largest graph that the method can do.
         undirected: whether the method is defined on undirected graphs alone.
         one_readout: whether it starts from the read-out node, and needs exactly one.
     """
 
     channel: ClassVar[frozenset[str]] = frozenset({"rewiring"})
-    family: ClassVar[str] = "Rewired"
     max_nodes: ClassVar[int] = 1 << 20
     undirected: ClassVar[bool] = True
     one_readout: ClassVar[bool] = False
@@ -531,7 +529,6 @@ class EdgeFree(Rewiring):
 
     title: ClassVar[str] = "no edges"
     channel: ClassVar[frozenset[str]] = frozenset()
-    family: ClassVar[str] = "Control"
     undirected: ClassVar[bool] = False
 
     def change(self, graph: Graph, rng: torch.Generator) -> Change:

@@ -90,7 +90,7 @@ class SGFormer(Model):
         self.graph_weight, self.dropout, self.activated = graph_weight, dropout, CONVS[conv].activated
         self.global_channel = frozenset({"attention"}) | find_norm(norm).channel | CONVS[conv].channel
         self.operator, self.reach, self.random = "complete", None, dropout > 0
-        self.width_multiple = getattr(CONVS[conv], "heads", 1)
+        self.width_multiple, self.reads_edges = getattr(CONVS[conv], "heads", 1), CONVS[conv].reads_edges()
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         x = self.encoder(x)

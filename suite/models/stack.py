@@ -85,7 +85,9 @@ class Stack(Model):
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
         _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder, init=init)
-        _check_conv(conv, skip, encoder, fully_adjacent_last)
+        _check_conv(conv, skip, encoder, fully_adjacent_last, drop_edge)
+        if fully_adjacent_last and decoder != "none":
+            _check_last(conv, norm, skip, readout)
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
         self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
@@ -118,6 +120,7 @@ class Stack(Model):
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
         opened = {"pooling" if edgeless else "virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
         self.global_channel = channel | {name for name, is_open in opened.items() if is_open}
+        self.reads_edges = self.conv.reads_edges() or gated
         past = self.conv.hops(0) + 1  # a gate reads differences one hop beyond its own convolution, which is made as a first one
         self.reach = self.bounded(sum(max(hop, past) for hop in hops) if gated else self.conv.reach(num_layers))
         self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0
@@ -205,7 +208,7 @@ def _check(num_layers: int, **chosen: str) -> None:
             raise ValueError(f"decoder: must not be none with {name} = {value}, which the last convolution cannot write")
 
 
-def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -> None:
+def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool, drop_edge: float) -> None:
     """Raise ValueError where a block cannot do what is asked with this convolution."""
     if fully_adjacent_last and CONVS[conv].on_edges:
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: new edges do not have its states on edges")
@@ -213,12 +216,23 @@ def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: all other nodes are at its first distance then")
     if fully_adjacent_last and not CONVS[conv].hops(0):
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}, which reads no neighbours")
+    if drop_edge and not CONVS[conv].reads_edges() and skip != "gated":
+        raise ValueError(f"drop_edge: must be 0 with conv = {conv}, which reads no edges; got {drop_edge}")
     if fully_adjacent_last and skip == "gated":
         raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
     if CONVS[conv].reads_past and skip in ("gated", "dense"):
         raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
     if CONVS[conv].reads_past and encoder == "none":
         raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
+
+
+def _check_last(conv: str, norm: str, skip: str, readout: str) -> None:
+    """Raise ValueError where GCN makes all nodes of the complete graph alike, and a norm then takes away what they share."""
+    if conv == "gcn" and norm in ("mean", "pair") and skip in ("none", "dense") and readout == "last":
+        raise ValueError(
+            f"fully_adjacent_last: must be false with conv = gcn and norm = {norm}: the last states are alike, and the norm 0; a"
+            " skip = residual or readout = concat leaves something to read"
+        )
 
 
 class _LinearReLU(Linear):

@@ -125,6 +125,8 @@ class Transformer(Model):
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
         self._declare(conv, attention, pair_bias, norm, num_layers)
+        by_channel = (conv != "none" and CONVS[conv].reads_edges()) or (attention != "none" and ATTENTIONS[attention].reads_edges)
+        self.reads_edges = by_channel or degree_buckets > 0
         self.random = dropout > 0 or (attention != "none" and ATTENTIONS[attention].random)
 
     def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:

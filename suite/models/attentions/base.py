@@ -31,11 +31,13 @@ class Attention(nn.Module):
     Attributes:
         channel: what it carries information through, as `Model.global_channel` names it.
         needs: the encodings that it always reads.
+        reads_edges: whether it reads the edges that it runs on, as `Model.reads_edges` says.
         random: whether it draws random numbers while training.
     """
 
     channel: ClassVar[frozenset[str]] = frozenset({"attention"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    reads_edges: ClassVar[bool] = False
     random: ClassVar[bool] = False
 
     def __init__(self, channels: int, heads: int, index: int = 0) -> None:

@@ -29,6 +29,7 @@ class ExpanderAttention(Attention):
     """
 
     channel = frozenset({"rewiring", "virtual_node"})
+    reads_edges = True
     needs = frozenset({"expander"})
 
     def __init__(self, channels: int, heads: int, index: int = 0) -> None:

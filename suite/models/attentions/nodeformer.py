@@ -25,7 +25,7 @@ class NodeFormerAttention(Attention):
     the relational bias of first order; and there is no loss that asks edges to have weight.
     """
 
-    random = True
+    random, reads_edges = True, True
     num_features, num_samples, tau, epsilon = 30, 10, 0.25, 1e-6
     projection: Tensor
 

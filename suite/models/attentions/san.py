@@ -21,6 +21,7 @@ class SANAttention(Attention):
     eigenvectors, for encodings are the suite's to give. gamma = 0.1 (theirs is chosen for each data set).
     """
 
+    reads_edges = True
     needs = frozenset({"joined"})
     gamma = 0.1
 

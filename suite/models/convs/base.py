@@ -64,6 +64,11 @@ class Conv(nn.Module):
         return 1
 
     @classmethod
+    def reads_edges(cls) -> bool:
+        """Return whether it reads any edge."""
+        return cls.hops(0) > 0
+
+    @classmethod
     def reach(cls, num_layers: int) -> int:
         """Return how far the output of `num_layers` layers can depend on an input, in hops."""
         return sum(map(cls.hops, range(num_layers)))
