@@ -6,7 +6,6 @@ even when nobody is left to end it. It tells the driver how far it is and nothin
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import random
@@ -20,10 +19,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.cell import Cell, TaskRef
+from suite.memory import count_anew
 from suite.provenance import public
 from suite.store import SCHEMA, Store
 
@@ -119,9 +118,7 @@ def _as_new() -> None:
     torch.default_generator.manual_seed(0)
     random.seed(0)
     numpy.random.seed(0)
-    with suppress(OSError, AttributeError):  # glibc on Linux: hand back what is free, and count the peak of memory anew
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+    count_anew()
 
 
 class _Worker:

@@ -21,8 +21,8 @@ def blocks(context: Context) -> list[Block]:
         tuned, the same number of trials. Where a number of parameters was asked, each model has the width, and beside it the
         inner width of its MLPs, that comes nearest; models without a width are exempt. FLOPs are those of one training step
         of the plain model, forward and backward: dense products, 2·nnz·channels for a sparse one or a sum along edges; work
-        by element is not counted. Seconds are a cell's share of its stack; memory is its worker's, libraries included.
-        Everything is in""",
+        by element is not counted. Seconds are a cell's share of its stack; memory is the most that its worker held while its
+        stack was trained, libraries included; none is given where the system (macOS) does not count it. Everything is in""",
         ref("tab-fairness"),
         ".",
     )

@@ -8,6 +8,8 @@ from functools import cache
 
 import torch
 
+from suite.memory import count_anew, peak_megabytes
+
 PROBE_SIZE, LARGEST_ERROR = 256, 1e-5
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them, from malloc.h
 LARGEST_KEPT = 1 << 30  # bytes
@@ -50,6 +52,25 @@ def keep_freed_memory() -> bool:
         return all(libc.mallopt(option, LARGEST_KEPT) == 1 for option in (MMAP_THRESHOLD, TRIM_THRESHOLD))
     except (OSError, AttributeError):  # another C library has its own ways
         return False
+
+
+class PeakMemory:
+    """The largest memory from now on: of this process (`suite.memory`), or of tensors on `device`, where that is CUDA.
+
+    A process keeps one peak: of two counted at a time, the first is as large as what follows the second.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        self.counted = device.type == "cuda" or count_anew()
+
+    def megabytes(self) -> float | None:
+        """Return it in MiB; None where the system does not count anew."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return peak_megabytes() if self.counted else None
 
 
 def settings() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from suite.cell import Cell
 from suite.engine.batches import GraphBatch, SharedBatch, Sharing, blocks, draw, graph_batch, packed, same_topology
 from suite.engine.flops import flops_per_step
-from suite.engine.machine import keep_freed_memory, use_fast_products
+from suite.engine.machine import PeakMemory, keep_freed_memory, use_fast_products
 from suite.engine.replicas import Replicas
 from suite.factors import redrawn, task_of
 from suite.models import build
@@ -39,7 +38,7 @@ class Trained:
     status: Literal["ok", "diverged"]
     metrics: dict[str, Any]
     curve: dict[str, list[float]]
-    cost: dict[str, float]
+    cost: dict[str, float | None]
     initial: nn.Module
     trained: nn.Module
 
@@ -138,6 +137,7 @@ class _Loop:
     def __init__(
         self, task: Task, cells: list[Cell], initial: list[nn.Module], sharing: Sharing | None, flops_per_step: int
     ) -> None:
+        self.peak = PeakMemory(next((p.device for p in initial[0].parameters()), torch.device("cpu")))
         self.flops_per_step = flops_per_step
         self.task, self.protocol, self.sharing = task, cells[0].protocol, sharing
         rates = [cell.protocol.lr for cell in cells]
@@ -266,14 +266,14 @@ class _Loop:
             "solved_step": run.solved_step,
         }
         share = len(self.cells)  # seconds are the whole stack's, divided among its cells
-        cost = {
+        cost: dict[str, float | None] = {
             "num_parameters": self.replicas.flat.size(1),
             "flops_per_step": self.flops_per_step,
             "steps": step,
             "stacked": share,
             "seconds": (time.perf_counter() - self.start) / share,
             "cpu_seconds": (time.process_time() - self.cpu_start) / share,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_memory_mb": self.peak.megabytes(),
         }
         status: Literal["ok", "diverged"] = "diverged" if reason == "diverged" else "ok"
         return Trained(run.cell, status, metrics, run.curve, cost, run.initial, model)
