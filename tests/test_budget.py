@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from suite.budget import TOLERANCE, Sizes, num_parameters, sized
 from suite.models import MODELS, build, resolve
 
+PAGE = Path(__file__).parents[1] / "docs" / "equal-terms.md"
 SIZES = Sizes(in_channels=7, num_layers=3, out_channels=5)
 
 TOO_COARSE = {("grit", 8, 5_000)}  # eight layers of four heads, whose pairs have weights too: of 1 channel a head or of 2
@@ -72,7 +74,14 @@ def test_an_inner_width_that_was_asked_for_stays() -> None:
     assert found.model.settings["mlp_channels"] == 10
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("propagation", 7 * 5 + 5), ("constant", 5)])
+def test_the_models_without_a_width_are_those_that_the_page_names() -> None:
+    widthless = {name for name in MODELS if not sized(resolve(name), 20_000, SIZES).has_width}
+    assert widthless == {"sgc", "propagation", "constant"}
+    said = PAGE.read_text(encoding="utf-8").partition("Models without a width")[2].partition("exempt")[0]
+    assert set(re.findall("`([a-z_]+)`", said)) == widthless
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("sgc", 7 * 5 + 5), ("propagation", 7 * 5 + 5), ("constant", 5)])
 def test_a_model_without_a_width_is_exempt(name: str, parameters: int) -> None:
     found = sized(resolve(name), 20_000, SIZES)
     assert not found.has_width
