@@ -101,6 +101,49 @@ def test_methods_are_given_as_many_edges(name: str, share: float) -> None:
     assert extra == int(np.ceil(share * graph.number_of_edges()))
 
 
+def numbered_as(graph: nx.Graph, order: Tensor) -> nx.Graph:
+    """Return the graph in which node `order[i]` is called i."""
+    return nx.relabel_nodes(graph, {int(old): new for new, old in enumerate(order)})
+
+
+COLD = {"sdrf": {"tau": 1e9}}  # takes the best pair, and one of several at random
+
+
+def outcomes(name: str, graph: nx.Graph, count: int = 12) -> set[frozenset[frozenset[int]]]:
+    """Return what a rewiring makes of the graph by several streams of random numbers."""
+    made = load_rewiring(resolve_rewiring(name, (SETTINGS | COLD).get(name, {})))
+    seen = Graph(coalesce(edges_of(graph), num_nodes=len(graph)), len(graph), torch.tensor([0]))
+    changes = [made.change(seen, stream("test", number)) for number in range(count)]
+    kinds = [frozenset(map(frozenset, np.concatenate([c.joined, -1 - c.parted]).tolist())) for c in changes]
+    return set(kinds)
+
+
+DRAWN = {"expander", "cayley", "random_edges"}  # whatever the graph
+SMALL = {
+    **{f"random {seed}": nx.gnp_random_graph(12, 0.25, seed=seed) for seed in (0, 1, 3, 6, 8)},
+    "tree": nx.random_labeled_tree(10, seed=3),
+    "ring": nx.cycle_graph(12),
+    "grid": GRAPHS["grid"](),
+}
+
+
+@pytest.mark.parametrize("name", REWIRINGS)
+def test_what_the_graph_decides_does_not_depend_on_how_nodes_are_numbered(name: str) -> None:
+    """Where chance decides, among equals or by the method, another numbering is another draw: that is left out."""
+    decided = 0
+    for graph in SMALL.values():
+        if len(outcomes(name, graph)) > 1:
+            continue
+        decided += 1
+        found = as_networkx(rewired(name, graph, **COLD.get(name, {})))
+        for seed in range(3):
+            order = torch.randperm(len(graph), generator=torch.Generator().manual_seed(seed))
+            total = torch.cat([order, torch.arange(len(graph), len(found))])
+            again = as_networkx(rewired(name, numbered_as(graph, order), int(order.argsort()[0]), **COLD.get(name, {})))
+            assert nx.utils.graphs_equal(again, numbered_as(found, total))
+    assert (decided > 0) == (name not in DRAWN)
+
+
 def test_another_graph_of_as_many_nodes_is_drawn_other_edges() -> None:
     one, other = nx.cycle_graph(16), nx.path_graph(16)
     first, second = (as_networkx(rewired("expander", graph)) for graph in (one, other))

@@ -79,6 +79,9 @@ class Rewired(NamedTuple):
 class Rewiring(Factor):
     """Base of the rewirings: fields are settings, `change` is the method.
 
+    What the graph alone decides does not depend on how its nodes are numbered. Where several choices are equally good, or the
+    method draws, chance decides, from the stream of the graph's content: numbered otherwise, the graph is drawn another one.
+
     Attributes:
         channel: what it opens past the task's own edges, a tag of `Model.global_channel`; empty where it only takes away.
         max_nodes: the largest graph that the method can do.
@@ -457,13 +460,15 @@ class BORF(Adding):
     """
 
     title: ClassVar[str] = "BORF"
+    version: ClassVar[int] = 2
     max_nodes: ClassVar[int] = 1024  # a linear program for every edge and batch
 
     batches: int = Field(3, ge=1, description="how often curvature is computed")
     remove_share: float = Field(0.0, ge=0, description="edges to part in all batches, as a share of those that the graph has")
 
     def change(self, graph: Graph, rng: torch.Generator) -> Change:
-        matrix = graph.adjacency
+        place = torch.randperm(graph.num_nodes, generator=rng).numpy()  # else numbers choose among optimal transports
+        matrix = graph.adjacency[np.ix_(place, place)]
         join, part = self.budget(graph), math.floor(self.remove_share * len(graph.pairs))
         for batch in range(self.batches):
             plans = {(int(a), int(b)): ollivier_ricci(matrix, a, b) for a, b in np.argwhere(np.triu(matrix))}
@@ -477,7 +482,8 @@ class BORF(Adding):
                 k, l = np.unravel_index(plan.cost.argmax(), plan.cost.shape)  # noqa: E741
                 u, v = plan.sources[k], plan.targets[l]
                 matrix[u, v] = matrix[v, u] = u != v or matrix[u, v]
-        return _difference(graph.adjacency, matrix)
+        back = place.argsort()
+        return _difference(graph.adjacency, matrix[np.ix_(back, back)])
 
 
 # controls
