@@ -411,9 +411,10 @@ def _moves(model: nn.Module) -> dict[str, bool | None]:
 
 def _reach(made: Made) -> Iterator[str]:
     """What the output depends on is what `reach` and `global_channel` declare, exactly: derivatives beyond are 0."""
-    model, graph = _fresh(made), _graph(12, 0)
+    model = _fresh(made)
     channel = set(getattr(model, "global_channel", ())) - {"norm(train)"}
     reach = getattr(model, "reach", None)
+    graph = _graph(max(12, 8 + (reach or 0)), 0)  # its farthest nodes are out of reach
     found, farthest = _structural_reach(model, graph)
     if channel and reach is not None:
         yield f"reach must be None with global_channel {sorted(channel)}, is {reach}"
@@ -421,7 +422,7 @@ def _reach(made: Made) -> Iterator[str]:
         yield "reach must be a number of hops where global_channel is empty (norm(train) aside), is None"
     if reach is None and found < farthest:
         yield f"declares a channel to every node, yet no output depends on what is more than {found} hops away"
-    if reach is not None and found != min(reach, farthest):
+    if reach is not None and found != reach:
         yield f"declares reach {reach}, yet outputs depend on nodes up to {found} hops away (of {farthest} in the graph)"
 
 

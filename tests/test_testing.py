@@ -345,6 +345,19 @@ class TwoHopsALayer(Plain):
         return super().block(layer, op.mean(h), op)
 
 
+class FiveHopsALayer(Plain):
+    """It says that it reads four, and three layers of them see all of a small graph."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.reach = 4 * len(self.layers)
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        for _ in range(5):
+            h = h + op.mean(h)
+        return layer(h).tanh()
+
+
 class NeverLooks(Plain):
     def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
         return layer(h).tanh()
@@ -409,6 +422,7 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
     (SecretNorm, "batching", "in eval mode the other graphs"),
     (SecretBatchNorm, "batching", "declare 'norm(train)'"),
     (TwoHopsALayer, "reach", "declares reach 3, yet outputs depend on nodes up to 6 hops away"),
+    (FiveHopsALayer, "reach", "declares reach 12, yet outputs depend on nodes up to 15 hops away"),
     (NeverLooks, "reach", "declares reach 3, yet outputs depend on nodes up to 0 hops away"),
     (NeverLooks, "edges", "declare reads_edges = False"),
     (DeniesItsEdges, "edges", "taking the edges away changes the output"),
