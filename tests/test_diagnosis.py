@@ -30,6 +30,7 @@ from suite.measures import FURTHER, MEASURES
 from suite.measures.frozen import copied
 from suite.measures.similarity import group_distance_ratio
 from suite.models import build, resolve
+from suite.samples import graphs_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -527,9 +528,17 @@ def test_a_smooth_model_is_asked_what_it_mixes_and_the_graph_what_it_is_like() -
     assert (graph["num_nodes"], graph["num_edges"], graph["wl_classes"]) == (6, 6, 1)
     assert graph["gap"] == pytest.approx(1 - math.cos(2 * math.pi / 6))
     assert graph["total_resistance"] == pytest.approx((6**3 - 6) / 12)
-    assert (graph["source_resistance"], graph["source_cut"]) == (pytest.approx(1.5), 2)
+    assert (graph["pair_hops"], graph["pair_resistance"], graph["pair_commute_time"]) == (
+        3,
+        pytest.approx(1.5),
+        pytest.approx(18),
+    )
+    assert (graph["pair_edge_cut"], graph["pair_vertex_cut"], graph["pair_shortest_paths"], graph["pair_walks"]) == (2, 2, 2, 2)
+    assert graph["planted"]
+    assert (graph["ollivier_ricci_mean"], graph["augmented_forman_mean"]) == (pytest.approx(0, abs=1e-9), 0)
+    assert graph["decay_rate"] == pytest.approx(2 * math.log(2 / 3))
     assert graph["shell_sizes"] == [1, 2, 2, 1]
-    assert "a cut of 2 edges" in smooth.findings["Graph"].text
+    assert "a cut of 2 edges or 2 nodes" in smooth.findings["Graph"].text
 
 
 def test_further_numbers_of_a_linear_model_are_those_of_its_powers() -> None:
@@ -541,7 +550,13 @@ def test_further_numbers_of_a_linear_model_are_those_of_its_powers() -> None:
     assert total == pytest.approx(1)
     assert found["range_hops"] == pytest.approx(sum(h * w * s for h, (w, s) in enumerate(zip(walk, shells, strict=True))))
     assert found["source_gain"] == pytest.approx(0, abs=1e-9)  # the topology alone
+    # the read-out node's own input is the same in every sample, and all others vary alike, as far as 64 samples tell
+    assert found["variances"] == "inputs"
+    assert found["source_signal"] == pytest.approx(math.log10(walk[3] ** 2 / (2 * walk[1] ** 2 + 2 * walk[2] ** 2)), abs=0.05)
+    graphs = task.draw(7, torch.Generator().manual_seed(0))  # too few samples of one graph
+    found = suite.diagnose(model, graphs_of(graphs)).measures["shares"]
     rest = sum(s * w**2 for w, s in zip(walk, shells, strict=True)) - walk[3] ** 2
+    assert found["variances"] == "alike"
     assert found["source_signal"] == pytest.approx(math.log10(walk[3] ** 2 / rest))
 
 

@@ -125,7 +125,8 @@ def test_a_class_of_pyg_is_diagnosed_as_it_is(name: str) -> None:
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert {"smoothing", "influence", "recoverability", "operator_share"} <= set(found.measures)
-    assert set(found.absent) - {"mixing"} == ({"gradient"} if name in ("LINKX", "NeuralFingerprint") else set())
+    assert set(found.absent) - {"mixing", "spectrum"} == ({"gradient"} if name in ("LINKX", "NeuralFingerprint") else set())
+    assert ("spectrum" in found.absent) == (found.num_layers == 0)
     assert "piecewise linear" in found.absent.get("mixing", "piecewise linear")  # of ReLU nets there is no second derivative
     assert "mixing" in found.measures or name not in ("GAT", "SGFormer", "Polynormer", "NeuralFingerprint")  # softmax is smooth
     assert (found.num_layers == 0) == (name == "MetaLayer")  # which has no convolution, but whatever it is given

@@ -30,7 +30,7 @@ from suite.measures import MEASURES, draws, measure
 from suite.measures.frozen import Frozen
 from suite.measures.linearised import ByHand
 from suite.measures.profile import influence_profile
-from suite.measures.recoverability import _plant
+from suite.measures.recoverability import plant
 from suite.measures.squashing import influence, influence_by_hop
 from suite.models import MODELS, build, resolve
 from suite.models.encodings import ENCODINGS
@@ -331,7 +331,7 @@ def test_the_operator_share_is_that_of_the_rewired_graph() -> None:
 def test_planted_tokens_leave_encodings_and_appended_nodes_alone() -> None:
     task = seen(Paths(), "random", "virtual_node")
     graphs = draws.draw(task, 0, 0, 4)
-    planted, token, num_classes = _plant(graphs, stream("test"))
+    planted, token, num_classes = plant(graphs, stream("test"))
     assert num_classes == 3
     ends = torch.cat([graph.own.any(1) for graph in graphs])
     assert (token[ends] >= 0).all()

@@ -48,6 +48,7 @@ HELPERS = {
     "project": "suite.measures.smoothing",
     "together": "suite.measures.smoothing",
     "fit_probes": "suite.measures.recoverability",
+    "plant": "suite.measures.recoverability",
     "by_hop": "suite.measures.squashing",
     "check_operator": "suite.measures.structure",
     "fiedler": "suite.measures.structure",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 ALIKE, SMOOTHER = 0.01, 0.5  # of the Rayleigh quotient of random rows
-LOST, KEPT = 0.1, 0.9  # skill of the probe
+LOST, READ, KEPT = 0.1, 0.5, 0.9  # skill of the probe
 VANISHED = 1e-3  # ratio of gradient norms, and its inverse of exploding
 
 Measures = dict[str, dict[str, Any]]
@@ -128,9 +128,12 @@ def _source(influence: dict[str, Any]) -> str:
 
 def _against_all_else(shares: dict[str, Any]) -> str:
     """Say what is felt of planted sources beside all other nodes, and beside what the bare operator brings of them."""
+    if shares.get("undisturbed"):
+        return f" At {plural(shares['undisturbed'], 'read-out node')} nothing that varies is felt but a source."
     if shares.get("source_signal") is None:
         return ""
     text = f" The power of a source is {number(10 ** shares['source_signal'])} times that of all other nodes together"
+    text += " (as inputs of the task vary)" if shares["variances"] == "inputs" else " (were all inputs to vary alike)"
     gain = shares["source_gain"]
     return f"{text}." if gain is None else f"{text}, its share {number(10**gain)} times that of the bare operator."
 
@@ -158,15 +161,19 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
-    return Finding(short, text + _angles(found) + _classes(measures.get("groups", {})))
+    groups = measures.get("groups", {})
+    return Finding(short, text + _angles(found, groups.get("zero_rows", [0])[-1]) + _classes(groups))
 
 
-def _angles(smoothing: dict[str, Any]) -> str:
-    """Say how far apart in angle the last states are."""
+def _angles(smoothing: dict[str, Any], zeros: int) -> str:
+    """Say how far apart in angle the last states are, and how many have none."""
     ends, pairs = smoothing["mad_edges"][-1], smoothing["mad_pairs"][-1]
     if ends is None or pairs is None:
         return ""
-    return f" In angle, ends of an edge are {number(ends)} apart, any two nodes {number(pairs)} (1 − cosine; 0: parallel)."
+    left_out = f"; {plural(zeros, 'state')} of 0 left out" if zeros else ""
+    return (
+        f" In angle, ends of an edge are {number(ends)} apart, any two nodes {number(pairs)} (1 − cosine; 0: parallel{left_out})."
+    )
 
 
 def _classes(groups: dict[str, Any]) -> str:
@@ -194,7 +201,24 @@ def _tokens(measures: Measures, num_layers: int) -> Finding | None:
         f"A linear probe reads {whose} off its last state with skill {number(skill)} (0: guessing among"
         f" {found['num_classes']}, 1: always), at relative noise 0.001"
     )
-    return Finding(short, f"{text}; off layer 0 with {number(first)}." if first is not None else f"{text}.")
+    text = f"{text}; off layer 0 with {number(first)}." if first is not None else f"{text}."
+    return Finding(short, text + _far_tokens(measures.get("far_tokens", {})))
+
+
+def _far_tokens(found: dict[str, Any]) -> str:
+    """Say from how far a planted token can be read at a read-out node, and what noise halves it there."""
+    if not found:
+        return ""
+    skills, half = found["by_hop"]["0.001"], found["half_epsilon"]
+    asked = [hop for hop, skill in enumerate(skills) if skill is not None and hop]
+    read = [hop for hop in asked if skills[hop] >= READ]
+    if not read:
+        return f" Of no token {plural(asked[0], 'hop')} away or farther half can be read at a read-out node." if asked else ""
+    far = read[-1]
+    text = f" At a read-out node a token {plural(far, 'hop')} away is read with skill {number(skills[far])}"
+    text += f", and half of it is left at noise {number(half[far])}" if half[far] else ""
+    beyond = [hop for hop in asked if hop > far]
+    return f"{text}; at {plural(beyond[0], 'hop')} with {number(skills[beyond[0]])}." if beyond else f"{text}."
 
 
 def _scale(measures: Measures, num_layers: int) -> Finding | None:
@@ -208,6 +232,10 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
             f" A layer multiplies a small change by {number(min(gains))} to {number(max(gains))} (root mean square of the"
             " singular values of its Jacobian)."
         )
+    if (spectrum := measures.get("spectrum")) is not None:
+        text += (
+            f" Of all directions layers shrink {_percent(spectrum['shrinking'])}, by more than ten {_percent(spectrum['lost'])}."
+        )
     ratio = measures.get("gradient", {}).get("ratio")
     if ratio is None:
         return Finding("gradients are not known", text)
@@ -215,6 +243,12 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
     return Finding(
         short, f"{text} The gradient of the loss at layer 0 is {number(ratio)} times as large as at layer {num_layers}."
     )
+
+
+def _percent(shares: list[float | None]) -> str:
+    known = sorted(share for share in shares if share is not None)
+    low, high = f"{known[0]:.0%}", f"{known[-1]:.0%}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _mixing(measures: Measures, num_layers: int) -> Finding | None:  # noqa: ARG001 - as every topic is asked
@@ -230,19 +264,35 @@ def _mixing(measures: Measures, num_layers: int) -> Finding | None:  # noqa: ARG
     return Finding("", f"{text} and {number(found['mixing'][far])} at {far}." if far > near else f"{text}, and no farther.")
 
 
-def _graph(measures: Measures, num_layers: int) -> Finding | None:  # noqa: ARG001 - as every topic is asked
+def _graph(measures: Measures, num_layers: int) -> Finding | None:
     found = measures.get("topology")
     if found is None:
         return None
-    text = f"The first has {plural(found['num_nodes'], 'node')} and {plural(found['num_edges'], 'edge')}"
+    of = "The graph has" if found["num_graphs"] == 1 else f"Means over {plural(found['num_graphs'], 'graph')}:"
+    text = f"{of} {number(found['num_nodes'])} nodes and {number(found['num_edges'])} edges"
     if found.get("gap") is not None:
         bounds = f"{number(found['cheeger_lower'])} to {number(found['cheeger_upper'])}"
         text += f"; spectral gap {number(found['gap'])}, Cheeger constant {bounds}"
+    if found.get("total_resistance") is not None:
+        text += f", total resistance {number(found['total_resistance'])} ohms"
     if found.get("curvature_least") is not None:
         bent = f"{found['curvature_negative']:.0%} of edges are negatively curved"
-        text += f"; {bent} (balanced Forman, least {number(found['curvature_least'])})"
-    text += f". Kinds of nodes under 1-WL: {found['wl_classes']} without features, {found['wl_classes_x']} with."
-    if found.get("source_resistance") is not None:
-        text += f" From source to read-out: {number(found['source_resistance'])} ohms"
-        text += f", a cut of {number(found['source_cut'])} edges." if found.get("source_cut") is not None else "."
-    return Finding("", text)
+        text += f"; {bent} (balanced Forman, least {number(found['curvature_least'])}"
+        least = found.get("ollivier_ricci_least")
+        text += ")" if least is None else f"; Ollivier, least {number(least)})"
+    text += f". Kinds of nodes under 1-WL: {number(found['wl_classes'])} without features, {number(found['wl_classes_x'])} with."
+    return Finding("", text + _way(found, num_layers))
+
+
+def _way(topology: dict[str, Any], num_layers: int) -> str:
+    """Say what lies between a read-out node and its source, or the farthest node."""
+    if topology.get("pair_hops") is None:
+        return ""
+    text = f" To {'its source' if topology['planted'] else 'the farthest node'} a read-out node has"
+    text += f" {number(topology['pair_hops'])} hops, {number(topology['pair_shortest_paths'])} shortest paths"
+    text += f", {number(topology['pair_walks'])} walks of {plural(num_layers, 'step')}" if num_layers else ""
+    for name, unit in (("pair_resistance", "ohms"), ("pair_commute_time", "steps of a walk there and back")):
+        text += "" if topology.get(name) is None else f", {number(topology[name])} {unit}"
+    cuts = [(name, topology.get(f"pair_{name}_cut")) for name in ("edge", "vertex")]
+    said = [f"{number(cut)} {'edges' if name == 'edge' else 'nodes'}" for name, cut in cuts if cut is not None]
+    return f"{text}, and a cut of {' or '.join(said)}." if said else f"{text}."

@@ -6,7 +6,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     ranks           effective, stable and numerical rank, rank-one residual
     similarity      mean_average_distance (MAD), mean_cosine, mad_gap, group_distance_ratio
     limits          diffusion, its limit under means and under GCN's operator, and its rate
-    recoverability  recoverability of a node's own token, or of one far away, by a linear probe
+    recoverability  recoverability of a node's own token, or of one far away, by a linear probe; half_epsilon
     squashing       influence of every node on the read-out nodes, and by hop
     profile         influence_profile: the same by hop on large graphs, with error bars
     structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
@@ -20,6 +20,9 @@ The functions serve any PyG model, or hidden states that come from anywhere:
     gradients       backward_states, gradient_norms by layer
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
+    energies        Dirichlet energies, components and bare diffusion, beside a diagnosis' quotients
+    distant         tokens that a diagnosis plants far away
+    directions      all singular values of layers' Jacobians, of a diagnosis
     routing         what a few read-outs of a diagnosis feel, beside the influence by hop
     topology        what the graphs of a diagnosis are like, whatever the model
 
@@ -36,6 +39,9 @@ from typing import Any
 from torch import nn
 
 from suite.measures import (
+    directions,
+    distant,
+    energies,
     gradients,
     layers,
     mixing,
@@ -77,10 +83,13 @@ MEASURES: dict[str, Measure] = {
 
 
 FURTHER: dict[str, Measure] = {
-    "groups": Measure(1, similarity.run),
-    "shares": Measure(1, routing.run),
-    "mixing": Measure(1, mixing.run),
-    "topology": Measure(1, topology.run),
+    "energies": Measure(1, energies.run),
+    "groups": Measure(2, similarity.run),
+    "far_tokens": Measure(1, distant.run),
+    "shares": Measure(2, routing.run),
+    "mixing": Measure(2, mixing.run),
+    "spectrum": Measure(1, directions.run),
+    "topology": Measure(2, topology.run),
 }
 """Taken by `suite.diagnose` alone, of one model in question: for every cell of a study too dear, or the same again."""
 

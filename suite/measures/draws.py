@@ -15,7 +15,7 @@ from suite.rng import stream
 from suite.samples import graphs_of
 from suite.task import Task, own_edges
 
-DIAGNOSED = 8  # read-out nodes that a diagnosis asks besides
+DIAGNOSED = 16  # read-out nodes that a diagnosis asks besides, of all its graphs together
 
 
 def draw(task: Task, seed: int, index: int, num_graphs: int = 1) -> list[Data]:
@@ -39,6 +39,25 @@ def draw_several(task: Task, seed: int, at_most: int, max_nodes: int) -> list[Da
     for index in range(1, 1 if task.fixed else min(at_most, affordable)):
         graphs += draw(task, seed, index)
     return graphs
+
+
+def draw_diagnosed(task: Task, seed: int, max_nodes: int, rng: torch.Generator) -> list[Data]:
+    """Return up to 8 graphs of `max_nodes` nodes together, one at least, asked at 16 read-out nodes in all, of each at one."""
+    graphs = draw_several(task, seed, at_most=8, max_nodes=max_nodes)
+    ends = torch.tensor([int(graph.num_nodes or 0) for graph in graphs]).cumsum(0)
+    graphs = graphs[: max(1, int((ends <= max_nodes).sum()))]
+    return [with_readouts(graph, -(-DIAGNOSED // len(graphs)), rng) for graph in graphs]
+
+
+def averaged(parts: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """Return the mean of each number over the `parts` that have it, of lists place by place: what some have not is left out."""
+    found = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = [torch.as_tensor(part[name], dtype=torch.float64) for part in parts if name in part]
+        longest = max(value.numel() for value in values)
+        padded = [torch.nn.functional.pad(v, (0, longest - v.numel()), value=torch.nan) if v.dim() else v for v in values]
+        found[name] = torch.stack(padded).nanmean(0)
+    return found
 
 
 def with_readouts(graph: Data, num_readouts: int, rng: torch.Generator) -> Data:

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_geometric.data import Data
 
-from suite.measures.draws import as_json, draw, hops_of, with_readouts
+from suite.measures.draws import as_json, averaged, draw_diagnosed, hops_of, with_readouts
 from suite.measures.frozen import Frozen
 from suite.rng import stream
 from suite.task import Task
 
 MAX_PASSES = 1 << 14
 MAX_DIAGNOSED = 1 << 10  # passes of a diagnosis
+MAX_NODES = 4096  # of its graphs together
 LINEAR = (
     "second derivatives are 0 almost everywhere: the model is piecewise linear in x (ReLU and a linear decoder), and mixes at"
     " its kinks alone. Ask a twin with smooth activations (GELU, tanh)"
@@ -61,16 +62,22 @@ def _second(value: Tensor, x: Tensor) -> Tensor:
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
-    """The entry `mixing` of a diagnosis: the first draw, one read-out node and one node at each hop from it.
+    """The entry `mixing` of a diagnosis: as many of up to 8 draws as 1,024 second-order passes allow, one read-out node of each.
 
-    Keys: `hops` and `mixing`, the largest second derivative of the read-out's outputs by what it and the node that far hold.
-    Raises ValueError, with the reason, for piecewise linear models and where x is too wide.
+    Keys: `hops` and `mixing`, the largest second derivative of the read-out's outputs by what it and a node that far hold, mean
+    over draws; `num_graphs`. Raises ValueError, with the reason, for piecewise linear models and where x is too wide.
     """
-    graph = with_readouts(draw(task, seed, 0)[0], 1, stream(task.config(), seed, "measure", "mixing"))
-    hops = hops_of(graph)[0]
-    first = torch.stack([(hops == hop).double().argmax() for hop in range(1 + int(hops.max()))])
-    outputs = Frozen(model).run([graph]).output.size(1)
-    if (passes := outputs * graph.x.size(1)) > MAX_DIAGNOSED:
+    rng = stream(task.config(), seed, "measure", "mixing")
+    graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
+    outputs = Frozen(model).run(graphs[:1]).output.size(1)
+    if (passes := outputs * graphs[0].x.size(1)) > MAX_DIAGNOSED:
         raise ValueError(f"{passes:,} second-order passes, of {MAX_DIAGNOSED:,} that are afforded: x is wide")
-    found = mixing(model, graph, torch.stack([graph.readout_index.expand(len(first)), first], dim=1))
-    return as_json({"hops": list(range(len(first))), "mixing": found})
+    parts = []
+    for graph in graphs[: MAX_DIAGNOSED // passes]:
+        asked = with_readouts(graph, 1, rng)
+        hops = hops_of(asked)[0]
+        first = torch.stack([(hops == hop).double().argmax() for hop in range(1 + int(hops.max()))])
+        pairs = torch.stack([asked.readout_index[:1].expand(len(first)), first], dim=1)
+        parts.append({"mixing": mixing(model, asked, pairs)})
+    found = averaged(parts)
+    return as_json({"hops": list(range(found["mixing"].numel()))} | found | {"num_graphs": len(parts)})

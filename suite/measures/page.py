@@ -42,7 +42,7 @@ PURE: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
         ("mean_average_distance", "mean_cosine", "mad_gap", "group_distance_ratio"),
     ),
     "Over-smoothing: the diffusion limit": (limits, ("diffusion", "diffusion_limit", "decay_rate")),
-    "Over-smoothing: what can be read": (recoverability, ("recoverability",)),
+    "Over-smoothing: what can be read": (recoverability, ("recoverability", "half_epsilon")),
     "Over-squashing: the Jacobian": (squashing, ("influence", "influence_by_hop")),
     "Over-squashing: large graphs": (profile, ("influence_profile",)),
     "Over-squashing: shares and ranges": (

@@ -22,6 +22,7 @@ from suite.task import Task
 
 EPSILONS = (0.0, 1e-7, 1e-3, 1e-2)  # float64, float32, bfloat16 and coarser
 HEADLINE = 1e-3
+HALVED, HALVED_TO = (-14.0, 1.0), 0.25  # log10 of the noise that halves recoverability, and how closely it is found
 RIDGES = (1e-4, 1e-1, 10.0)
 ROWS = (512, 256, 1024)  # to fit on, to choose the ridge on, to score on
 SOURCE_PARTS = (4, 1, 2)  # of the graphs whose source is read at the read-out node, in sevenths
@@ -60,6 +61,24 @@ def recoverability(
     probes = fit_probes(fit, tokens[0], num_classes, RIDGES)
     best = max(probes, key=lambda probe: _accuracy(probe, validation, tokens[1]))
     return (_accuracy(best, score, tokens[2]) - 1 / num_classes) / (1 - 1 / num_classes)
+
+
+def half_epsilon(h: Sequence[Tensor], tokens: Sequence[Tensor], num_classes: int, rng: torch.Generator) -> float:
+    """Return the relative noise at which `recoverability` has fallen to one half: [], to a factor of 1.4.
+
+    Arguments, shapes and pitfalls as there. Large: tokens survive coarse arithmetic; below 1e-7 float32 loses them, below 1e-3
+    bfloat16. Zero: less than half is read off even without noise; NaN where h is not finite. Scale-free. Cost: seven
+    regressions, by halving the interval of its logarithm. (This project's own.)
+    """
+    clean = recoverability(h, tokens, num_classes, 0.0, rng)
+    if not clean >= 0.5:
+        return clean if clean != clean else 0.0
+    low, high = HALVED
+    while high - low > HALVED_TO:
+        middle = (low + high) / 2
+        above = recoverability(h, tokens, num_classes, 10**middle, rng) >= 0.5
+        low, high = (middle, high) if above else (low, middle)
+    return float(10 ** ((low + high) / 2))
 
 
 def fit_probes(
@@ -149,7 +168,7 @@ def _parts(frozen: Frozen, task: Task, seed: int, rng: torch.Generator) -> list[
         wanted = -(-rows // max(1, int(first[0].num_nodes or 1) - 1))  # -1: a read-out node carries no token
         graphs = draw(task, seed, index, wanted) if wanted > 1 else first
         if task.token_channels is None:
-            graphs, tokens, num_classes = _plant(graphs, rng)
+            graphs, tokens, num_classes = plant(graphs, rng)
         else:
             tokens, num_classes = _own_tokens(graphs, task.token_channels)
         carriers = (tokens >= 0).nonzero().flatten()
@@ -168,7 +187,7 @@ def _own_tokens(graphs: list[Data], channels: slice) -> tuple[Tensor, int]:
     return torch.where(one_hot, marks.argmax(1), -1), marks.size(1)
 
 
-def _plant(graphs: list[Data], rng: torch.Generator) -> tuple[list[Data], Tensor, int]:
+def plant(graphs: list[Data], rng: torch.Generator) -> tuple[list[Data], Tensor, int]:
     """Return copies of `graphs` with a random one-hot token over the first columns of x, the tokens and how many there are."""
     own = torch.cat([graph.own if "own" in graph else torch.ones_like(graph.x, dtype=torch.bool) for graph in graphs])
     num_classes = min(PLANTED, int(own.any(0).sum()))  # an encoding's columns, and nodes that were appended, keep their x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, remove_self_loops
 
-from suite.measures.draws import DIAGNOSED, as_json, draw, hops_of, readouts_of, source_mask, with_readouts
+from suite.measures.draws import as_json, averaged, draw, draw_diagnosed, hops_of, readouts_of, source_mask
 from suite.measures.frozen import Frozen
 from suite.measures.shares import (
     absolute_influence,
@@ -25,52 +26,90 @@ from suite.measures.structure import log10_mean, operator_power
 from suite.rng import stream
 from suite.task import Task
 
+MAX_NODES = 4096  # of all graphs together
+NUM_SAMPLES, MIN_SAMPLES = 64, 8  # whose inputs vary
+MAX_PAIRS = 8  # whose obstruction is found
 MAX_OBSTRUCTED = 1 << 26  # float64 values of the Jacobians between states
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
-    """The entry `shares` of a diagnosis: the first draw, up to 8 read-out nodes.
+    """The entry `shares` of a diagnosis: `num_graphs` draws, up to 8, and 16 read-out nodes of all.
 
     Of L1 norms (`absolute_influence`): `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`, rho
-    normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless the graph is connected and has at most
+    normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless graphs are connected and have at most
     4,096 nodes). Of planted sources, by Frobenius norms (`influence`): `source_gain`, mean log10 of what their share is over that
     of the declared operator (gcn where none is declared) at the model's depth; `source_signal`, log10 of the geometric mean of
-    `signal_to_interference` where all inputs vary alike. Of each read-out and its source, or else the farthest node:
-    `obstruction`, mean (None where no layer is as wide as the last, or all are too large).
+    `signal_to_interference`, and `undisturbed`, at how many read-outs it is infinite, as nothing else that varies is felt;
+    `variances` it is taken with: "inputs", each node's over 64 samples of the graph, or "alike", where there are fewer than 8.
+    Of each read-out and its source, or else the farthest node: `obstruction`, mean over `num_obstructed` of
+    them, 8 at most (None where no layer is as wide as the last, or all are too large). Derivatives are by x as it was given,
+    `encodings` and edges "held".
     """
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "shares")
-    graph = with_readouts(draw(task, seed, 0)[0], DIAGNOSED, rng)
+    graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
+    samples = draw(task, seed, 0, NUM_SAMPLES)
+    parts, signals, known = [], [], []
+    obstructed: list[float] = []
+    for graph in graphs:
+        found, norms = _felt(frozen, model, graph, rng)
+        mask = source_mask(graph)
+        if norms is not None and mask is not None:
+            variance = _variance(graph, samples)
+            known.append(variance is not None)
+            signals.append(signal_to_interference(norms, mask, torch.ones(norms.size(1)) if variance is None else variance))
+        parts.append(found)
+        if len(obstructed) < MAX_PAIRS:
+            obstructed += _obstruction(frozen, model, graph, mask).tolist()[: MAX_PAIRS - len(obstructed)]
+    longest = max(len(part["total_influence"]) for part in parts)
+    for part in parts:  # beyond the last shell nothing is felt
+        part["total_influence"] = torch.nn.functional.pad(part["total_influence"], (0, longest - len(part["total_influence"])))
+    result: dict[str, Any] = {"hops": list(range(longest))} | averaged(parts)
+    if signals:
+        signal = torch.cat(signals)
+        result |= {"source_signal": log10_mean(signal[signal.isfinite()]), "undisturbed": signal.isinf().sum()}
+        result["variances"] = "inputs" if all(known) else "alike"
+    result |= {"obstruction": torch.tensor(obstructed, dtype=torch.float64).mean(), "num_obstructed": len(obstructed)}
+    result.setdefault("range_ohms", None)
+    return as_json(result | {"num_graphs": len(graphs), "encodings": "held"})
+
+
+def _felt(frozen: Frozen, model: nn.Module, graph: Data, rng: torch.Generator) -> tuple[dict[str, Any], Tensor | None]:
+    """Return what is said of one graph, and where it has sources the Frobenius norms of `influence`."""
     num_nodes, readouts, hops = int(graph.num_nodes or 0), readouts_of(graph), hops_of(graph)
-    hidden = frozen.run([graph]).hidden
+    hidden, mask = frozen.run([graph]).hidden, source_mask(graph)
     felt = absolute_influence(model, graph)
     far = influence_range(felt, hops)
-    found: dict[str, Any] = {"hops": list(range(1 + int(hops.max()))), "total_influence": total_influence(felt, hops)}
+    found: dict[str, Any] = {"total_influence": total_influence(felt, hops)}
     found |= {"range_hops": far.normalised.nanmean(), "range_hops_sum": far.unnormalised.mean()}
-    try:
-        ohms = all_resistances(graph.edge_index, num_nodes, readouts)
-        found["range_ohms"] = influence_range(felt, ohms).normalised.nanmean()
-    except ValueError:  # too large, directed, or in pieces
-        found["range_ohms"] = None
-    mask = source_mask(graph)
-    if mask is not None:
-        operator: Any = frozen.operator or "gcn"
-        norms = influence(model, [graph], rng)[0].x
-        gain = torch.full_like(norms, torch.nan)
-        if operator != "complete":
-            gain = routing_gain(norms, operator_power(graph.edge_index, num_nodes, operator, len(hidden) - 1, readouts))
-        signal = signal_to_interference(norms, mask, torch.ones(num_nodes))
-        found |= {"source_gain": gain[mask].nanmean(), "source_signal": log10_mean(signal[signal.isfinite()])}
-    return as_json(found | {"obstruction": _obstruction(model, graph, hidden, hops, mask)})
+    with suppress(ValueError):  # too large, directed, or in pieces
+        found["range_ohms"] = influence_range(felt, all_resistances(graph.edge_index, num_nodes, readouts)).normalised.nanmean()
+    if mask is None:
+        return found, None
+    operator: Any = frozen.operator or "gcn"
+    norms = influence(model, [graph], rng)[0].x
+    gain = torch.full_like(norms, torch.nan)
+    if operator != "complete":
+        gain = routing_gain(norms, operator_power(graph.edge_index, num_nodes, operator, len(hidden) - 1, readouts))
+    return found | {"source_gain": gain[mask].nanmean()}, norms
 
 
-def _obstruction(model: nn.Module, graph: Data, hidden: list[Tensor], hops: Tensor, sources: Tensor | None) -> Tensor | None:
-    """Return the mean over read-outs of the obstruction to their first source, or to the farthest node."""
-    *layers, last = hidden
-    other = hops.argmax(1) if sources is None else sources.double().argmax(1)
+def _variance(graph: Data, samples: list[Data]) -> Tensor | None:
+    """Return the variance of each node's x over those of `samples` that are the same graph, summed over channels: [num_nodes].
+
+    None where there are fewer than 8 of them: what inputs do is not known.
+    """
+    alike = [s.x.double() for s in samples if s.x.shape == graph.x.shape and torch.equal(s.edge_index, graph.edge_index)]
+    return torch.stack(alike).var(0).sum(1) if len(alike) >= MIN_SAMPLES else None
+
+
+def _obstruction(frozen: Frozen, model: nn.Module, graph: Data, sources: Tensor | None) -> Tensor:
+    """Return the obstruction of up to 4 read-outs to their first source, or to the farthest node: [num_pairs], maybe none."""
+    *layers, last = frozen.run([graph]).hidden
+    other = hops_of(graph).argmax(1) if sources is None else sources.double().argmax(1)
     pairs = torch.stack([readouts_of(graph), other], dim=1)
     lone = degree(remove_self_loops(graph.edge_index)[0][1], int(graph.num_nodes or 0)) == 0
-    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~lone[pairs].any(1)]
+    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~lone[pairs].any(1)][: MAX_PAIRS // 2]
     comparable = sum(state.shape == last.shape for state in layers)
     if not comparable or not len(pairs) or last.numel() * last.size(1) * comparable * 2 * len(pairs) > MAX_OBSTRUCTED:
-        return None
-    return obstruction(model, graph, pairs).mean()
+        return torch.zeros(0)
+    return obstruction(model, graph, pairs)

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 from suite.hops import hop_distance
-from suite.measures.draws import as_json, draw, readouts_of
+from suite.measures.draws import as_json, averaged, draw_several, readouts_of
 from suite.measures.frozen import Frozen
 from suite.measures.ranks import unit
 from suite.task import Task, own_edges
@@ -85,19 +86,30 @@ def group_distance_ratio(h: Tensor, y: Tensor) -> Tensor:
 
 
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
-    """The entry `groups` of a diagnosis: the first draw, by layer 0..L.
+    """The entry `groups` of a diagnosis, by layer 0..L, means over `num_graphs` draws of 4,096 nodes together.
 
     Keys: `mad_gap` (None where no nodes are 8 hops apart); `group_distance_ratio` of the classes at the read-out nodes, left out
-    unless there are two at least. Raises ValueError for more than 4,096 nodes.
+    unless there are two at least; `zero_rows`, how many states of all these graphs are 0, so that MAD and its gap leave their
+    pairs out. Raises ValueError for more than 4,096 nodes.
     """
-    graph = draw(task, seed, 0)[0]
-    num_nodes = int(graph.num_nodes or 0)
-    if num_nodes > MAX_NODES:
+    graphs = draw_several(task, seed, at_most=8, max_nodes=MAX_NODES)
+    if (num_nodes := int(graphs[0].num_nodes or 0)) > MAX_NODES:
         raise ValueError(f"all pairs of nodes are looked at, of at most {MAX_NODES:,}; the graph has {num_nodes:,}")
-    hidden = Frozen(model).run([graph]).hidden
+    frozen, parts, room = Frozen(model), [], MAX_NODES
+    for graph in graphs:
+        if (num_nodes := int(graph.num_nodes or 0)) <= room:
+            parts.append(_groups(frozen, graph))
+            room -= num_nodes
+    zeros = torch.stack([part.pop("zero_rows") for part in parts]).sum(0)
+    return as_json(averaged(parts) | {"zero_rows": zeros, "num_graphs": len(parts)})
+
+
+def _groups(frozen: Frozen, graph: Data) -> dict[str, Any]:
+    hidden, num_nodes = frozen.run([graph]).hidden, int(graph.num_nodes or 0)
     hops = hop_distance(own_edges(graph), torch.arange(num_nodes), num_nodes)
     found: dict[str, Any] = {"mad_gap": [float(mad_gap(h, hops)) for h in hidden]}
+    found["zero_rows"] = torch.stack([(h == 0).all(1).sum() for h in hidden])
     y, asked = graph.get("y"), readouts_of(graph)
     if y is not None and not y.is_floating_point() and y.shape == asked.shape and torch.unique(y).numel() > 1:
         found["group_distance_ratio"] = [float(group_distance_ratio(h[asked], y)) for h in hidden]
-    return as_json(found)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,60 +11,120 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
+from suite.hops import hop_distance
 from suite.measures.curvature import MAX_BALL, curvature
-from suite.measures.draws import DIAGNOSED, as_json, draw, readouts_of, source_mask, with_readouts
+from suite.measures.draws import as_json, averaged, draw_diagnosed, readouts_of, source_mask
+from suite.measures.frozen import Frozen
+from suite.measures.limits import decay_rate
 from suite.measures.spectrum import cheeger, total_resistance
 from suite.measures.structure import effective_resistance
-from suite.measures.ways import MAX_CUT_NODES, adjacency_of, edge_cuts, shell_sizes, wl_classes
+from suite.measures.ways import (
+    MAX_CUT_NODES,
+    adjacency_of,
+    commute_time,
+    edge_cuts,
+    shell_sizes,
+    shortest_path_counts,
+    vertex_cuts,
+    walk_counts,
+    wl_classes,
+)
 from suite.rng import stream
 from suite.task import Task, own_edges, simple_edges
 
-MAX_CURVED = 256  # edges whose curvature is found
-ALL_PAIRS = 4096  # nodes up to which resistance is added up over all pairs
+MAX_NODES = 1 << 15  # of all graphs together
+MAX_CURVED = 256  # edges whose curvature is found, of all graphs together
+MAX_MOVED = (32, 1024)  # of them those whose neighbours are moved onto one another, and d_i d_j of each at most
+MAX_DENSE = 2048  # nodes up to which all eigenvalues are found
 
 
-def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:  # noqa: ARG001 - as every entry is called
-    """The entry `topology` of a diagnosis: the first draw, its task's own edges made undirected, up to 8 read-out nodes.
+def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
+    """The entry `topology` of a diagnosis: `num_graphs` draws, up to 8, the task's own edges made undirected; means over graphs.
 
-    Keys: `num_nodes`, `num_edges`; where the graph is connected `gap`, `cheeger_lower`, `cheeger_upper` and, to 4,096 nodes,
-    `total_resistance`; of up to 256 edges, none at a hub, `curvature_least`, `curvature_mean` (balanced Forman) and
-    `curvature_negative`, the share of those below 0; `wl_classes` without features and `wl_classes_x` with them; `hops` and
-    `shell_sizes`, mean by hop from the read-outs; of planted sources `source_resistance` and `source_cut`, means.
+    Keys: `num_nodes`, `num_edges`; where a graph is connected `gap`, `cheeger_lower`, `cheeger_upper`, `total_resistance` and
+    `total_resistance_error`, its standard error (0: exact); `decay_rate`, to 2,048 nodes; of 256 edges of all graphs, none at a
+    hub, `curvature_least`, `curvature_mean` (balanced Forman) and `curvature_negative`, the share of those below 0, and the same
+    of `augmented_forman` and, of 32 edges between nodes of few neighbours, `ollivier_ricci`; `wl_classes` without features and
+    `wl_classes_x` with them; `hops` and `shell_sizes`, mean by hop from 16 read-outs. Of each read-out and its source
+    (`planted`), or else the node farthest from it: `pair_hops`, `pair_resistance`, `pair_commute_time`, `pair_edge_cut`,
+    `pair_vertex_cut` (None where an edge joins all pairs), `pair_shortest_paths`, and `pair_walks`, of as many steps as layers.
     """
     rng = stream(task.config(), seed, "measure", "topology")
-    graph = with_readouts(draw(task, seed, 0)[0], DIAGNOSED, rng)
+    graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
+    num_layers = len(Frozen(model).run(graphs[:1]).hidden) - 1
+    parts = [_whole(graph) | _between(graph, num_layers) for graph in graphs]
+    found: dict[str, Any] = dict(averaged(parts))
+    found |= {
+        "hops": list(range(found["shell_sizes"].numel())),
+        "planted": all(source_mask(graph) is not None for graph in graphs),
+    }
+    return as_json(found | _curvatures(graphs, rng) | {"num_graphs": len(graphs)})
+
+
+def _edges(graph: Data) -> tuple[Tensor, int, bool]:
+    """Return the task's edges, simple and undirected, how many nodes there are, and whether all are connected."""
     num_nodes = int(graph.num_nodes or 0)
     edges = simple_edges(own_edges(graph), num_nodes)
+    return edges, num_nodes, connected_components(adjacency_of(edges, num_nodes))[0] == 1
+
+
+def _whole(graph: Data) -> dict[str, Any]:
+    edges, num_nodes, connected = _edges(graph)
     found: dict[str, Any] = {"num_nodes": num_nodes, "num_edges": edges.size(1) // 2}
-    connected = connected_components(adjacency_of(edges, num_nodes))[0] == 1
     if connected and num_nodes > 1:
-        bounds = cheeger(edges, num_nodes)
-        found |= {"gap": 2 * bounds.lower, "cheeger_lower": bounds.lower, "cheeger_upper": bounds.upper}
-        found |= {"total_resistance": total_resistance(edges, num_nodes).value} if num_nodes <= ALL_PAIRS else {}
-    once = edges[:, edges[0] < edges[1]]
-    some = once[:, torch.randperm(once.size(1), generator=rng)[:MAX_CURVED]]
-    degrees = degree(edges[1], num_nodes)
-    some = some[:, degrees[some].sum(0) <= MAX_BALL]  # around a hub more nodes are than curvature looks at
-    if some.size(1):
-        bent = curvature(edges, num_nodes, "balanced_forman", some)
-        found |= {"curvature_least": bent.min(), "curvature_mean": bent.mean(), "curvature_negative": (bent < 0).double().mean()}
+        with suppress(ArithmeticError):
+            bounds = cheeger(edges, num_nodes)
+            found |= {"gap": 2 * bounds.lower, "cheeger_lower": bounds.lower, "cheeger_upper": bounds.upper}
+        with suppress(ArithmeticError):
+            total = total_resistance(edges, num_nodes)
+            found |= {"total_resistance": total.value, "total_resistance_error": total.standard_error}
+    if num_nodes <= MAX_DENSE:
+        found["decay_rate"] = decay_rate(edges, num_nodes)
     for name, x in (("wl_classes", None), ("wl_classes_x", graph.x)):
         found[name] = int(wl_classes(edges, num_nodes, x).max()) + 1
-    sizes = shell_sizes(edges, num_nodes, readouts_of(graph)).double().mean(0)
-    found |= {"hops": list(range(sizes.numel())), "shell_sizes": sizes}
-    pairs = _planted(graph)
-    if pairs is not None:
-        found |= {"source_resistance": effective_resistance(edges, num_nodes, pairs).mean()} if connected else {}
-        found |= {"source_cut": edge_cuts(edges, num_nodes, pairs).nanmean()} if num_nodes <= MAX_CUT_NODES else {}
-    return as_json(found)
+    return found | {"shell_sizes": shell_sizes(edges, num_nodes, readouts_of(graph)).double().mean(0)}
 
 
-def _planted(graph: Data) -> Tensor | None:
-    """Return the pairs (read-out, source), [num_pairs, 2]; None where nothing is planted, or at the read-outs alone."""
-    mask = source_mask(graph)
-    if mask is None:
-        return None
-    place, source = mask.nonzero(as_tuple=True)
-    pairs = torch.stack([readouts_of(graph)[place], source], dim=1)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    return pairs if len(pairs) else None
+def _curvatures(graphs: list[Data], rng: torch.Generator) -> dict[str, Any]:
+    kinds: dict[str, list[Tensor]] = {"curvature": [], "augmented_forman": [], "ollivier_ricci": []}
+    for graph in graphs:
+        edges, num_nodes, _ = _edges(graph)
+        degrees = degree(edges[1], num_nodes)
+        once = edges[:, edges[0] < edges[1]]
+        once = once[:, degrees[once].sum(0) <= MAX_BALL]  # around a hub more nodes are than curvature looks at
+        some = once[:, torch.randperm(once.size(1), generator=rng)[: -(-MAX_CURVED // len(graphs))]]
+        few = some[:, degrees[some].prod(0) <= MAX_MOVED[1]][:, : -(-MAX_MOVED[0] // len(graphs))]
+        kinds["curvature"].append(curvature(edges, num_nodes, "balanced_forman", some))
+        kinds["augmented_forman"].append(curvature(edges, num_nodes, "augmented_forman", some))
+        with suppress(ValueError):  # two steps around a hub
+            kinds["ollivier_ricci"].append(curvature(edges, num_nodes, "ollivier_ricci", few))
+    found: dict[str, Any] = {}
+    for kind, parts in kinds.items():
+        bent = torch.cat(parts) if parts else torch.zeros(0)
+        if bent.numel():
+            found |= {f"{kind}_least": bent.min(), f"{kind}_mean": bent.mean(), f"{kind}_negative": (bent < 0).double().mean()}
+    return found
+
+
+def _between(graph: Data, num_layers: int) -> dict[str, Any]:
+    """Return what lies between each read-out node and its source, or the node farthest from it."""
+    edges, num_nodes, connected = _edges(graph)
+    readouts = readouts_of(graph)
+    hops, mask = hop_distance(edges, readouts, num_nodes), source_mask(graph)
+    mask = torch.nn.functional.one_hot(hops.argmax(1), num_nodes).bool() if mask is None else mask
+    mask = mask & (torch.arange(num_nodes) != readouts.unsqueeze(1)) & (hops > 0)
+    place, other = mask.nonzero(as_tuple=True)
+    if not place.numel():
+        return {}
+    pairs = torch.stack([readouts[place], other], dim=1)
+    found: dict[str, Any] = {"pair_hops": hops[mask].double().mean()}
+    found["pair_shortest_paths"] = shortest_path_counts(edges, num_nodes, readouts)[mask].mean()
+    found["pair_walks"] = walk_counts(edges, num_nodes, pairs, num_layers).mean()
+    if connected:
+        with suppress(ArithmeticError):
+            found["pair_resistance"] = effective_resistance(edges, num_nodes, pairs).mean()
+            found["pair_commute_time"] = commute_time(edges, num_nodes, pairs).mean()
+    if num_nodes <= MAX_CUT_NODES:
+        found["pair_edge_cut"] = edge_cuts(edges, num_nodes, pairs).nanmean()
+        found["pair_vertex_cut"] = vertex_cuts(edges, num_nodes, pairs).nanmean()
+    return found
