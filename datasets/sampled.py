@@ -1,6 +1,7 @@
 """Random families: a graph drawn by a seed, its largest component kept, and a place to ask at exactly so many hops away."""
 
 from functools import lru_cache
+from typing import ClassVar
 
 import networkx as nx
 import torch
@@ -17,6 +18,7 @@ from suite.task import Topology
 class Sampled(Topology):
     """Base of the random families: `sampled` draws the graph; `seed` is a field, so that a value is one graph."""
 
+    joins: ClassVar[str] = "num_nodes"  # the field that, raised, joins more nodes
     seed: int = Field(0, ge=0, description="which of the graphs of the family")
 
     def sampled(self) -> nx.Graph:
@@ -40,6 +42,9 @@ def _drawn(topology: Sampled) -> tuple[Tensor, Tensor]:
     """Return the edges of the largest component, and the hops between all its nodes [num_nodes, num_nodes]."""
     drawn = topology.sampled()
     largest = max(nx.connected_components(drawn), key=len)
+    if len(largest) < 2:
+        joins, given = topology.joins, getattr(topology, topology.joins)
+        raise ValueError(f"{joins}: must be larger, or the seed another: {topology!r} joins no two nodes, got {joins} = {given}")
     graph = nx.Graph()  # nodes in order: from_networkx numbers them as they come
     graph.add_nodes_from(sorted(largest))
     graph.add_edges_from(drawn.subgraph(largest).edges)

@@ -27,6 +27,13 @@ from suite.measures.ways import shortest_path_counts
 from suite.task import Topology
 
 
+class LoneNodes(ErdosRenyi):
+    """No pair is joined: what a sparse draw of few nodes may come to."""
+
+    def sampled(self) -> nx.Graph:
+        return nx.empty_graph(self.num_nodes)
+
+
 def checked(topology: Topology, hops: int) -> tuple[nx.Graph, int, int]:
     """Return graph, read-out and source, once they are simple, connected and `hops` apart."""
     data = topology.graph(hops)
@@ -173,6 +180,23 @@ def test_a_random_family_offers_every_distance_it_has_and_refuses_others(topolog
         assert nx.utils.graphs_equal(again, graph)  # the same graph, asked elsewhere
     with pytest.raises(ValueError, match=f"nodes 1 to {diameter} hops apart, got {diameter + 1}"):
         topology.graph(diameter + 1)
+
+
+@pytest.mark.parametrize(
+    ("topology", "knob"),
+    [
+        (StochasticBlockmodel(num_blocks=2, block_size=2, inside=0.01, outside=0.001), "inside"),
+        (RandomGeometric(num_nodes=8, radius=0.001), "radius"),
+        (LoneNodes(num_nodes=8), "mean_degree"),
+    ],
+    ids=repr,
+)
+def test_a_random_graph_without_an_edge_is_refused_by_the_field_that_joins_nodes(topology: Topology, knob: str) -> None:
+    said = f"{knob}: must be larger, or the seed another: .* joins no two nodes, got {knob} = {getattr(topology, knob)}"
+    with pytest.raises(ValueError, match=said):
+        topology.graph(1)
+    with pytest.raises(ValueError, match=said):
+        Transfer(topology=topology, hops=1)
 
 
 def test_random_families_are_what_their_names_say() -> None:
