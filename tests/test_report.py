@@ -433,6 +433,27 @@ def test_a_published_task_stands_before_the_one_that_repairs_it(tmp_path: Path) 
     assert shown[1][1] == "memorisable, content-addressed"
 
 
+def test_a_published_task_stands_before_all_that_repair_it(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn",), hops=(3,), depths=("hops",), tasks=(("transfer", "ring"), ("transfer", "path")))
+    for title, topology, ref in (
+        ("NeighborsMatch", "tree", "datasets.neighbors_match:NeighborsMatch"),
+        ("citation chains (published)", None, "datasets.published:PublishedCitationChains"),
+        ("NeighborsMatch (published)", "tree", "datasets.published:PublishedNeighborsMatch"),
+        ("cycles", None, "datasets.cycles:SameCycle"),
+        ("addressed leaf", "tree", "datasets.addressed_leaf:AddressedLeaf"),
+    ):
+        study.cell(study.task(title, topology, 3, ref), "gcn", 0, 3)
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [b for b in content["blocks"] if b["kind"] == "table" and b["name"] == "tab-certificates"]
+    names = [row[0]["text"].partition(" · ")[::2] for row in table["rows"]]
+    beside = [name for name, _ in names]
+    first = beside.index("NeighborsMatch (published)")
+    assert beside[first + 1 : first + 3] == ["NeighborsMatch", "addressed leaf"]
+    chains = beside.index("citation chains (published)")
+    assert names[chains + 1] == ("transfer", "path")
+    assert len(names) == 7
+
+
 @pytest.mark.parametrize(("ours", "verdict"), [(1.0, "agrees"), (0.5, "differs")])
 def test_a_card_compares_the_published_split_with_our_interval(tmp_path: Path, ours: float, verdict: str) -> None:
     study = MadeUpStudy()

@@ -1,6 +1,7 @@
 """Facts about the synthetic families: graphs by their names in NetworkX, sizes by formula, distances by its BFS."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
@@ -12,13 +13,24 @@ from torch_geometric.data import Data
 from torch_geometric.utils import contains_self_loops, is_undirected, to_dense_adj, to_networkx
 
 from datasets import TOPOLOGIES
+from datasets.altered import Noisy, Padded
+from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
+from datasets.caterpillar import Caterpillar
+from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
+from datasets.clique_chain import CliqueChain
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.expander import Expander
+from datasets.grid import Grid
+from datasets.layered import Layered
 from datasets.network import Network
+from datasets.path import Path as PathTopology
 from datasets.ring import Ring
+from datasets.theta import Theta
 from datasets.topologies import read_topology, write_topology
+from datasets.torus import Torus
 from datasets.tree import Tree
 from suite.cell import TaskRef
 from suite.task import Topology
@@ -167,6 +179,131 @@ def test_a_topology_is_written_and_read_back(topology: Topology) -> None:
 def test_the_page_on_topologies_has_them_all_and_no_other() -> None:
     page = (Path(__file__).parents[1] / "docs" / "topologies.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(TOPOLOGIES)
+
+
+# The page's cell, a topology, two distances, and n and m by that cell's formulas.
+SIZES: dict[str, tuple[str, Topology, tuple[int, int], Callable[[int], tuple[float, float]]]] = {
+    "path": (
+        "r + 2 tail + 1, n − 1",
+        PathTopology(tail=3),
+        (2, 5),
+        lambda r: ((n := r + 2 * 3 + 1), n - 1),
+    ),
+    "ring": (
+        "2r, 2r",
+        Ring(),
+        (2, 5),
+        lambda r: (2 * r, 2 * r),
+    ),
+    "crossed_ring": (
+        "2r, 4r − 4",
+        CrossedRing(),
+        (2, 5),
+        lambda r: (2 * r, 4 * r - 4),
+    ),
+    "circular_ladder": (
+        "4r, 6r",
+        CircularLadder(),
+        (2, 5),
+        lambda r: (4 * r, 6 * r),
+    ),
+    "theta": (
+        "2 + p(r − 1), pr",
+        Theta(paths=3),
+        (2, 5),
+        lambda r: (2 + 3 * (r - 1), 3 * r),
+    ),
+    "layered": (
+        "2 + w(r − 1), 2w + (r − 2)w²",
+        Layered(width=3),
+        (2, 5),
+        lambda r: (2 + 3 * (r - 1), 2 * 3 + (r - 2) * 3**2),
+    ),
+    "grid": (
+        "width w × columns c, w(c − 1) + c(w − 1); c = r − i + 1 + extra, i = min(w − 1, ⌊r/2⌋)",
+        Grid(width=4, extra=2),
+        (3, 9),
+        lambda r: (4 * (c := r - min(3, r // 2) + 1 + 2), 4 * (c - 1) + c * 3),
+    ),
+    "torus": (
+        "width · 2(r − ⌊width/2⌋), 2n",
+        Torus(width=5),
+        (4, 7),
+        lambda r: ((n := 5 * 2 * (r - 5 // 2)), 2 * n),
+    ),
+    "tree": (
+        "(aᵈ⁺¹ − 1)/(a − 1), n − 1; d = r + extra",
+        Tree(arity=3, extra=1),
+        (1, 3),
+        lambda r: ((n := (3 ** (r + 1 + 1) - 1) // 2), n - 1),
+    ),
+    "caterpillar": (
+        "(r + 2 tail + 1)(1 + legs · joints), n − 1",
+        Caterpillar(legs=2, joints=3, tail=1),
+        (1, 4),
+        lambda r: ((n := (r + 2 * 1 + 1) * (1 + 2 * 3)), n - 1),
+    ),
+    "clique_path": (
+        "k + r − 1 + extra, k(k − 1)/2 + r − 1 + extra",
+        CliquePath(clique_size=5, extra=2),
+        (2, 6),
+        lambda r: (5 + r - 1 + 2, 5 * 4 / 2 + r - 1 + 2),
+    ),
+    "clique_chain": (
+        "ks, ks(s − 1)/2 + k − 1; k = (r + 1)/2",
+        CliqueChain(clique_size=4),
+        (3, 7),
+        lambda r: ((k := (r + 1) / 2) * 4, k * 4 * 3 / 2 + k - 1),
+    ),
+    "barbell": (
+        "2k + w(r − 3), k(k − 1) + w(r − 2)",
+        Barbell(clique_size=5, bridges=2),
+        (3, 6),
+        lambda r: (2 * 5 + 2 * (r - 3), 5 * 4 + 2 * (r - 2)),
+    ),
+    "clique": (
+        "2k, k(2k − 1)",
+        Clique(clique_size=4),
+        (1, 1),
+        lambda _: (2 * 4, 4 * 7),
+    ),
+    "expander": (
+        "num_nodes, degree · n / 2",
+        Expander(degree=3, num_nodes=50),
+        (2, 4),
+        lambda _: (50, 3 * 50 / 2),
+    ),
+    "barabasi_albert": (
+        "num_nodes, attached (n − attached)",
+        BarabasiAlbert(num_nodes=40, attached=2),
+        (1, 3),
+        lambda _: (40, 2 * (40 - 2)),
+    ),
+    "padded": (
+        "num_nodes, of a tree n − 1",
+        Padded(topology=Tree(), num_nodes=40),
+        (2, 4),
+        lambda _: (40, 40 - 1),
+    ),
+    "noisy": (
+        "as the one altered, and num_edges more",
+        Noisy(topology=Tree(extra=1), num_edges=3),
+        (2, 3),
+        lambda r: ((n := 2 ** (r + 2) - 1), n - 1 + 3),
+    ),
+}
+UNSIZED = {"erdos_renyi", "network", "random_geometric", "stochastic_blockmodel"}  # what the draw or the file leaves
+
+
+@pytest.mark.parametrize("kind", sorted(TOPOLOGIES.keys() - UNSIZED))
+def test_the_page_on_topologies_counts_nodes_and_edges_as_they_are_built(kind: str) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "topologies.md").read_text(encoding="utf-8")
+    said, topology, distances, counts = SIZES[kind]
+    assert re.search(rf"^\| `{kind}` \| (.*?) \|", page, re.MULTILINE)[1] == said  # type: ignore[index]
+    assert topology.kind == kind
+    for hops in distances:
+        graph = topology.graph(hops)
+        assert (graph.num_nodes, graph.num_edges / 2) == counts(hops)
 
 
 @pytest.mark.parametrize("kind", sorted(TOPOLOGIES))

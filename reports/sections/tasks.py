@@ -48,18 +48,20 @@ def _row(context: Context, label: str, tasks: list[dict[str, Any]]) -> list[Any]
 
 
 def families(context: Context) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the task families with their tasks; each published one stands before the task that repairs it."""
+    """Return the task families with their tasks; each published one stands before those that repair it."""
     labels = context.analysis.results.task_labels
     groups: dict[str, list[dict[str, Any]]] = {}
     for task in context.analysis.results.tasks:
         groups.setdefault(labels[task["task_key"]], []).append(task)
     ours = [(label, tasks) for label, tasks in groups.items() if not is_published(tasks[0])]
-    ordered: list[tuple[str, list[dict[str, Any]]]] = []
     left = [(label, tasks) for label, tasks in groups.items() if is_published(tasks[0])]
-    for label, tasks in ours:
-        pairs = [pair for pair in left if _repairs(tasks[0], pair[1][0])]
+    ordered: list[tuple[str, list[dict[str, Any]]]] = []
+    while ours:
+        pairs = [pair for pair in left if _repairs(ours[0][1][0], pair[1][0])]
         left = [pair for pair in left if pair not in pairs]
-        ordered += [*pairs, (label, tasks)]
+        also = [own for own in ours[1:] if any(_repairs(own[1][0], pair[1][0]) for pair in pairs)]
+        ordered += [*pairs, ours[0], *also]  # what repairs the same stays together
+        ours = [own for own in ours[1:] if own not in also]
     return ordered + left
 
 
@@ -68,10 +70,19 @@ def is_published(task: dict[str, Any]) -> bool:
     return _class(task).startswith("Published")
 
 
+REPAIRS = {  # names that do not say so themselves; the graph, where it is a part of the repair
+    ("AddressedLeaf", "PublishedNeighborsMatch"): None,
+    ("Transfer", "PublishedCitationChains"): "path",
+}
+
+
 def _repairs(ours: dict[str, Any], published: dict[str, Any]) -> bool:
-    """PublishedNeighborsMatch is repaired by NeighborsMatch, PublishedRingTransfer by Transfer on a ring."""
-    same_graph = _class(published).removeprefix("Published") == _class(ours) or ours["topology"] == published["topology"]
-    return _class(published).endswith(_class(ours)) and same_graph
+    """PublishedNeighborsMatch is repaired by NeighborsMatch, PublishedRingTransfer by Transfer on a ring; others by `REPAIRS`."""
+    names = _class(ours), _class(published)
+    if names in REPAIRS:
+        return REPAIRS[names] in (None, str(ours["topology"]).partition(" ")[0])
+    same_graph = names[1].removeprefix("Published") == names[0] or ours["topology"] == published["topology"]
+    return names[1].endswith(names[0]) and same_graph
 
 
 def _class(task: dict[str, Any]) -> str:
