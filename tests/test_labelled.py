@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from data_copy import COPY, needs_copy
-from sklearn.metrics import roc_auc_score
-from torch_geometric.utils import contains_self_loops, is_undirected
+from made_up_labelled import write_city, write_tolokers
+from sklearn.metrics import accuracy_score, roc_auc_score
+from torch_geometric.utils import contains_self_loops, is_undirected, to_undirected
 
 from datasets import labelled
 from datasets.labelled import LabelledGraph
@@ -73,6 +74,53 @@ def test_the_area_under_the_curve_is_that_of_scikit_learn_and_no_less_for_any_sh
     perfect = torch.stack([-y.float(), y.float()], dim=2)
     assert scores(perfect, y, "roc_auc").tolist() == [1.0] * 3
     assert scores(torch.zeros(3, 50, 2), y, "roc_auc").tolist() == [0.5] * 3
+
+
+def test_tolokers_are_read_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = write_tolokers(tmp_path)
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path))
+    for split, masks in (("train", "train_masks"), ("validation", "val_masks"), ("test", "test_masks")):
+        for fold in (0, 9):
+            block = drawn(LabelledGraph(name="Tolokers", fold=fold), split)  # type: ignore[arg-type]
+            asked = torch.from_numpy(raw[masks][fold]).nonzero().flatten()
+            assert torch.equal(block.readout_index, asked)
+            assert torch.equal(block.y[0], torch.from_numpy(raw["node_labels"])[asked])
+    assert torch.equal(block.x[0], torch.from_numpy(raw["node_features"]))
+    pairs = {frozenset(pair) for pair in raw["edges"].tolist()}
+    assert {frozenset(pair) for pair in block.edge_index.T.tolist()} == pairs
+    assert block.edge_index.size(1) == 2 * len(pairs)
+
+
+def test_a_city_is_read_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = write_city(tmp_path, "paris")
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path))
+    task = LabelledGraph(name="paris")
+    assert (task.metric, task.out_channels, task.chance) == ("accuracy", 10, 0.1)
+    for split, mask in (("train", "train_mask"), ("validation", "valid_mask"), ("test", "test_mask")):
+        block = drawn(task, split)  # type: ignore[arg-type]
+        asked = raw[mask].nonzero().flatten()
+        assert torch.equal(block.readout_index, asked)
+        assert torch.equal(block.y[0], raw["10-chunk_16-hop_node_labels"][asked])
+    assert torch.equal(block.x[0], raw["node_features_augmented"])
+    assert torch.equal(block.edge_index, to_undirected(raw["edge_indices"]))
+
+
+@pytest.mark.parametrize("name", ["Tolokers", "paris"])
+def test_scores_on_a_labelled_graph_are_those_of_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    write_tolokers(tmp_path)
+    write_city(tmp_path, "paris")
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path))
+    task, found = LabelledGraph(name=name), list[Trained]()
+    cell = Cell(
+        task=task_ref(task), model=resolve("gcn"), num_layers=2, hidden_channels=8, seed=0, protocol=Protocol(max_steps=2)
+    )
+    train([cell], found.append)
+    block = drawn(task, "test")
+    with torch.no_grad():
+        out = found[0].trained(block.x[0], block.edge_index)[block.readout_index]
+    y = block.y[0]
+    expected = roc_auc_score(y, out[:, 1] - out[:, 0]) if name == "Tolokers" else accuracy_score(y, out.argmax(1))
+    assert found[0].metrics["test"]["score"] == pytest.approx(expected, abs=1e-6)
 
 
 @needs_copy
