@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -163,6 +164,22 @@ class Fails(Mine):
     def forward(self, x, edge_index):
         raise ArithmeticError("bad luck")
 """
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext of poppler-utils to look into a PDF")
+def test_the_row_of_a_strangers_model_stands_in_the_pdf(
+    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(ran[0] / "results", out)  # the other models are trained
+    assert command("--study", ran[0] / "tiny.toml", "--out", out, "--model", f"{ROOT}/examples/my_model.py:MyNet").returncode == 0
+    content = json.loads((out / "tiny" / "report.json").read_text())
+    (row, *_) = [row for row in content["data"]["conditions"] if row["model"] == "my_model.py:MyNet"]
+    call = ["pdftotext", "-layout", str(out / "tiny" / "report.pdf"), "-"]
+    lines = subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = [" ".join(line.split()) for line in lines if row["series"] in line]
+    numbers = f"{row['num_layers']} {row['solved']}/{row['finished']}"
+    assert any(numbers in line and f"{row['score']['mean']:.3f}" in line for line in shown), shown
 
 
 def test_models_of_ones_own_stand_beside_cached_results_of_the_others(
