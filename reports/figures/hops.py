@@ -102,7 +102,8 @@ def draw(data: dict[str, Any]) -> Figure:
     tall = figure.get_figheight() / MM
     figure.supxlabel("Hop distance r", fontsize=8, y=1.5 / tall, va="bottom")
     dots = f"test {SHARES.get(data['metric'], 'skill')}"
-    figure.supylabel(f"Share of seeds that solve it (line)\n{dots} (dots)", fontsize=8, x=1 / width, ha="left", linespacing=1.3)
+    rate = "Share of seeds that solve it" if rows > 1 else "Solve rate"  # one row of panels has no room for the long one
+    figure.supylabel(f"{rate} (line)\n{dots} (dots)", fontsize=8, x=1 / width, ha="left", linespacing=1.3)
     if len(depths) > 1:
         handles = [Line2D([], [], color=INK, label=depth, **_depth_style(i, INK)) for i, depth in enumerate(depths)]
         figure.legend(handles=handles, loc="upper right", ncols=len(depths), handlelength=2.8, borderaxespad=0)

@@ -157,7 +157,7 @@ def _certificates(context: Context) -> list[Block]:
             body.append(place + (certificate["verdict"] if certificate else flags(context, task)))
             for check in certificate["checks"] if certificate else []:
                 passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
-                body.append([check["id"], check["name"], _value(check["value"]), check["limit"], passed, check["detail"]])
+                body.append([check["id"], check["name"], _value(check["value"]), _limit(check["limit"]), passed, check["detail"]])
         params = ", ".join(f"{k}={_param(v)}" for k, v in tasks[0]["task"]["params"].items() if k != "hops")
         caption = (
             f"{label}: {tasks[0]['task']['ref'].rpartition(':')[2]}({params}), and what its certificate checked at each distance."
@@ -165,6 +165,10 @@ def _certificates(context: Context) -> list[Block]:
         head = ["Check", "What", "Value", "Limit", "", "Detail"]
         found.append(table(f"sheet-{i + 1}", caption, head, body, ["text", "text", "num", "text", "text", "fill"], 6.5))
     return [heading("Task data sheets"), *found] if found else []
+
+
+def _limit(text: str) -> str:
+    return text.replace("<=", "≤").replace(">=", "≥")
 
 
 def _param(value: Any) -> str:

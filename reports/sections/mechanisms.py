@@ -157,16 +157,17 @@ def _plane(context: Context) -> list[Block]:
         "Conditions share models and tasks: a description of this grid."
     )
     head = ["Measure", "Larger in a success", "Successes", "Failures"]
+    decided = any(row["auc"] is not None for row in context.analysis.separations)
+    told = [". How well each measure by itself tells success from failure is in ", ref("tab-separation")] if decided else []
     return [
         title,
         prose(
             "On the plane of the two failures every model is a path along hop distance:",
             *refs([f"fig-{d.name}" for d in drawings]),
-            ". How well each measure by itself tells success from failure is in ",
-            ref("tab-separation"),
+            *told,
             ". ",
             two_failures(context.analysis),
         ),
         *(figure(d) for d in drawings),
-        table("separation", caption, head, rows, ["fill", "num", "num", "num"]),
+        *([table("separation", caption, head, rows, ["fill", "num", "num", "num"])] if decided else []),
     ]

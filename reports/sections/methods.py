@@ -76,12 +76,12 @@ def _ended(context: Context) -> str:
         return "No cell has finished."
     counts = cells["stopped"].value_counts()
     names = {
-        "solved": "solved",
-        "budget": "at the end of the budget",
+        "solved": "ended as solved",
+        "budget": "used the whole budget",
         "diverged": "diverged",
     }
     said = [f"{int(counts[key])} {name}" for key, name in names.items() if key in counts]
-    return f"Of {plural(int(counts.sum()), 'finished cell')}, {listing(said)} ended."
+    return f"Of {plural(int(counts.sum()), 'finished cell')}, {listing(said)}."
 
 
 def _plain(value: Any) -> str:

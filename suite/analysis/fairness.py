@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from suite.analysis.results import Results
+from suite.analysis.results import PARTS, Results
 
 
 def fairness_table(results: Results) -> list[dict[str, Any]]:
-    """Return one row per part of the report, model and depth, in the order of families.
+    """Return one row per part of the report, model and depth, part by part in the order of families.
 
     Keys: `part`, `model_label`, `num_layers`; `asked` (parameters asked for, by value), `parameters` [least, most], `gap`
     (the largest, as a signed share of what was asked; None where nothing was, or the model is `exempt` for want of a width);
@@ -20,7 +20,8 @@ def fairness_table(results: Results) -> list[dict[str, Any]]:
     if results.cells.empty:
         return []
     trials = _trials(results)
-    cells = results.cells.sort_values(["family_order", "model_order", "num_layers"], kind="stable")
+    cells = results.cells.assign(part_order=results.cells["part"].map(PARTS.index))
+    cells = cells.sort_values(["part_order", "family_order", "model_order", "num_layers"], kind="stable")
     groups = cells.groupby(["part", "model_label", "num_layers"], sort=False)
     return [_row(results, pd.DataFrame(group), trials) for _, group in groups]
 
