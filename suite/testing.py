@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 from torch import Tensor, nn
@@ -30,7 +31,9 @@ from suite.engine.batches import as_drawn, graph_batch
 from suite.hops import hop_distance
 from suite.metrics import ERRORS
 from suite.models import build, resolve
+from suite.models.base import Model
 from suite.models.encodings import ENCODINGS
+from suite.models.rewirings import load_rewiring, rewire
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
 from suite.views import task_ref
@@ -56,13 +59,14 @@ def check_task(task: Task) -> None:
     check_fresh_process([task])
 
 
-def check_model(model: str | ModelRef, encoding: FactorRef | None = None) -> None:
+def check_model(model: str | ModelRef, encoding: FactorRef | None = None, rewiring: FactorRef | None = None) -> None:
     """Raise ContractError unless the model keeps the contract of models.
 
     `model` is a name of the table, `module:Name`, `file.py:Name`, or a reference with settings of its own. With an `encoding` of
-    nodes, of width 4 or less, it is checked as it stands behind that one.
+    nodes, of width 4 or less, it is checked as it stands behind that one. With a `rewiring`, `REWIRED_CHECKS` are made on rewired
+    graphs, and reach counts in their hops; the others are of the model alone.
     """
-    made = Made(resolve(model) if isinstance(model, str) else model, encoding)
+    made = Made(resolve(model) if isinstance(model, str) else model, encoding, rewiring)
     faults = [f"{check}: {fault}" for check, run in MODEL_CHECKS.items() for fault in _caught(run, made)]
     _raise(str(model) if isinstance(model, str) else made.ref.ref, faults)
 
@@ -300,10 +304,11 @@ TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
 
 
 class Made(NamedTuple):
-    """What `MODEL_CHECKS` take: a model, and the encoding of the nodes that x ends with, if any."""
+    """What `MODEL_CHECKS` take: a model, if any the encoding of nodes that x ends with, and the rewiring of what it runs on."""
 
     ref: ModelRef
     encoding: FactorRef | None = None
+    rewiring: FactorRef | None = None
 
 
 def _fresh(made: Made, seed: int = 0, num_layers: int = NUM_LAYERS) -> nn.Module:
@@ -321,6 +326,16 @@ def _graph(num_nodes: int, seed: int) -> Data:
     every = torch.arange(num_nodes)
     edge_index = to_undirected(torch.cat([path, extra], dim=1), num_nodes=num_nodes)
     return Data(x=x, edge_index=edge_index, y=torch.zeros(num_nodes), readout_index=every)
+
+
+def _rewired(made: Made, graph: Data) -> Data:
+    """Return the graph as the rewiring of `made`, if any, leaves it: new nodes at the end, x = 0, nothing asked there."""
+    if made.rewiring is None:
+        return graph
+    num_nodes, edges = graph.num_nodes, graph.edge_index
+    found = rewire(load_rewiring(made.rewiring), edges, num_nodes, graph.readout_index[:1])
+    x = F.pad(graph.x, (0, 0, 0, found.num_nodes - num_nodes))
+    return Data(x=x, edge_index=found.edge_index, y=graph.y, readout_index=graph.readout_index, original_index=edges)
 
 
 def _output(model: nn.Module, *graphs: Data) -> Tensor:
@@ -365,20 +380,22 @@ def _states(made: Made) -> Iterator[str]:
 
 
 def _equivariance(made: Made) -> Iterator[str]:
-    """Renumbering nodes renumbers the output, in eval and in training."""
-    graph = _graph(9, 0)
-    order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
-    renumbered = Data(
-        x=graph.x[order], edge_index=order.argsort()[graph.edge_index], y=graph.y, readout_index=graph.readout_index
-    )
-    model = _fresh(made)
-    if not _same(_output(model, renumbered), _output(model, graph)[order]):
-        yield "renumbering the nodes changes the output: nothing may depend on a node's place"
+    """Renumbering nodes renumbers the output: in eval, and in training, unless dropout there tells places apart."""
+    model, graph = _fresh(made), _rewired(made, _graph(9, 0))
+    if made.rewiring is not None and "expander" in getattr(model, "needs", ()):
+        return  # which tells nodes of one colour apart by number, and a rewiring may make nodes alike
+    order = torch.cat([torch.randperm(9, generator=torch.Generator().manual_seed(3)), torch.arange(9, graph.num_nodes)])
+    edges = {name: order.argsort()[graph[name]] for name in ("edge_index", "original_index") if name in graph}
+    renumbered = Data(x=graph.x[order], y=graph.y, readout_index=graph.readout_index, **edges)
+    for mode in ("eval mode",) if getattr(model, "random", False) else ("eval mode", "training"):
+        model.train(mode == "training")
+        if not _same(_output(model, renumbered), _output(model, graph)[order[:9]]):
+            yield f"in {mode}, renumbering the nodes changes the output: nothing may depend on a node's place"
 
 
 def _batching(made: Made) -> Iterator[str]:
     """A graph's output does not depend on the others of its batch; in training it may under norm(train) alone."""
-    one, other, third = _graph(9, 0), _graph(6, 1), _graph(12, 2)
+    one, other, third = (_rewired(made, graph) for graph in (_graph(9, 0), _graph(6, 1), _graph(12, 2)))
     model = _fresh(made)
     if not _same(_output(model, one, other, third), torch.cat([_output(model, graph) for graph in (one, other, third)])):
         yield "in eval mode the other graphs of a batch change a graph's output: use `batch`, or node-wise norms"
@@ -391,18 +408,24 @@ def _batching(made: Made) -> Iterator[str]:
 
 
 def _gradients(made: Made) -> Iterator[str]:
-    """Every parameter moves the output, with one of a few initialisations: a maximum, or a ReLU, may leave one out by chance."""
-    found = [_moves(_fresh(made, seed)) for seed in range(3)]
-    for name, used in found[0].items():
-        if used is None:
-            yield f"parameter {name} is not used"
-        elif not any(moves[name] for moves in found):
-            yield f"the gradient of parameter {name} is 0 everywhere"
+    """Every parameter moves the output, in eval and in training: with one of a few initialisations and draws of dropout.
+
+    A maximum, a ReLU or an edge that is dropped may leave one out by chance.
+    """
+    for mode in ("eval mode", "training"):
+        found = [_moves(_fresh(made, seed).train(mode == "training"), seed) for seed in range(3)]
+        for name, used in found[0].items():
+            if used is None:
+                yield f"in {mode}, parameter {name} is not used"
+            elif not any(moves[name] for moves in found):
+                yield f"in {mode}, the gradient of parameter {name} is 0 everywhere"
 
 
-def _moves(model: nn.Module) -> dict[str, bool | None]:
+def _moves(model: nn.Module, seed: int) -> dict[str, bool | None]:
     """Return whether the gradient of each parameter is somewhere not 0; None where autograd knows of no use of it."""
-    out = _output(model, _graph(9, 0), _graph(12, 2))
+    with torch.random.fork_rng(devices=[]):  # dropout, while training
+        torch.manual_seed(seed)
+        out = _output(model, _graph(9, 0), _graph(12, 2))
     weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(4), dtype=out.dtype)
     parameters = dict(model.named_parameters())
     gradients = torch.autograd.grad((out * weight).sum(), list(parameters.values()), allow_unused=True)
@@ -410,29 +433,38 @@ def _moves(model: nn.Module) -> dict[str, bool | None]:
 
 
 def _reach(made: Made) -> Iterator[str]:
-    """What the output depends on is what `reach` and `global_channel` declare, exactly: derivatives beyond are 0."""
+    """What the output depends on is what `reach` and `global_channel` declare, exactly: derivatives beyond are 0.
+
+    A few initialisations may be tried, for a ReLU or an action may shut the farthest way by chance.
+    """
     model = _fresh(made)
     channel = set(getattr(model, "global_channel", ())) - {"norm(train)"}
     reach = getattr(model, "reach", None)
-    graph = _graph(max(12, 8 + (reach or 0)), 0)  # its farthest nodes are out of reach
+    graph = _rewired(made, _graph(max(12, 8 + (reach or 0)), 0))  # its farthest nodes are out of reach, unless it is rewired
     found, farthest = _structural_reach(model, graph)
+    expected = farthest if reach is None else min(reach, farthest)
+    for seed in (1, 2):
+        if found < expected:
+            found = max(found, _structural_reach(_fresh(made, seed), graph)[0])
     if channel and reach is not None:
         yield f"reach must be None with global_channel {sorted(channel)}, is {reach}"
     elif not channel and reach is None:
         yield "reach must be a number of hops where global_channel is empty (norm(train) aside), is None"
     if reach is None and found < farthest:
         yield f"declares a channel to every node, yet no output depends on what is more than {found} hops away"
-    if reach is not None and found != reach:
+    if reach is not None and found != expected:
         yield f"declares reach {reach}, yet outputs depend on nodes up to {found} hops away (of {farthest} in the graph)"
 
 
 def _structural_reach(model: nn.Module, graph: Data) -> tuple[int, int]:
     """Return the largest distance at which any derivative is not 0 (0 for a constant), and the largest distance there is."""
     x = graph.x.clone().requires_grad_()
-    out = _output(model, Data(x=x, edge_index=graph.edge_index, y=graph.y, readout_index=graph.readout_index))
+    seen = graph.clone()
+    seen.x = x
+    out = _output(model, seen)
     rows = [torch.autograd.grad(row.sum(), x, retain_graph=True, allow_unused=True)[0] for row in out]
     felt = torch.stack([torch.zeros(len(x)) if row is None else row.abs().sum(1) for row in rows]) != 0
-    hops = hop_distance(graph.edge_index, torch.arange(graph.num_nodes), graph.num_nodes)
+    hops = hop_distance(graph.edge_index, graph.readout_index, graph.num_nodes)
     return int(hops[felt].max()) if bool(felt.any()) else 0, int(hops.max())
 
 
@@ -464,7 +496,7 @@ def _saving(made: Made) -> Iterator[str]:
 
 
 def _model_determinism(made: Made) -> Iterator[str]:
-    """One seed, one model; in eval mode one input, one output, and no random numbers."""
+    """One seed, one model and, in training, one output; in eval mode one input, one output, and no random numbers."""
     graph, model = _graph(9, 0), _fresh(made)
     if any(not torch.equal(a, b) for a, b in zip(model.parameters(), _fresh(made).parameters(), strict=True)):
         yield "the same seed gives other weights: draw them from torch's global generator"
@@ -473,6 +505,18 @@ def _model_determinism(made: Made) -> Iterator[str]:
         yield "in eval mode the same input gives another output"
     if not torch.equal(torch.get_rng_state(), state):
         yield "in eval mode random numbers are drawn"
+    with torch.random.fork_rng(devices=[]):
+        trained = []
+        for _ in range(2):
+            model = _fresh(made).train()
+            torch.manual_seed(7)
+            state = torch.get_rng_state()
+            trained.append(_output(model, graph))
+        drawn = not torch.equal(torch.get_rng_state(), state)
+    if not torch.equal(*trained):
+        yield "in training the same seed gives another output: draw random numbers from torch's global generator"
+    if drawn and isinstance(model, Model) and not model.random:
+        yield "in training random numbers are drawn: declare random = True, or seeds that train together share them"
 
 
 MODEL_CHECKS: dict[str, Callable[[Made], Iterator[str]]] = {
@@ -486,3 +530,4 @@ MODEL_CHECKS: dict[str, Callable[[Made], Iterator[str]]] = {
     "saving": _saving,
     "determinism": _model_determinism,
 }
+REWIRED_CHECKS = ("equivariance", "batching", "reach")

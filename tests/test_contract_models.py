@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 import pytest
-from together import MITIGATIONS, why_not
+from together import MITIGATIONS, asked, why_not
 
 from suite.models import MODELS, resolve
 from suite.models.attentions import PAIR_BIASES
 from suite.models.node_encodings import resolve_encoding
-from suite.testing import MODEL_CHECKS, Made, check_model
+from suite.models.rewirings import REWIRINGS, resolve_rewiring
+from suite.testing import MODEL_CHECKS, REWIRED_CHECKS, Made, check_model
 
 # Settings that change what a model declares, beside the table's own.
 VARIANTS = {
@@ -46,6 +47,16 @@ def test_models_keep_the_contract_with_every_mitigation_that_they_take(name: str
 @pytest.mark.parametrize(("name", "encoding"), going_together("encoding", PAIR_BIASES))
 def test_models_keep_the_contract_with_every_encoding_of_pairs_that_they_take(name: str, encoding: str) -> None:
     check_model(resolve(name, {"pair_bias": encoding}))
+
+
+@pytest.mark.parametrize(("name", "rewiring"), going_together("rewiring", REWIRINGS))
+def test_models_keep_the_contract_on_every_rewired_graph_that_they_take(name: str, rewiring: str) -> None:
+    made = Made(resolve(name), rewiring=resolve_rewiring(*asked(rewiring)))
+    assert not [fault for check in REWIRED_CHECKS for fault in MODEL_CHECKS[check](made)]
+
+
+def test_a_model_and_its_factors_are_checked_at_once() -> None:
+    check_model("gat", resolve_encoding("sign_net", {"width": 2}), resolve_rewiring("virtual_node"))
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"constant"}))  # which reads no x

@@ -404,6 +404,36 @@ class DeniesItsEdges(Plain):
     reads_edges = False
 
 
+class ByPlaceInTraining(Plain):
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return super().decode(hidden) * (torch.arange(len(hidden[-1])).unsqueeze(1) if self.training else 1)
+
+
+class IdleInTraining(Plain):
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return super().decode(hidden).detach() + hidden[-1].sum() if self.training else super().decode(hidden)
+
+
+class SecretDropout(Plain):
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return self.last(F.dropout(hidden[-1], 0.5, self.training))
+
+
+class DeclaredDropout(SecretDropout):
+    random = True
+
+
+class OwnGenerator(Plain):
+    random = True
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        noise = torch.rand((), generator=GENERATOR) if self.training else 1
+        return noise * super().decode(hidden)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
 class UnknownNeeds(Plain):
     needs = frozenset({"horoscope"})
 
@@ -432,12 +462,16 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
     (OneStateShort, "hidden states", "num_layers + 1 = 4 states; gives 3"),
     (OutsideTheState, "saving", "keep every number in parameters or buffers"),
     (NoisyInEval, "determinism", "random numbers are drawn"),
+    (ByPlaceInTraining, "equivariance", "in training, renumbering"),
+    (IdleInTraining, "gradients", "in training, parameter last.weight is not used"),
+    (SecretDropout, "determinism", "declare random = True"),
+    (OwnGenerator, "determinism", "in training the same seed gives another output"),
     (UnknownNeeds, "declarations", "'horoscope', which is no encoding"),
     (SaysNothing, "declarations", "declares no `global_channel`"),
 ]
 
 
-@pytest.mark.parametrize("model", ["Plain", "DeclaredBatchNorm"])
+@pytest.mark.parametrize("model", ["Plain", "DeclaredBatchNorm", "DeclaredDropout"])
 def test_a_good_model_passes(model: str) -> None:
     check_model(f"test_testing:{model}")
 
@@ -449,5 +483,7 @@ def test_a_planted_fault_of_a_model_is_found_and_named(cls: type[nn.Module], che
 
 
 def test_a_models_faults_are_listed_under_its_name() -> None:
-    with pytest.raises(ContractError, match=r"^test_testing:Idle breaks its contract:\n  gradients: parameter unused\.weight"):
+    with pytest.raises(
+        ContractError, match=r"^test_testing:Idle breaks its contract:\n  gradients: in eval mode, parameter unused\.weight"
+    ):
         check_model("test_testing:Idle")
