@@ -180,12 +180,13 @@ def report(*, study: StudyName = "standard", out: Folder = Path("results")) -> i
 
 
 def list_() -> int:
-    """List studies, tasks, topologies, models, encodings, rewirings and measures."""
+    """List studies, tasks, topologies, models, encodings, rewirings, mitigations and measures."""
     with console.status("Loading ..."):
         from datasets import TASKS, TOPOLOGIES
         from suite.factors import PAIR_TITLES, family_of
         from suite.measures import FURTHER, MEASURES
         from suite.models import MODELS
+        from suite.models.mitigations import Mitigations
         from suite.models.node_encodings import NODE_ENCODINGS
         from suite.models.rewirings import REWIRINGS
 
@@ -197,6 +198,7 @@ def list_() -> int:
         "models": {name: f"{entry.title} ({family_of(name)})" for name, entry in MODELS.items()},
         "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
         "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
+        "mitigations": {name: field.description or "" for name, field in Mitigations.model_fields.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
         "measures of diagnose": {name: _first_line(sys.modules[entry.run.__module__]) for name, entry in FURTHER.items()},
     }

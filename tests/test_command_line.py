@@ -372,7 +372,17 @@ def test_help_and_early_mistakes_cost_less_than_a_second_and_no_torch(arguments:
 def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_all.main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in ("standard", "transfer", "own_token", "barbell", "gcn", "set_transformer", "smoothing"):
+    for name in (
+        "standard",
+        "transfer",
+        "own_token",
+        "barbell",
+        "gcn",
+        "set_transformer",
+        "smoothing",
+        "drop_edge",
+        "random_edges",
+    ):
         assert re.search(rf"^{name} +\S", printed, re.MULTILINE)
 
 

@@ -47,7 +47,6 @@ SETTINGS = {
     "gated, all read": {"skip": "gated", "readout": "concat"},
     "max": {"readout": "max"},
     "lstm": {"readout": "lstm"},
-    "orthogonal": {"init": "orthogonal", "weight_scale": 2.0},
 }
 
 
@@ -303,31 +302,7 @@ def test_lstm_readout_has_weights_that_do_not_grow_with_depth() -> None:
     assert sizes == {2 * (4 * 8 * 8 + 4 * 8 + 4 * 8 * 8) + 16}
 
 
-# what is drawn, and the first weights
-
-
-def test_dropped_nodes_lose_all_of_their_input_and_the_others_are_scaled() -> None:
-    torch.manual_seed(9)
-    model, x = Stack(50, 8, 0, 3, drop_node=0.25, encoder="embedding"), torch.ones(4000, 50)
-    model.encoder.weight.data = torch.eye(50)[:8]
-    (state,) = model.train().encode(x, torch.empty(2, 0).long())
-    dropped = (state == 0).all(1)
-    assert float(dropped.double().mean()) == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 4000) ** 0.5)
-    torch.testing.assert_close(state[~dropped], torch.full_like(state[~dropped], 4 / 3), rtol=1e-4, atol=0)
-    assert torch.equal(model.eval().encode(x, torch.empty(2, 0).long())[0], torch.ones(4000, 8))
-    assert model.random
-
-
-@pytest.mark.parametrize("skip", ["none", "gated"])
-def test_first_weights_are_orthogonal_and_scaled_in_the_blocks_alone(skip: str) -> None:
-    torch.manual_seed(10)
-    model = Stack(8, 8, 2, 3, init="orthogonal", weight_scale=3.0, skip=skip)
-    blocks = [*model.convs, *(gate.conv for gate in model.gates)]
-    assert len(blocks) == (2 if skip == "none" else 4)
-    for conv in blocks:
-        torch.testing.assert_close(conv.lin.weight @ conv.lin.weight.T, 9 * torch.eye(8), rtol=1e-4, atol=1e-4)
-    encoder = model.encoder.first.weight
-    assert not torch.allclose(encoder @ encoder.T / (encoder[0] @ encoder[0]), torch.eye(8), atol=1e-2)
+# settings
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
@@ -398,9 +373,3 @@ def test_a_last_layer_that_makes_nodes_alike_is_refused_before_a_norm_that_takes
         out = Stack(4, 8, 3, 2, **given | fine).eval()(x, edge_index)
         assert bool((out != out[0]).any()) != (fine == {"decoder": "none"})  # whose last layer has no norm: alike, and not 0
         assert out.any()
-
-
-def test_edges_are_dropped_where_some_are_read() -> None:
-    with pytest.raises(ValueError, match=r"drop_edge: must be 0 with conv = node_wise, which reads no edges; got 0\.5"):
-        Stack(4, 8, 3, 2, conv="node_wise", drop_edge=0.5)
-    assert Stack(4, 8, 3, 2, conv="node_wise", drop_edge=0.5, skip="gated").random

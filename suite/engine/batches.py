@@ -79,7 +79,7 @@ class SharedBatch:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
         prepared = self.prepared
         prepared.op.counts = self.counts
-        out: Tensor = module.decode(module.states(self.x, prepared.op, **prepared.needs))
+        out: Tensor = module.decode(module.run(self.x, prepared.op, **prepared.needs))
         return prepared.op.read(out, prepared.readouts, self.y.size(1) // len(prepared.readouts))
 
     def keep(self, index: list[int]) -> SharedBatch:

@@ -17,6 +17,7 @@ from suite.models.encodings import ENCODINGS
 from suite.models.fronted import fronted
 from suite.models.graphcon import GraphCON
 from suite.models.grit import GRIT
+from suite.models.mitigations import NAMES, Mitigations, mitigations
 from suite.models.node_encodings import load_encoding
 from suite.models.phdgn import PHDGN
 from suite.models.polynormer import Polynormer
@@ -47,8 +48,11 @@ class ModelEntry:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+UNCHANGED = Mitigations().model_dump()  # of stacks they are written out: keys are as they were when a stack alone had them
+
+
 def _stack(family: str, title: str, **settings: Any) -> ModelEntry:
-    return ModelEntry(Stack, family, title, {"norm": DEFAULT_NORM} | settings)
+    return ModelEntry(Stack, family, title, {"norm": DEFAULT_NORM} | settings | UNCHANGED)
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -96,7 +100,7 @@ MODELS: dict[str, ModelEntry] = {
     "polynormer": ModelEntry(Polynormer, "Transformer", "Polynormer"),
     "set_transformer": ModelEntry(Transformer, "Transformer", "Set transformer"),
     "deep_sets": _stack("Rewired", "DeepSets", conv="node_wise", norm="layer", virtual_node=True),
-    "mlp": ModelEntry(Stack, "MPNN", "MLP", {"conv": "node_wise", "norm": "layer"}),
+    "mlp": _stack("MPNN", "MLP", conv="node_wise", norm="layer"),
     "constant": ModelEntry(Constant, "Control", "Constant"),
     "propagation": ModelEntry(Propagation, "Control", "Propagation only"),
 }
@@ -152,9 +156,17 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     """
     entry, known = find(name), _defaults(name)
     settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
-    unknown = sorted(set(settings) - set(known))
+    unknown = sorted(set(settings) - set(known) - NAMES)
     if unknown:
-        raise ValueError(f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}")
+        every = ", ".join(sorted(NAMES - set(known)))
+        raise ValueError(
+            f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}; and as every model {every}"
+        )
+    shared = mitigations({key: value for key, value in settings.items() if key not in known}).model_dump()
+    for key in set(settings) & NAMES - set(known):
+        settings[key] = shared[key]
+        if shared[key] == UNCHANGED[key] and key not in entry.settings:
+            del settings[key]  # one thing has one key
     missing = sorted(key for key, value in known.items() if value is inspect.Parameter.empty and key not in settings)
     if missing:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
@@ -163,12 +175,16 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
 
 
 def settings_of(name: str) -> set[str]:
-    """Return the names of the settings that model `name` has beside the four sizes; raises as `find`."""
-    return set(_defaults(name))
+    """Return the names of the settings that model `name` has beside the four sizes, `NAMES` included; raises as `find`."""
+    return {*NAMES, *_defaults(name)}
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    parameters = list(inspect.signature(find(name).cls.__init__).parameters.values())[5:]  # behind self and the four sizes
+    return _own_settings(find(name).cls)
+
+
+def _own_settings(cls: type[nn.Module]) -> dict[str, Any]:
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[5:]  # behind self and the four sizes
     return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
 
@@ -196,5 +212,9 @@ def build(
     front = None if given is None else given.front()
     if given is not None and front is not None:
         in_channels += front.channels - given.width
-    model: nn.Module = load(ref.ref, ref.sha256)(in_channels, hidden_channels, num_layers, out_channels, **ref.settings)
+    cls = load(ref.ref, ref.sha256)
+    shared = ref.settings.keys() & NAMES - _own_settings(cls).keys()
+    own = {name: value for name, value in ref.settings.items() if name not in shared}
+    model: nn.Module = cls(in_channels, hidden_channels, num_layers, out_channels, **own)
+    mitigations({name: ref.settings[name] for name in shared}).apply(model)
     return model if given is None or front is None else fronted(front, given.width, model)

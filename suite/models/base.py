@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from suite.models.layers import dropout
 from suite.operators import GraphOperators, Operators
 
 
@@ -24,6 +25,7 @@ class Model(nn.Module):
         reads_edges: whether its layers, however many, read the edges that they run on: by operators, or by a need in `ALONG`.
         pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
+        drop_edge, drop_node: what training leaves out, as `suite.models.mitigations` says; set on the model once built.
     """
 
     version: ClassVar[int] = 1
@@ -36,10 +38,25 @@ class Model(nn.Module):
     reads_edges: bool = True
     pairwise: bool = False
     random: bool = False
+    drop_edge: float = 0.0
+    drop_node: float = 0.0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         """Return the hidden states before the first layer and after each."""
         raise NotImplementedError
+
+    def run(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        """Return the `states`; while training, of what `drop_edge` and `drop_node` leave of the graphs."""
+        if self.training and self.drop_edge:
+            op = op.drop_edges(self.drop_edge)
+        if self.training:
+            x = thinned_input(x, self.drop_node)
+        return self.states(x, op, **needs)
+
+    @property
+    def trunk(self) -> list[nn.Module]:
+        """The modules whose linear maps `init` and `weight_scale` are about: lists of layers, and what layers share."""
+        return [part for name, part in self.named_children() if isinstance(part, nn.ModuleList) or name.startswith("shared")]
 
     def read(self, hidden: list[Tensor]) -> Tensor:
         """Return the features that `decode` reads: the last state, unless a model reads others too."""
@@ -51,7 +68,7 @@ class Model(nn.Module):
 
     def encode(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> list[Tensor]:
         """Map x [num_nodes, in_channels] to the hidden states [H0, ..., HL], each [num_nodes, channels]."""
-        return self.states(x, GraphOperators(edge_index, x.size(0), x.dtype, batch), **needs)
+        return self.run(x, GraphOperators(edge_index, x.size(0), x.dtype, batch), **needs)
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **needs: Tensor) -> Tensor:
         """Map x [num_nodes, in_channels] to [num_nodes, out_channels]."""
@@ -74,3 +91,8 @@ class Model(nn.Module):
         forward(self)
         for module in self.calibrated:
             module.calibrating = False  # type: ignore[assignment]
+
+
+def thinned_input(x: Tensor, p: float) -> Tensor:
+    """Return x [..., rows, channels] with the whole row of a node 0 with probability `p`, and 1 / (1 - p) times itself else."""
+    return x * dropout(torch.ones_like(x[..., :1]), p) if p else x

@@ -40,7 +40,7 @@ class Fronted(Model):
             setattr(self, name, getattr(inner, name))
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        return self.inner.states(_through(self.front, self.width, x), op, **needs)
+        return self.inner.run(_through(self.front, self.width, x), op, **needs)
 
     def read(self, hidden: list[Tensor]) -> Tensor:
         return self.inner.read(hidden)

@@ -19,8 +19,7 @@ Skip = Literal["none", "residual", "initial", "dense", "gated", "post_norm"]
 Readout = Literal["last", "concat", "max", "lstm"]
 Encoder = Literal["mlp", "linear", "embedding", "none"]
 Decoder = Literal["linear", "none"]
-Init = Literal["glorot", "orthogonal"]
-CHOICES = {"skip": Skip, "readout": Readout, "encoder": Encoder, "decoder": Decoder, "init": Init}
+CHOICES = {"skip": Skip, "readout": Readout, "encoder": Encoder, "decoder": Decoder}
 
 
 class Stack(Model):
@@ -49,12 +48,6 @@ class Stack(Model):
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212);
             with conv = node_wise that is DeepSets, whose means are all that nodes have in common: pooling (1703.06114).
         dropout: probability of a zero at the input of every weight matrix, while training.
-        drop_edge: probability of leaving out an edge, both ways at once, drawn anew at each training step for all layers
-            (1907.10903).
-        drop_node: probability of a zero for all of a node's input, while training; the other inputs grow by 1 / (1 - drop_node)
-            (2005.11079, without its several draws and their consistency loss).
-        init: glorot, or orthogonal for the linear maps of the blocks.
-        weight_scale: those maps, biases aside, are so many times what `init` says.
     """
 
     def __init__(
@@ -76,20 +69,16 @@ class Stack(Model):
         fully_adjacent_last: bool = False,
         virtual_node: bool = False,
         dropout: float = 0.0,
-        drop_edge: float = 0.0,
-        drop_node: float = 0.0,
-        init: Init = "glorot",
-        weight_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
-        _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder, init=init)
-        _check_conv(conv, skip, encoder, fully_adjacent_last, drop_edge)
+        _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder)
+        _check_conv(conv, skip, encoder, fully_adjacent_last)
         if fully_adjacent_last and decoder != "none":
             _check_last(conv, norm, skip, readout)
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
-        self.dropout, self.drop_edge, self.drop_node = dropout, drop_edge, drop_node
+        self.dropout = dropout
         self.fully_adjacent_last, self.plain_last = fully_adjacent_last, decoder == "none"
         widths = [hidden_channels] * (num_layers + 1)
         widths[0] = in_channels if encoder == "none" else hidden_channels
@@ -107,7 +96,6 @@ class Stack(Model):
         self.attention = LSTMAttention(hidden_channels, hidden_channels) if readout == "lstm" else None
         read = sum(widths) if readout == "concat" else widths[-1]
         self.decoder = nn.Identity() if self.plain_last else Linear(read, out_channels)
-        _initialise([self.convs, self.gates, self.shared], init, weight_scale)
         self._declare(num_layers, self.conv.channel | (find_norm(norm).channel if normed else frozenset()), virtual_node)
 
     def _declare(self, num_layers: int, channel: frozenset[str], virtual_node: bool) -> None:
@@ -123,13 +111,9 @@ class Stack(Model):
         self.reads_edges = self.conv.reads_edges() or gated
         past = self.conv.hops(0) + 1  # a gate reads differences one hop beyond its own convolution, which is made as a first one
         self.reach = self.bounded(sum(max(hop, past) for hop in hops) if gated else self.conv.reach(num_layers))
-        self.random = self.dropout > 0 or self.drop_edge > 0 or self.drop_node > 0
+        self.random = self.dropout > 0
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        if self.training and self.drop_edge:
-            op = op.drop_edges(self.drop_edge)
-        if self.training and self.drop_node:
-            x = x * dropout(torch.ones_like(x[..., :1]), self.drop_node)
         h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self._drop(x))
         hidden, memory = [h], Memory(h, [h], shared=self.shared)
         for index in range(len(self.convs)):
@@ -177,6 +161,10 @@ class Stack(Model):
             out = (1 - self.alpha) * out + self.alpha * memory.initial
         return norm(out, layer) if norm is not None and self.skip == "post_norm" else out
 
+    @property
+    def trunk(self) -> list[nn.Module]:
+        return [part for part in (self.convs, self.gates, self.shared) if part is not None]
+
     def read(self, hidden: list[Tensor]) -> Tensor:
         if self.attention is not None:
             weighed: Tensor = self.attention(hidden)
@@ -208,7 +196,7 @@ def _check(num_layers: int, **chosen: str) -> None:
             raise ValueError(f"decoder: must not be none with {name} = {value}, which the last convolution cannot write")
 
 
-def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool, drop_edge: float) -> None:
+def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -> None:
     """Raise ValueError where a block cannot do what is asked with this convolution."""
     if fully_adjacent_last and CONVS[conv].on_edges:
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: new edges do not have its states on edges")
@@ -216,8 +204,6 @@ def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool, d
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}: all other nodes are at its first distance then")
     if fully_adjacent_last and not CONVS[conv].hops(0):
         raise ValueError(f"fully_adjacent_last: must be false with conv = {conv}, which reads no neighbours")
-    if drop_edge and not CONVS[conv].reads_edges() and skip != "gated":
-        raise ValueError(f"drop_edge: must be 0 with conv = {conv}, which reads no edges; got {drop_edge}")
     if fully_adjacent_last and skip == "gated":
         raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
     if CONVS[conv].reads_past and skip in ("gated", "dense"):
@@ -246,12 +232,3 @@ def _encoder(kind: str, in_channels: int, hidden_channels: int, mlp_channels: in
     if kind in ("linear", "embedding"):
         return (_LinearReLU if kind == "linear" else Linear)(in_channels, hidden_channels)
     return MLP(in_channels, mlp_channels, hidden_channels)
-
-
-def _initialise(blocks: list[nn.Module | None], init: str, scale: float) -> None:
-    """Give the linear maps of `blocks` their first weights, made by Glorot's rule already."""
-    for module in (module for block in blocks if block is not None for module in block.modules()):
-        if isinstance(module, Linear):
-            if init == "orthogonal":
-                nn.init.orthogonal_(module.weight)
-            module.weight.data.mul_(scale)

@@ -13,8 +13,8 @@ after layer l cannot reach a read-out any more (the *cone*) and has no row.
 """
 
 from suite.operators.base import Operators
-from suite.operators.edges import EdgeList
+from suite.operators.edges import EdgeList, drop_pairs
 from suite.operators.graph import GraphOperators
 from suite.operators.shared import SharedOperators
 
-__all__ = ["EdgeList", "GraphOperators", "Operators", "SharedOperators"]
+__all__ = ["EdgeList", "GraphOperators", "Operators", "SharedOperators", "drop_pairs"]
