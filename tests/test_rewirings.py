@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -19,6 +20,7 @@ from suite.hops import hop_distance
 from suite.measures.structure import spectral_gap
 from suite.models.rewirings import (
     REWIRINGS,
+    UNCHOSEN,
     Graph,
     Rewired,
     _rewired,
@@ -31,6 +33,7 @@ from suite.models.rewirings import (
     rewire,
 )
 from suite.rng import stream
+from suite.study import load_study
 
 GRAPHS: dict[str, Callable[[], nx.Graph]] = {
     "ring": lambda: nx.cycle_graph(16),
@@ -407,9 +410,10 @@ def test_borf_joins_across_a_bridge_and_parts_inside_a_clique() -> None:
 # controls
 
 
-@pytest.mark.parametrize(
-    "like", [{"name": "sdrf", "remove_above": 0.5, "share": 0.3}, {"name": "gdc", "degree": 3}, {"name": "cayley"}]
-)
+MORE = {"sdrf": {"remove_above": 0.5, "share": 0.3}, "gdc": {"degree": 3}, "borf": {"remove_share": 0.1}}
+
+
+@pytest.mark.parametrize("like", [{"name": name} | MORE.get(name, {}) for name in sorted(set(REWIRINGS) - UNCHOSEN)], ids=str)
 def test_the_control_joins_and_parts_as_many(like: dict[str, Any]) -> None:
     graph = nx.barbell_graph(6, 3)
     other = as_networkx(rewired(like["name"], graph, **{k: v for k, v in like.items() if k != "name"}))
@@ -418,6 +422,13 @@ def test_the_control_joins_and_parts_as_many(like: dict[str, Any]) -> None:
     found, same = (set(map(frozenset, graph.edges)) for graph in (control, other))
     assert (len(found - before), len(before - found)) == (len(same - before), len(before - same))
     assert found != same
+
+
+def test_the_study_of_factors_has_the_control_of_every_rewiring_that_chooses_edges() -> None:
+    models = load_study(Path(__file__).parents[1] / "studies" / "factors.toml").grid[0].models
+    used = {(model.rewiring.name, model.rewiring.settings.get("like", {}).get("name")) for model in models if model.rewiring}
+    assert {name for name, _ in used} == set(REWIRINGS)
+    assert {like for name, like in used if name == "random_edges"} == set(REWIRINGS) - UNCHOSEN
 
 
 def test_no_edges_are_none() -> None:
@@ -434,8 +445,9 @@ def test_unknown_names_and_settings_are_refused() -> None:
         resolve_rewiring("expandr")
     with pytest.raises(ValidationError, match="degree"):
         resolve_rewiring("expander", {"degree": 2})
-    with pytest.raises(ValidationError, match="among the graph's nodes, got 'virtual_node'"):
-        resolve_rewiring("random_edges", {"like": "virtual_node"})
+    for name in ("virtual_node", "edge_free"):
+        with pytest.raises(ValidationError, match=f"among the graph's nodes, got '{name}'"):
+            resolve_rewiring("random_edges", {"like": name})
 
 
 def test_references_hold_every_setting() -> None:

@@ -507,7 +507,7 @@ class RandomEdges(Rewiring):
         if {"settings", "version"} <= set(value):
             return value
         settings = {key: setting for key, setting in value.items() if key != "name"}
-        if value["name"] in ("random_edges", "virtual_node"):
+        if value["name"] in UNCHOSEN:
             raise ValueError(f"must be a rewiring that chooses edges among the graph's nodes, got '{value['name']}'")
         return resolve_rewiring(value["name"], settings)
 
@@ -555,6 +555,9 @@ REWIRINGS: dict[str, type[Rewiring]] = {
     "random_edges": RandomEdges,
     "edge_free": EdgeFree,
 }
+
+
+UNCHOSEN = frozenset({"virtual_node", "random_edges", "edge_free"})  # that have no control of as many edges at random
 
 
 # parts of the methods
