@@ -4,24 +4,47 @@ from functools import cache
 from itertools import combinations, product
 from typing import Any
 
+import networkx as nx
+import torch
 from covertable import make
 from test_measures_contract import OneGraph, Strange
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
 
+from datasets.addressed_leaf import AddressedLeaf
 from datasets.barbell import Barbell
 from datasets.clique import Clique
 from datasets.clique_path import CliquePath
+from datasets.colour_islands import ColourIslands
+from datasets.contextual_sbm import ContextualSBM
 from datasets.crossed_ring import CrossedRing
+from datasets.cycles import CycleOrTwo, SameCycle
 from datasets.decoy_chains import DecoyChains
 from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
+from datasets.labelled_graphs import GraphClasses, Peptides
 from datasets.mean_exchange import MeanExchange
+from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
 from datasets.ordered_path import OrderedPath
 from datasets.own_token import OwnToken
-from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.pair_mixing import PairMixing
+from datasets.proximity import Proximity
+from datasets.published import (
+    PublishedCitationChains,
+    PublishedDistances,
+    PublishedGraphTransfer,
+    PublishedMeanExchange,
+    PublishedNeighborsMatch,
+    PublishedPairMixing,
+    PublishedRingTransfer,
+    PublishedTwoRadius,
+)
 from datasets.ring import Ring
+from datasets.theta import Theta
+from datasets.torus import Torus
 from datasets.transfer import Transfer
 from datasets.tree import Tree
 from datasets.two_radius import TwoRadius
@@ -31,23 +54,75 @@ from suite.models.attentions import PAIR_BIASES
 from suite.models.node_encodings import NODE_ENCODINGS
 from suite.models.rewirings import REWIRINGS
 from suite.rng import stream
-from suite.task import Task
+from suite.task import Packed, Split, Task
+
+
+class MadeUpClasses(GraphClasses):
+    """Classes of whole graphs that no file holds."""
+
+    def _graphs(self, split: Split) -> Packed:
+        return Packed.of([Data(y=torch.tensor([i % self.out_channels]), **one) for i, one in enumerate(_made_up(split))])
+
+
+class MadeUpPeptides(Peptides):
+    """Several answers about whole graphs that no file holds."""
+
+    def _graphs(self, split: Split) -> Packed:
+        rng = stream("answers", split)
+        answers = torch.rand(NUM_MADE_UP, 1, self.out_channels, generator=rng)
+        answers = (answers < 0.5).float() if self.target == "func" else answers
+        return Packed.of([Data(y=y, **one) for y, one in zip(answers, _made_up(split), strict=True)])
+
+
+NUM_MADE_UP = 20
+
+
+def _made_up(split: Split) -> list[dict[str, Any]]:
+    """Return connected graphs of 5 to 9 nodes: a tree and an edge."""
+    rng, found = stream("made up", split), []
+    for seed in range(NUM_MADE_UP):
+        size = 5 + seed % 5
+        tree = nx.random_labeled_tree(size, seed=seed)
+        tree.add_edge(*torch.randperm(size, generator=rng)[:2].tolist())
+        edges = to_undirected(torch.tensor(list(tree.edges)).T)
+        found.append({"x": torch.randn(size, 6, generator=rng), "edge_index": edges})
+    return found
+
 
 TASKS: dict[str, Task] = {
     **{f"transfer on a {kind.__name__}": Transfer(topology=kind(), hops=3) for kind in (Ring, CrossedRing, CliquePath, Tree)},
+    "transfer on a theta, one path open": Transfer(topology=Theta(paths=3, open_paths=1), hops=4),
     "transfer by position": Transfer(topology=Barbell(), hops=4, addressing="position"),
     "transfer on a network": Transfer(topology=Network(name="ieee_lv_feeder"), hops=3),
+    "mixed transfer": MixedTransfer(hops=3, size=4),
     "own token": OwnToken(topology=Clique(), size=1),
     "mean exchange": MeanExchange(hops=3),
+    "published mean exchange": PublishedMeanExchange(size=4),
+    "pair mixing": PairMixing(hops=3),
+    "published pair mixing": PublishedPairMixing(hops=3),
+    "addressed leaf": AddressedLeaf(hops=2),
     "NeighborsMatch": NeighborsMatch(hops=2),
     "published NeighborsMatch": PublishedNeighborsMatch(hops=2),
     "published ring transfer": PublishedRingTransfer(hops=3),
     "ordered path": OrderedPath(hops=3),
+    "proximity": Proximity(hops=2),
     "directed decoy chains": DecoyChains(hops=2, directed=True),
     "two-radius by path": TwoRadius(matched_by="path", load=4),
+    "published two-radius": PublishedTwoRadius(load=4),
     "known range": KnownRange(graph="ring", size=12, hops=3),
     "distances": Distances(min_nodes=8, max_nodes=12),
+    "distances by cost": Distances(quantity="cost", min_nodes=8, max_nodes=12),
+    "published distances": PublishedDistances(),
     "graph transfer": GraphTransfer(hops=3),
+    "published graph transfer": PublishedGraphTransfer(family="crossed_ring", distance=3),
+    "same cycle": SameCycle(hops=3),
+    "cycle or two": CycleOrTwo(),
+    "colour islands": ColourIslands(topology=Torus(), size=3, num_red=4),
+    "contextual blockmodel": ContextualSBM(block_size=8),
+    "published citation chains": PublishedCitationChains(),
+    "graph classes": MadeUpClasses(),
+    "peptides, functions": MadeUpPeptides(target="func"),
+    "peptides, shape": MadeUpPeptides(target="struct"),
     "graphs that differ": Strange(),
     "one graph": OneGraph(),
 }
