@@ -15,8 +15,9 @@ from suite.operators import GraphOperators
 
 
 def gatv2_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Module:
-    twin = GATv2Conv(6, 3, heads=4).double()
-    twin.lin_l.weight, twin.lin_l.bias = ours.lin_source.weight, nn.Parameter(torch.zeros(12).double())
+    heads, width = ours.att.shape
+    twin = GATv2Conv(ours.lin_source.weight.size(1), width, heads=heads).double()
+    twin.lin_l.weight, twin.lin_l.bias = ours.lin_source.weight, nn.Parameter(torch.zeros(heads * width).double())
     twin.lin_r.weight, twin.lin_r.bias = ours.lin_target.weight, ours.lin_target.bias
     twin.bias = ours.bias
     give(twin, att=ours.att[None])
@@ -26,7 +27,8 @@ def gatv2_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Modu
 def pna_twin(ours: nn.Module, edge_index: Tensor, num_nodes: int) -> nn.Module:
     histogram = torch.bincount(degree(edge_index[1], num_nodes).long())
     scalers = ["identity", "amplification", "attenuation"]
-    twin = PNAConv(6, 12, ["mean", "min", "max", "std"], scalers, histogram).double()
+    in_channels, out_channels = ours.lin_source.weight.size(0), ours.lin_out.weight.size(0)
+    twin = PNAConv(in_channels, out_channels, ["mean", "min", "max", "std"], scalers, histogram).double()
     aggregation = twin.aggr_module
     log_degree = (degree(edge_index[1], num_nodes, torch.float64) + 1).log().mean()
     aggregation.avg_deg_log = log_degree.view(1)  # PyG's own has the precision of float32
@@ -34,12 +36,13 @@ def pna_twin(ours: nn.Module, edge_index: Tensor, num_nodes: int) -> nn.Module:
     give(before, weight=torch.cat([ours.lin_target.weight, ours.lin_source.weight], dim=1))
     before.bias = ours.lin_target.bias
     after.weight, after.bias = ours.lin_out.weight, ours.lin_out.bias
-    twin.lin.weight, twin.lin.bias = nn.Parameter(torch.eye(12).double()), nn.Parameter(torch.zeros(12).double())
+    give(twin.lin, weight=torch.eye(out_channels).double(), bias=torch.zeros(out_channels).double())
     return twin
 
 
 def mixhop_twin(ours: nn.Module, _edge_index: Tensor, _num_nodes: int) -> nn.Module:
-    twin = MixHopConv(6, 4, powers=[0, 1, 2]).double()
+    width, in_channels = ours.lins[0].weight.shape
+    twin = MixHopConv(in_channels, width, powers=[0, 1, 2]).double()
     for lin, theirs in zip(ours.lins, twin.lins, strict=True):
         theirs.weight = lin.weight
     give(twin, bias=torch.cat([lin.bias for lin in ours.lins]))
@@ -51,9 +54,13 @@ TWINS = {"gatv2": gatv2_twin, "pna": pna_twin, "mixhop": mixhop_twin}
 
 @GRAPHS
 @pytest.mark.parametrize("name", TWINS)
-def test_layer_equals_its_pyg_twin_in_value_and_all_gradients(name: str, graph: tuple[Tensor, int]) -> None:
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(6, 12), (8, 3)])
+def test_layer_equals_its_pyg_twin_in_value_and_all_gradients(
+    name: str, in_channels: int, out_channels: int, graph: tuple[Tensor, int]
+) -> None:
     torch.manual_seed(1)
-    ours, x = with_random_biases(CONVS[name](6, 12)), torch.randn(graph[1], 6, dtype=torch.float64, requires_grad=True)
+    ours = with_random_biases(CONVS[name](in_channels, out_channels))
+    x = torch.randn(graph[1], in_channels, dtype=torch.float64, requires_grad=True)
     if name == "pna":
         ours.calibrating = True
     same(ours(x, operators(graph), Memory(x)), TWINS[name](ours, *graph)(x, graph[0]), x, ours)

@@ -115,10 +115,13 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object
 
 
 @GRAPHS
-def test_attention_along_edges_equals_pygs_transformer_conv_and_a_projection(graph: tuple[Tensor, int]) -> None:
+@pytest.mark.parametrize(("out_channels", "heads"), [(8, 4), (3, 1)])
+def test_attention_along_edges_equals_pygs_transformer_conv_and_a_projection(
+    out_channels: int, heads: int, graph: tuple[Tensor, int]
+) -> None:
     torch.manual_seed(1)
-    ours = randomised(CONVS["transformer"](6, 8))
-    twin = TransformerConv(6, 2, heads=4, bias=False, root_weight=False).double()
+    ours = randomised(CONVS["transformer"](6, out_channels))
+    twin = TransformerConv(6, out_channels // heads, heads=heads, bias=False, root_weight=False).double()
     twin.lin_query.weight, twin.lin_key.weight, twin.lin_value.weight = ours.query.weight, ours.key.weight, ours.value.weight
     x = torch.randn(graph[1], 6).double().requires_grad_()
     same(ours(x, operators(graph), Memory(x)), twin(x, graph[0]) @ ours.out.weight.T + ours.out.bias, x, ours)
