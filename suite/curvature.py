@@ -39,14 +39,6 @@ def balanced_forman(adjacency: np.ndarray, i: int, j: int) -> float:
     return float(found + corners / (max(through_i.max(), through_j.max()) * high))
 
 
-def augmented_forman(adjacency: np.ndarray, i: int, j: int) -> float:
-    """Return 4 - d_i - d_j + 3 |T| of the edge between nodes i and j, T the neighbours they share (2309.09384, AF_3).
-
-    `adjacency` as in `balanced_forman`. 0 on cycles longer than 3, 3 on C_3, n on K_n, -2 within a binary tree.
-    """
-    return float(4 - adjacency[i].sum() - adjacency[j].sum() + 3 * (adjacency[i] & adjacency[j]).sum())
-
-
 class Transport(NamedTuple):
     """An optimal plan between the neighbours of two nodes, all of equal mass on each side."""
 

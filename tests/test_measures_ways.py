@@ -106,11 +106,11 @@ def test_cuts_of_the_families_are_their_widths() -> None:
     assert edge_cuts(edges(apart), 4, torch.tensor([[1, 1]])).isnan().all()
 
 
-def test_cuts_follow_messages_and_refuse_large_graphs() -> None:
+def test_cuts_follow_messages_and_refuse_the_largest_graphs() -> None:
     one_way = torch.tensor([[0, 1], [1, 2]])  # 0 -> 1 -> 2
     assert edge_cuts(one_way, 3, torch.tensor([[2, 0], [0, 2]])).tolist() == [1, 0]
-    with pytest.raises(ValueError, match="up to 16,384, got 20,000"):
-        edge_cuts(ring_edges(20_000), 20_000, torch.tensor([[0, 1]]))
+    with pytest.raises(ValueError, match="up to 1,000,000, got 1,000,001"):
+        edge_cuts(one_way, 1_000_001, torch.tensor([[0, 1]]))
 
 
 @each_graph
@@ -233,6 +233,7 @@ def test_curvature_refuses_what_it_cannot_say() -> None:
     hub = torch.stack([torch.zeros(5000, dtype=torch.long), torch.arange(1, 5001)])
     with pytest.raises(ValueError, match="5,001 nodes"):
         curvature(hub, 5001, "ollivier_ricci", torch.tensor([[0], [1]]))
+    assert curvature(hub, 5001, "augmented_forman").tolist() == [4 - 5000 - 1] * 5000  # of which no ball is held
 
 
 def test_curvature_of_a_large_graph_is_asked_edge_by_edge() -> None:
@@ -250,6 +251,22 @@ def test_wl_classes_are_orbits_of_trees_and_nothing_on_regular_graphs() -> None:
     assert int(tree.max()) == 4
     marked = wl_classes(ring_edges(12), 12, torch.eye(12)[:, :1])  # one node marked: classes are distances
     assert torch.unique(marked).numel() == 7
+
+
+def test_classes_are_those_of_rounds_that_look_at_every_node() -> None:
+    """Directed edges, parallel ones and loops, isolated nodes: every round from the definition, with whole multisets."""
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        n, m = int(torch.randint(1, 16, (1,), generator=rng)), int(torch.randint(0, 30, (1,), generator=rng))
+        edge_index, x = torch.randint(n, (2, m), generator=rng), torch.randint(2, (n, 1), generator=rng).float()
+        incoming = [edge_index[0, edge_index[1] == node].tolist() for node in range(n)]
+        for start in (None, x):
+            colour = [0] * n if start is None else x.flatten().int().tolist()
+            for _ in range(n):
+                seen = [(colour[node], sorted(colour[other] for other in incoming[node])) for node in range(n)]
+                colour = [seen.index(key) for key in seen]
+            found = wl_classes(edge_index, n, start).tolist()
+            assert [a == b for a, b in combinations(found, 2)] == [a == b for a, b in combinations(colour, 2)]
 
 
 def test_wl_classes_part_what_networkx_hashes_part() -> None:

@@ -13,6 +13,7 @@ The functions serve any PyG model, or hidden states that come from anywhere:
                     spectral_gap
     ways            shell_sizes, walk_counts, shortest_path_counts, edge_cuts, vertex_cuts, commute_time, wl_classes
     spectrum        total_resistance, cheeger
+    hops            suite.hops.hop_distance: shortest paths
     curvature       of edges: balanced Forman, Ollivier-Ricci, augmented Forman
     shares          shares, routing_gain, influence_range, signal_to_interference, absolute_influence, total_influence,
                     obstruction
@@ -78,7 +79,7 @@ MEASURES: dict[str, Measure] = {
     "operator_share": Measure(2, structure.run),
     "gradient": Measure(2, gradients.run),
     "layers": Measure(1, layers.run),
-    "rewiring": Measure(1, rewiring.run, rewired=True),
+    "rewiring": Measure(2, rewiring.run, rewired=True),
 }
 
 

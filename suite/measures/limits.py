@@ -21,9 +21,9 @@ MAX_NODES = 4096
 def diffusion(x: Tensor, edge_index: Tensor, operator: Operator, num_layers: int) -> Tensor:
     """Return x, Op x, ..., Op^num_layers x of x [num_nodes, channels]: [num_layers + 1, num_nodes, channels] float64.
 
-    Layers of `SGConv` without weights. gcn or mean, with self-loops, so that bipartite graphs do not oscillate. Zero and scale
-    are those of x: linear. Cost: O(layers m channels). (1902.07153) Pitfall: no weights, no biases: trained layers turn rows
-    too, and biases move the limit of gcn towards a constant. Raises ValueError for any other operator, which has no limit.
+    Layers of `SGConv` without weights. gcn or mean, with self-loops, so that bipartite graphs do not oscillate. Zero: as of
+    x, and not scale-free: linear. Cost: O(layers m channels). (1902.07153) Pitfall: no weights, no biases: trained layers turn
+    rows too, and biases move the limit of gcn towards a constant. Raises ValueError for any other operator, which has no limit.
     """
     check_operator(operator, DIFFUSIONS)
     source, target, weight = (part.numpy() for part in propagation_matrix(edge_index, x.size(0), operator))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from suite import hops
 from suite.measures import (
     FURTHER,
     MEASURES,
@@ -56,6 +57,7 @@ PURE: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "Gradients": (gradients, ("backward_states", "gradient_norms")),
     "Layers": (layers, ("layer_spectrum", "layer_gain")),
     "Structure: operators": (structure, ("propagation_matrix", "operator_power", "effective_resistance", "spectral_gap")),
+    "Structure: distances": (hops, ("hop_distance",)),
     "Structure: ways between nodes": (
         ways,
         (

@@ -19,16 +19,17 @@ from suite.rng import stream
 from suite.task import Task, own_edges
 
 MAX_PAIRS = 8  # read-out nodes of a graph
+MAX_TOGETHER = 1 << 14  # nodes of all draws
 
 
 def way(edge_index: Tensor, num_nodes: int, pairs: Tensor, operator: Operator, num_layers: int) -> dict[str, Tensor]:
     """Return what a graph has between the nodes of each pair (read-out, source): each [num_pairs] float64.
 
     `pairs` is [num_pairs, 2] long. `hops` by BFS; `power` (Op^num_layers)_vu, 0 out of reach; `resistance`, the effective one;
-    `cut`, how many edges keep the two together (the maximum flow), counted up to 16,384 nodes. NaN where it is not defined:
+    `cut`, how many edges keep the two together (the maximum flow). All up to 1,000,000 nodes. NaN where it is not defined:
     distance and resistance without a path, resistance of graphs that are directed or in parts. Zero: no distance, nothing
-    brought, no resistance, no path. Cost: that of its four parts. (2302.02941) Pitfall: a rewiring that shortens `hops` is to be
-    compared at equal depth, and at equal depth beyond the distance.
+    brought, no resistance, no path. Cost: that of its four parts; scale-free as they are. (2302.02941) Pitfall: a rewiring that
+    shortens `hops` is to be compared at equal depth, and at equal depth beyond the distance.
     """
     readout, source = pairs.T
     hops = hop_distance(edge_index, readout, num_nodes).gather(1, source.unsqueeze(1)).squeeze(1).double()
@@ -55,7 +56,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     it is not 0), `resistance`, `cut` as in `way`; None where no pair has one.
     """
     frozen = Frozen(model)
-    graphs = draw_several(task, seed, at_most=4, max_nodes=MAX_CUT_NODES)
+    graphs = draw_several(task, seed, at_most=4, max_nodes=MAX_TOGETHER)
     operator: Any = frozen.operator or "gcn"
     num_layers = len(frozen.run(graphs[:1]).hidden) - 1
     rng = stream(task.config(), seed, "measure", "readouts")
