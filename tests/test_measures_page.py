@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from suite.measures.page import PURE, functions, page
+from suite import measures
+from suite.measures.page import PURE, functions, module_of, page
 
 PAGE = Path(__file__).parents[1] / "docs" / "measures.md"
 SOURCE = re.compile(r"\d{4}\.\d{5}|\b(18|19|20)\d\d\)|this project's own|ours\b", re.IGNORECASE)
@@ -28,10 +29,16 @@ def test_a_measure_says_what_it_is(function: Callable[..., Any]) -> None:
     assert "[" in said, f"{function.__name__}: its docstring gives no shape"
 
 
+def test_measures_are_imported_from_the_package() -> None:
+    """As in `from suite.measures import rayleigh_quotient`, whatever module they are written in."""
+    offered = {name for name in measures.__all__ if inspect.isfunction(getattr(measures, name))}
+    assert offered == {name for names in PURE.values() for name in names} | {"measure"}
+
+
 def test_every_measure_of_the_package_is_on_the_page() -> None:
     """Public functions of the modules that return tensors or what is made of them."""
     listed = set(functions())
-    for module, _ in PURE.values():
+    for module in {module_of(names[0]) for names in PURE.values()}:
         public = {
             f
             for name, f in inspect.getmembers(module, inspect.isfunction)

@@ -1,6 +1,6 @@
 """Measures: what a model does to the information in a graph, as pure functions and as one visible table.
 
-The functions serve any PyG model, or hidden states that come from anywhere:
+The functions serve any PyG model, or hidden states that come from anywhere, and are imported from here; their modules:
 
     smoothing       rayleigh_quotient, dirichlet_energy, fixed_space_distance, component_distances, feature_norm
     ranks           effective, stable and numerical rank, rank-one residual
@@ -39,14 +39,13 @@ from typing import Any
 
 from torch import nn
 
+from suite.hops import hop_distance
 from suite.measures import (
     directions,
     distant,
     energies,
     gradients,
     layers,
-    mixing,
-    recoverability,
     rewiring,
     routing,
     similarity,
@@ -55,8 +54,97 @@ from suite.measures import (
     structure,
     topology,
 )
+from suite.measures.curvature import curvature
+from suite.measures.gradients import backward_states, gradient_norms
+from suite.measures.layers import layer_gain, layer_spectrum
+from suite.measures.limits import decay_rate, diffusion, diffusion_limit
+from suite.measures.mixing import mixing
+from suite.measures.mixing import run as _run_mixing
+from suite.measures.profile import influence_profile
+from suite.measures.ranks import ranks
+from suite.measures.recoverability import half_epsilon, recoverability
+from suite.measures.recoverability import run as _run_recoverability
+from suite.measures.rewiring import way
+from suite.measures.shares import (
+    absolute_influence,
+    all_resistances,
+    influence_range,
+    obstruction,
+    routing_gain,
+    shares,
+    signal_to_interference,
+    total_influence,
+)
+from suite.measures.similarity import group_distance_ratio, mad_gap, mean_average_distance, mean_cosine
+from suite.measures.smoothing import (
+    component_distances,
+    dirichlet_energy,
+    expected_rayleigh_quotient,
+    feature_norm,
+    fixed_space_distance,
+    rayleigh_quotient,
+)
+from suite.measures.spectrum import cheeger, total_resistance
+from suite.measures.squashing import influence, influence_by_hop
+from suite.measures.structure import effective_resistance, operator_power, propagation_matrix, spectral_gap
+from suite.measures.ways import commute_time, edge_cuts, shell_sizes, shortest_path_counts, vertex_cuts, walk_counts, wl_classes
 from suite.refs import unknown
 from suite.task import Task
+
+__all__ = [
+    "FURTHER",
+    "MEASURES",
+    "Measure",
+    "absolute_influence",
+    "all_resistances",
+    "backward_states",
+    "cheeger",
+    "commute_time",
+    "component_distances",
+    "curvature",
+    "decay_rate",
+    "diffusion",
+    "diffusion_limit",
+    "dirichlet_energy",
+    "edge_cuts",
+    "effective_resistance",
+    "expected_rayleigh_quotient",
+    "feature_norm",
+    "fixed_space_distance",
+    "gradient_norms",
+    "group_distance_ratio",
+    "half_epsilon",
+    "hop_distance",
+    "influence",
+    "influence_by_hop",
+    "influence_profile",
+    "influence_range",
+    "layer_gain",
+    "layer_spectrum",
+    "mad_gap",
+    "mean_average_distance",
+    "mean_cosine",
+    "measure",
+    "mixing",
+    "obstruction",
+    "operator_power",
+    "propagation_matrix",
+    "ranks",
+    "rayleigh_quotient",
+    "recoverability",
+    "routing_gain",
+    "shares",
+    "shell_sizes",
+    "shortest_path_counts",
+    "signal_to_interference",
+    "spectral_gap",
+    "total_influence",
+    "total_resistance",
+    "vertex_cuts",
+    "walk_counts",
+    "way",
+    "wl_classes",
+]
 
 
 @dataclass(frozen=True)
@@ -74,7 +162,7 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "smoothing": Measure(3, smoothing.run),
-    "recoverability": Measure(2, recoverability.run),
+    "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
     "operator_share": Measure(2, structure.run),
     "gradient": Measure(2, gradients.run),
@@ -88,7 +176,7 @@ FURTHER: dict[str, Measure] = {
     "groups": Measure(2, similarity.run),
     "far_tokens": Measure(1, distant.run),
     "shares": Measure(2, routing.run),
-    "mixing": Measure(2, mixing.run),
+    "mixing": Measure(2, _run_mixing),
     "spectrum": Measure(1, directions.run),
     "topology": Measure(2, topology.run),
 }

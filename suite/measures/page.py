@@ -3,72 +3,84 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from suite import hops
-from suite.measures import (
-    FURTHER,
-    MEASURES,
-    curvature,
-    gradients,
-    layers,
-    limits,
-    mixing,
-    profile,
-    ranks,
-    recoverability,
-    rewiring,
-    shares,
-    similarity,
-    smoothing,
-    spectrum,
-    squashing,
-    structure,
-    ways,
-)
+from suite import measures
+from suite.measures import FURTHER, MEASURES
 
-PURE: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
+PURE: dict[str, tuple[str, ...]] = {
     "Over-smoothing: energies": (
-        smoothing,
-        (
-            *("rayleigh_quotient", "expected_rayleigh_quotient", "dirichlet_energy"),
-            *("fixed_space_distance", "component_distances", "feature_norm"),
-        ),
+        "rayleigh_quotient",
+        "expected_rayleigh_quotient",
+        "dirichlet_energy",
+        "fixed_space_distance",
+        "component_distances",
+        "feature_norm",
     ),
-    "Over-smoothing: ranks": (ranks, ("ranks",)),
+    "Over-smoothing: ranks": ("ranks",),
     "Over-smoothing: angles and classes": (
-        similarity,
-        ("mean_average_distance", "mean_cosine", "mad_gap", "group_distance_ratio"),
+        "mean_average_distance",
+        "mean_cosine",
+        "mad_gap",
+        "group_distance_ratio",
     ),
-    "Over-smoothing: the diffusion limit": (limits, ("diffusion", "diffusion_limit", "decay_rate")),
-    "Over-smoothing: what can be read": (recoverability, ("recoverability", "half_epsilon")),
-    "Over-squashing: the Jacobian": (squashing, ("influence", "influence_by_hop")),
-    "Over-squashing: large graphs": (profile, ("influence_profile",)),
+    "Over-smoothing: the diffusion limit": (
+        "diffusion",
+        "diffusion_limit",
+        "decay_rate",
+    ),
+    "Over-smoothing: what can be read": ("recoverability", "half_epsilon"),
+    "Over-squashing: the Jacobian": (
+        "influence",
+        "influence_by_hop",
+    ),
+    "Over-squashing: large graphs": ("influence_profile",),
     "Over-squashing: shares and ranges": (
-        shares,
-        (
-            *("shares", "routing_gain", "influence_range", "all_resistances", "absolute_influence"),
-            *("total_influence", "signal_to_interference", "obstruction"),
-        ),
+        "shares",
+        "routing_gain",
+        "influence_range",
+        "all_resistances",
+        "absolute_influence",
+        "total_influence",
+        "signal_to_interference",
+        "obstruction",
     ),
-    "Over-squashing: mixing": (mixing, ("mixing",)),
-    "Gradients": (gradients, ("backward_states", "gradient_norms")),
-    "Layers": (layers, ("layer_spectrum", "layer_gain")),
-    "Structure: operators": (structure, ("propagation_matrix", "operator_power", "effective_resistance", "spectral_gap")),
-    "Structure: distances": (hops, ("hop_distance",)),
+    "Over-squashing: mixing": ("mixing",),
+    "Gradients": (
+        "backward_states",
+        "gradient_norms",
+    ),
+    "Layers": (
+        "layer_spectrum",
+        "layer_gain",
+    ),
+    "Structure: operators": (
+        "propagation_matrix",
+        "operator_power",
+        "effective_resistance",
+        "spectral_gap",
+    ),
+    "Structure: distances": ("hop_distance",),
     "Structure: ways between nodes": (
-        ways,
-        (
-            *("shell_sizes", "walk_counts", "shortest_path_counts", "edge_cuts", "vertex_cuts"),
-            *("commute_time", "wl_classes"),
-        ),
+        "shell_sizes",
+        "walk_counts",
+        "shortest_path_counts",
+        "edge_cuts",
+        "vertex_cuts",
+        "commute_time",
+        "wl_classes",
     ),
-    "Structure: the whole graph": (spectrum, ("total_resistance", "cheeger")),
-    "Structure: curvature": (curvature, ("curvature",)),
-    "Rewirings": (rewiring, ("way",)),
+    "Structure: the whole graph": (
+        "total_resistance",
+        "cheeger",
+    ),
+    "Structure: curvature": ("curvature",),
+    "Rewirings": ("way",),
 }
+"""The measures under each heading, which are of one module."""
 
 HEAD = """# Measures
 
@@ -92,7 +104,7 @@ Drawn by `python -c "from reports.figures import limits; limits.write('docs/diff
 
 def functions() -> list[Callable[..., Any]]:
     """Return every measure of the page, in its order."""
-    return [getattr(module, name) for module, names in PURE.values() for name in names]
+    return [getattr(measures, name) for names in PURE.values() for name in names]
 
 
 def page() -> str:
@@ -103,13 +115,19 @@ def page() -> str:
     parts.append("## What a diagnosis takes besides\n")
     for name, entry in FURTHER.items():
         parts.append(f"### `{name}` (diagnosis)\n\n{inspect.getdoc(entry.run)}\n")
-    for title, (module, names) in PURE.items():
+    for title, names in PURE.items():
+        module = module_of(names[0])
         parts.append(f"## {title}\n\n{(module.__doc__ or '').strip()}\n")
         for name in names:
-            found = getattr(module, name)
+            found = getattr(measures, name)
             head = f"### `{module.__name__}.{name}`\n\n```python\n{name}{_signature(found)}\n```\n"
             parts.append(f"{head}\n{inspect.getdoc(found)}\n")
     return "\n".join(parts)
+
+
+def module_of(name: str) -> ModuleType:
+    """Return the module that measure `name` is written in."""
+    return sys.modules[getattr(measures, name).__module__]
 
 
 def _signature(function: Callable[..., Any]) -> str:
