@@ -91,7 +91,8 @@ def test_linear_gcn_feels_each_node_as_the_operator_says_times_the_norm_of_its_w
 def test_influence_is_what_central_differences_give(name: str) -> None:
     graph = graph_of(LOLLIPOP, 2, [0, 5])
     model = built(name, 2, 3)
-    torch.testing.assert_close(influence(model, [graph])[0].x, jacobian(model, graph), rtol=1e-5, atol=1e-9)
+    expected = jacobian(model, graph)
+    torch.testing.assert_close(influence(model, [graph])[0].x, expected, rtol=1e-5, atol=1e-7 * float(expected.max()))
 
 
 @pytest.mark.parametrize("encoding", ["laplacian", "random_walk", "random"])

@@ -36,7 +36,8 @@ class PairAttention(nn.Module):
     def forward(self, h: Tensor, pairs: Tensor, edges: EdgeList, op: Operators) -> tuple[Tensor, Tensor]:
         """Map h, and pairs [..., num_edges, channels], to what the rows written read, and to a of the same shape as pairs."""
         asked = (edges.target(self.query(op.root(h))) + edges.source(self.key(h))) * self.factor(pairs)
-        told = (asked.relu().sqrt() - (-asked).relu().sqrt() + self.summand(pairs)).relu()
+        size = asked.abs().where(asked != 0, 1)  # the root of 0 has no derivative; as ReLUs, rho has a second one of NaN
+        told = (asked.sign() * size.sqrt() + self.summand(pairs)).relu()
         by_head = rearrange(told, "... (h c) -> ... h c", h=self.score.size(-2))
         share = edges.softmax((by_head * per_replica(self.score, 2, by_head)).sum(-1)).unsqueeze(-1)
         value = rearrange(edges.source(self.value(h)), "... (h c) -> ... h c", h=by_head.size(-2))
