@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN, GCNConv, GPSConv
 from torch_geometric.utils import erdos_renyi_graph
 
+from datasets.barbell import Barbell
 from datasets.cycles import SameCycle
 from datasets.distances import Distances
 from datasets.known_range import KnownRange
@@ -23,9 +24,10 @@ from datasets.own_token import OwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
 from datasets.ring import Ring
 from datasets.transfer import Transfer
-from suite.measures import MEASURES, measure
+from datasets.tree import Tree
+from suite.measures import FURTHER, MEASURES, measure
 from suite.models import MODELS, build, resolve
-from suite.task import Block, Task
+from suite.task import Block, Task, Topology
 
 NUM_LAYERS = 3
 
@@ -201,6 +203,52 @@ def test_float32_weights_are_measured_in_float64(model: str) -> None:
     module = model_for(model, task)
     for name in MEASURES:
         assert MEASURES[name].run(module, task, 0) == MEASURES[name].run(copy.deepcopy(module).double(), task, 0)
+
+
+NOT_SCALE_FREE = {
+    "smoothing": {"feature_norm"},
+    "recoverability": set(),
+    "influence": {"log10_norm", "log10_total"},
+    "operator_share": set(),
+    "gradient": {"norm", "ratio", "signal_rq_gcn", "signal_rq_mean", "signal_rq_complete"},  # the loss itself changes
+    "layers": {"largest", "rms"},
+    "energies": {f"{kind}_{operator}" for kind in ("energy", "norm") for operator in ("gcn", "mean", "complete")},
+    "groups": set(),
+    "far_tokens": set(),
+    "shares": {"total_influence", "range_hops_sum"},  # gain, range and signal over interference are left
+    "topology": set(),
+}
+
+
+@pytest.mark.parametrize("topology", [Barbell(clique_size=4), Tree(arity=2)], ids=["barbell", "tree"])
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+@pytest.mark.parametrize("name", NOT_SCALE_FREE)
+def test_weights_times_a_factor_change_what_is_not_scale_free_and_nothing_else(
+    name: str, factor: float, topology: Topology
+) -> None:
+    """Of a bias-free ReLU-GCN, whose states grow by the factor a layer; to 1e-6. What changes without need is a scale trap."""
+    torch.manual_seed(0)
+    task = Transfer(topology=topology, hops=4)
+    model = GCN(7, 16, 5, task.out_channels, bias=False)
+    entry = (MEASURES | FURTHER)[name]
+    before = entry.run(model, task, 0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(factor)
+    after = entry.run(model, task, 0)
+    assert before.keys() == after.keys()
+    assert {key for key in before if not alike(before[key], after[key])} == NOT_SCALE_FREE[name]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether the same places hold the same words and None, and numbers equal to 1e-6; what has collapsed is rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return one == pytest.approx(other, rel=1e-6, abs=1e-12)
+    return bool(one == other)
 
 
 def test_measure_reports_the_model_before_and_after_training() -> None:
