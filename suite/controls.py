@@ -5,7 +5,7 @@ They see it through a view (`suite.views`), so that they are trained by the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import PrivateAttr
 from torch import Tensor, nn
+from torch_geometric.data import Data
 from torch_geometric.utils import degree, is_undirected
 
 from suite.cell import Cell, ModelRef, Protocol, TaskRef
@@ -156,12 +157,13 @@ class Pooled(View):
         view._split = split
         return view
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
-        pool = self._pool()
-        return pool.take(torch.randint(len(pool), (num_graphs,), generator=rng))
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Packed:
+        pool = self._pool(_shown)
+        size = pool.num_graphs if isinstance(pool, Block) else len(pool)
+        return pool.take(torch.randint(size, (num_graphs,), generator=rng))
 
-    def _pool(self) -> Packed:
-        return _pool(self.seen.model_dump_json(), self._split, self.sizes[self._split])
+    def _pool(self, drawn: Callable[[str, Split, int], Block | Packed]) -> Block | Packed:
+        return drawn(self.seen.model_dump_json(), self._split, self.sizes[self._split])
 
 
 class Kept(Pooled):
@@ -170,14 +172,25 @@ class Kept(Pooled):
     def given(self, split: Split) -> int:
         return self.sizes[split]
 
-    def draw(self, num_graphs: int, rng: torch.Generator) -> Packed:
-        return self._pool()
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Packed:
+        return self._pool(_kept)
 
 
-@lru_cache(maxsize=12)  # task and twin, each split, as drawn and as a control sees it
-def _pool(seen: str, split: Split, size: int) -> Packed:
+@lru_cache(maxsize=6)  # of a task and one of its twins, each split
+def _kept(seen: str, split: Split, size: int) -> Packed:
+    return Packed.of(_first(seen, split, size))
+
+
+@lru_cache(maxsize=3)  # each split, as the control that is being trained sees it
+def _shown(seen: str, split: Split, size: int) -> Block | Packed:
+    """Sets of as many nodes are a block: without edges they share one topology, and the models of all seeds are stacked."""
+    graphs = _first(seen, split, size)
+    return Block.from_data_list(graphs) or Packed.of(graphs)
+
+
+def _first(seen: str, split: Split, size: int) -> list[Data]:
     drawn = blocks(TaskRef.model_validate_json(seen).load(), 0, split, size, BUDGET.batch_size)
-    return Packed.of([graph for block in drawn for graph in graphs_of(block)])
+    return [graph for block in drawn for graph in graphs_of(block)]
 
 
 def described(block: Block, nodes: Tensor) -> Tensor:

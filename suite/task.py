@@ -128,6 +128,11 @@ class Block:
         fixed |= {name: value for name, value in maybe.items() if value is not None}
         return [Data(x=x, y=y, **fixed) for x, y in zip(self.x, self.y, strict=True)]
 
+    def take(self, index: Tensor) -> Block:
+        """Return the graphs at `index` [num_graphs], repeated where an index is."""
+        fixed = self.readout_index, self.source_index, self.varying, self.original_index, self.own
+        return Block(self.edge_index, self.x[index], self.y[index], *fixed)
+
     @classmethod
     def from_data_list(cls, graphs: Sequence[Data]) -> Block | None:
         """Join `graphs` into a block, or return None where they do not share one topology and read-out nodes, or have none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import pytest
@@ -19,7 +20,7 @@ from datasets.transfer import Transfer
 from suite import controls
 from suite.cell import Protocol
 from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNDERTRAINED, certify
-from suite.controls import Blind, Pooled, Unordered, distinct, task_ref
+from suite.controls import Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
 from suite.engine import blocks
 from suite.rng import stream
 from suite.samples import graphs_of, linear_hash
@@ -415,3 +416,39 @@ def test_a_view_asks_what_its_task_asks_split_by_split() -> None:
     assert isinstance(validation, Block)
     assert torch.equal(test.y, validation.y)  # the task ignores the stream there, and the view passes the split on
     assert task_ref(view).load() == view
+
+
+class LocallyDrawn(RingTransfer):
+    """Rings of one size, drawn one by one; `drawn` counts them."""
+
+    drawn: ClassVar[list[int]] = []
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:  # type: ignore[override]
+        self.drawn.append(num_graphs)
+        return [super(LocallyDrawn, self).draw(1, rng).to_data_list()[0] for _ in range(num_graphs)]
+
+
+def test_controls_of_a_dear_task_draw_its_graphs_once_and_train_their_seeds_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Protocol(lr=3e-3, batch_size=8, max_steps=2, num_validation=8, num_test=8)
+    for name, value in {"SLOW_BUDGET": small, "BLIND_BUDGET": small, "POOL": 16, "LEAST_POOL": 16, "LEAST_TESTS": 8}.items():
+        monkeypatch.setattr(controls, name, value)
+    stacked: list[float] = []
+
+    def watched(cells: Any, on_done: Any) -> None:
+        controls_train(cells, lambda one: (stacked.append(one.cost["stacked"]), on_done(one)))
+
+    controls_train = controls.train
+    monkeypatch.setattr(controls, "train", watched)
+    task, twin = LocallyDrawn(hops=3), LocallyDrawn(hops=3, addressing="content")
+    drawn = {}
+    for one in (edge_free, by_distance, partial(by_distance, permuted=True)):
+        for asked in (task, twin):
+            LocallyDrawn.drawn.clear()
+            one(asked)
+            drawn[one, asked.addressing] = sum(LocallyDrawn.drawn)
+    first = {kind: count for (one, kind), count in drawn.items() if one is edge_free}
+    later = [count for (one, _), count in drawn.items() if one is not edge_free]
+    looked_at = later[0]  # by `_extent`, to learn how large they are
+    assert all(count == looked_at for count in later)
+    assert all(count == looked_at + 16 + 32 + 8 for count in first.values())  # the pools of the three splits
+    assert set(stacked) == {3.0}
