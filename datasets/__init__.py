@@ -33,6 +33,7 @@ from datasets.published import (
     PublishedRingTransfer,
     PublishedTwoRadius,
 )
+from datasets.signals import Signals
 from datasets.topologies import TOPOLOGIES
 from datasets.transfer import Transfer
 from datasets.two_radius import TwoRadius
@@ -67,6 +68,7 @@ TASKS: dict[str, type[Task]] = {
     "published_ring_transfer": PublishedRingTransfer,
     "published_two_radius": PublishedTwoRadius,
     "same_cycle": SameCycle,
+    "signals": Signals,
     "transfer": Transfer,
     "two_radius": TwoRadius,
 }

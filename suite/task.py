@@ -324,7 +324,8 @@ class Task(Value):
     def irregular(self) -> frozenset[str]:
         """What is not as it should be, on purpose.
 
-        "directed", "duplicate edges", "self-loops", "disconnected", "few inputs", "validation is test".
+        "directed", "duplicate edges", "self-loops", "disconnected", "few inputs", "validation is test"; "training is test"
+        where the test asks what training asked, as of a single graph to be fitted.
         """
         return frozenset()
 
