@@ -12,22 +12,24 @@ from torch_geometric.data import Batch
 
 from benchmarks import influence, plain
 from benchmarks.__main__ import ROWS, run, table
+from benchmarks.generation import drawn_again
 from benchmarks.harness import Line, at_least, at_most, in_child, in_turn, peak_gib, ratios, spread
 from benchmarks.limits import SEEDS, trivial_cells
 from benchmarks.scaling import SERIES, Point, growth
 from benchmarks.study import SHARE_OF_COSTS, sample, scaled, shortened, standard
 from benchmarks.tasks import Circle, SmallWorlds
 from benchmarks.training import TRAINING, Training, bare
-from datasets import Transfer
-from suite.cell import Protocol
-from suite.engine import initial_model
+from datasets.transfer import Transfer
+from suite.cell import Cell, Protocol
+from suite.engine import initial_model, train
 from suite.engine.batches import graph_batch
 from suite.hops import hop_distance
 from suite.measures.squashing import influence as our_influence
-from suite.models import build
+from suite.models import build, resolve
 from suite.score import losses
 from suite.study import load_study
 from suite.task import Block, Task
+from suite.views import task_ref
 
 # What a part of ours is called in a plain twin, with any settings and with some.
 RENAMED = {
@@ -208,6 +210,25 @@ def test_the_sample_of_the_study_is_drawn_by_seed_and_from_its_batches() -> None
     assert [cell.key for cell, _ in cells] == [cell.key for cell, _ in sample(20)] != [cell.key for cell, _ in sample(20, 1)]
     assert len({cell.key for cell, _ in cells}) == 20
     assert all(cell in batch and batch in standard().batches for cell, batch in cells)
+
+
+def test_all_that_training_draws_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    real = Transfer.draw
+
+    def counted(task: Transfer, num_graphs: int, rng: torch.Generator) -> Any:
+        drawn.append(num_graphs)
+        return real(task, num_graphs, rng)
+
+    monkeypatch.setattr(Transfer, "draw", counted)
+    protocol = Protocol(batch_size=8, max_steps=5, eval_every=2, num_validation=20, num_test=33, solved_at=None)
+    sizes: dict[str, Any] = {"num_layers": 1, "hidden_channels": 4, "seed": 0, "protocol": protocol}
+    cell = Cell(task=task_ref(Transfer(hops=2)), model=resolve("gcn"), **sizes)
+    train([cell], lambda _: None)
+    trained = list(drawn)
+    drawn.clear()
+    assert drawn_again(cell, 5) == sum(drawn) == sum(trained) == 8 * (1 + 5) + 20 + 20 + 33
+    assert sorted(drawn) == sorted(trained)
 
 
 def test_every_cell_of_the_study_has_a_twin() -> None:
