@@ -38,6 +38,7 @@ SOLVED = 0.9  # skill from which a control has solved a task
 POOL = 4096  # answers that training graphs of a control hold at least where drawing is what costs; it sees 9,600 graphs
 LEAST_POOL = 1024  # training graphs
 LEAST_TESTS = 1024  # test graphs, where they are small: answers of one graph may all be the same
+LEAST_CLASSES, LEAST_ERRORS = 32, 512  # where they are large; errors of a graph vary together, and the best of 3 seeds is taken
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
@@ -325,7 +326,8 @@ def _sized(budget: Protocol, task: Task, extent: _Extent) -> Protocol:
     """Return `budget` for graphs as large as the view shows them: as many answers, within bounds."""
     rows, answers = extent.nodes, extent.answers
     share = min(1.0, MAX_ROWS / rows)
-    least = LEAST_TESTS if rows <= MAX_ROWS else 32
+    of_large = LEAST_CLASSES if task.loss == "cross_entropy" else LEAST_ERRORS
+    least = LEAST_TESTS if rows <= MAX_ROWS else of_large
     tests = budget.num_test if task.loss == "cross_entropy" else 4 * budget.num_test  # squared errors vary more
     sizes = {
         "batch_size": min(budget.batch_size, max(8, int(budget.batch_size * share))),

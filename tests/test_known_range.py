@@ -13,7 +13,10 @@ from torch_geometric.data import Data
 from torch_geometric.nn import SGConv
 from torch_geometric.utils import to_networkx
 
+from datasets import known_range
 from datasets.known_range import KnownRange
+from suite import controls
+from suite.certify import LEAK
 from suite.rng import stream
 from suite.task import Block
 
@@ -153,3 +156,19 @@ def test_the_energy_of_long_range_spins() -> None:
 def test_what_cannot_be_asked_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         KnownRange(**fields)
+
+
+@pytest.mark.parametrize("interaction", ["copy", "product"])
+def test_the_best_guess_is_no_leak_on_the_test_sets_of_a_control(interaction: Any) -> None:
+    """Scores of a control are the best of a few seeds, each on a test set of its own: as large as a set without luck must be."""
+    task = KnownRange(interaction=interaction)  # a grid of 16
+    size = controls._sized(controls.SLOW_BUDGET, task, controls._Extent(256, 256, 256, shared=True)).num_test
+    weights, asked = task.weights(), task.readouts()
+    blind = known_range._blind(weights, asked, known_range._graph(task.graph, task.size).edge_index)
+    found = []
+    for number in range(24):
+        block = task.draw(size, stream("luck", number))
+        guess = task._answers(block.x[..., 0].double(), blind, asked)
+        found.append(float((guess - block.y).square().mean()))
+    assert sum(found) / len(found) == pytest.approx(task.chance, rel=0.02)
+    assert min(found) > task.chance * (1 - LEAK)
