@@ -34,7 +34,7 @@ from suite.costs import Costs
 from suite.progress import Lines, Screen, asked, at_hops, duration, place
 from suite.provenance import arguments, public
 from suite.refs import unknown
-from suite.runner import Planner, Runner, give_up, warm_up
+from suite.runner import Planner, Runner, give_up, time_steps, warm_up
 from suite.store import Store, StoreError, Tier
 from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of, reason_of
 from suite.survey import State, all_lines, left_out, survey
@@ -355,6 +355,10 @@ def _prepare(expansion: Expansion, planner: Planner, tried: Set[str]) -> tuple[l
         print(f"{len(plan.given_up)} results failed before ({how}) and nothing has changed since; --retry tries again.")
     fixed = {key for key, (_, task) in expansion.tasks.items() if task.fixed}
     costs = Costs(planner.store, [entry.cell for entry in expansion.first.values()], num_nodes, fixed)
+    batches, limit = costs.to_be_timed(jobs)
+    if limit:
+        with console.status("Timing a few steps ..."):
+            costs.learn(*time_steps(batches, limit, planner.parts))
     return sorted(map(costs.with_time, jobs), key=costs.seconds, reverse=True), costs
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
 from typing import Any, Protocol
 
+from suite import worker
 from suite.cell import Cell, TaskRef
 from suite.provenance import environment, fingerprint, public
 from suite.store import Store
@@ -172,6 +173,38 @@ def warm_up() -> None:
     forkserver.set_forkserver_preload(PRELOAD)
     with _interrupts_blocked():
         forkserver.ensure_running()
+
+
+def time_steps(
+    batches: Sequence[tuple[Cell, ...]], limit: float, parts: Parts = PARTS
+) -> tuple[float, list[tuple[tuple[Cell, ...], float]]]:
+    """Return how slow this machine is (see `suite.engine.slowness`) and what a step of `batches` takes, within `limit` s.
+
+    In a process of its own, which is ended then: what steps leave in memory, and a batch that is too large, concern nobody.
+    """
+    warm_up()
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=worker.time_steps, args=(theirs, batches, parts))
+    with _interrupts_blocked():
+        process.start()
+    theirs.close()
+    slowness, timed = 1.0, []
+    try:
+        slowness = ours.recv()
+        end = time.monotonic() + limit
+        for cells in batches:
+            if not ours.poll(max(0.0, end - time.monotonic())):
+                break
+            if (seconds := ours.recv()) is not None:
+                timed.append((cells, seconds))
+    except EOFError:
+        pass  # it died
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    return slowness, timed
 
 
 class Watcher(Protocol):

@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -99,6 +99,22 @@ def main(driver: Connection) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         with suppress(OSError):  # the driver is gone
             driver.send(code)
+
+
+def time_steps(driver: Connection, batches: Sequence[Sequence[Cell]], parts: Parts) -> None:
+    """Entry of a process that finds out what work takes: send how slow the machine is, then what a step of each batch takes.
+
+    None stands for a batch that fails: the worker that is to train it tells.
+    """
+    _print_to(os.devnull)
+    _as_new()
+    engine = importlib.import_module(parts.engine)
+    driver.send(engine.slowness())
+    for cells in batches:
+        try:
+            driver.send(engine.step_seconds(cells))
+        except Exception:
+            driver.send(None)
 
 
 def _print_to(log: str) -> None:

@@ -54,6 +54,16 @@ def initial_model(cell: Cell) -> nn.Module:
     return nn.Linear(3, 2).eval()
 
 
+def slowness() -> float:
+    return 2.0
+
+
+def step_seconds(cells: Sequence[Cell]) -> float:
+    _misbehave(cells[0])
+    time.sleep(cells[0].model.settings.get("seconds", 0.0))
+    return float(cells[0].model.settings["seconds"])
+
+
 def settings() -> dict[str, str]:
     return {"float32_matmul_precision": torch.get_float32_matmul_precision()}
 

@@ -15,7 +15,7 @@ from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.tree import Tree
 from suite.cell import Cell, FactorRef, Protocol, TaskRef
-from suite.engine import ALL_SHORTCUTS, Trained, initial_model, train
+from suite.engine import ALL_SHORTCUTS, Trained, initial_model, step_seconds, train
 from suite.engine.batches import Sharing, draw, graph_batch
 from suite.engine.replicas import Replicas
 from suite.engine.topology import steps_to_readout
@@ -385,3 +385,11 @@ def test_convolutions_may_have_a_weight_decay_of_their_own_as_in_gcnii(seeds: ra
         torch.testing.assert_close(
             replicas.restore(replicas.snapshot(index)).state_dict(), twin.state_dict(), rtol=1e-12, atol=1e-12
         )
+
+
+def test_a_step_is_timed_without_leaving_a_trace_and_a_larger_one_takes_longer() -> None:
+    before = torch.get_rng_state()
+    small = step_seconds(make_cells(TASKS["ring"](3), "gcn", 1, range(2)))
+    large = step_seconds(make_cells(TASKS["ring"](20), "gcn", 20, range(2), width=64, batch_size=64))
+    assert 0 < small < large
+    assert torch.equal(torch.get_rng_state(), before)

@@ -128,12 +128,30 @@ def test_the_estimate_of_a_condition_is_what_its_stored_cells_took(store: Store)
     jobs = Planner(store, parts=PARTS).plan([half, other], []).jobs
     costs = Costs(store, [*half, *other], {half[0].task.key: 10, other[0].task.key: 10}, set())
     known, alike = map(costs.seconds, jobs)
-    measures = 0.5 * 4
+    measures = 0.015 * 4 * (1 + 2)  # one measure of each cell of one layer
     assert known == pytest.approx(4 * 30 + measures)
     assert alike == pytest.approx(known)  # the same model and size: scaled to what was seen
     assert costs.with_time(jobs[0]) == jobs[0]  # an hour a cell is more
     hurried = Planner(store, parts=PARTS, cell_seconds=1.0).plan([half], []).jobs[0]
     assert costs.with_time(hurried).seconds == pytest.approx(3 * costs.seconds(hurried))
+
+
+def test_what_a_step_of_a_batch_took_is_the_estimate_of_all_like_it(store: Store) -> None:
+    batches = [cells_of(4, condition=number) for number in range(3)]
+    jobs = Planner(store, parts=PARTS).plan(batches, []).jobs
+    costs = Costs(store, [cell for batch in batches for cell in batch], {batch[0].task.key: 10**6 for batch in batches}, set())
+    (timed,), limit = costs.to_be_timed(jobs)  # one stands for all: they have one model and ask one task
+    assert 0 < limit <= 20
+    costs.learn(3.0, [(timed, 0.01)])
+    steps, measures = timed[0].protocol.max_steps, 3.0 * 0.015 * 4 * (1 + 2)
+    assert [costs.seconds(job) for job in jobs] == pytest.approx([0.01 * steps + measures] * 3)  # of a whole batch at once
+    assert costs.to_be_timed(jobs) == ([], 0.0)
+
+
+def test_nothing_is_timed_where_it_would_take_longer_than_it_tells(store: Store) -> None:
+    cells = cells_of(2)
+    jobs = Planner(store, parts=PARTS).plan([cells], []).jobs
+    assert Costs(store, cells, {cells[0].task.key: 10}, set()).to_be_timed(jobs)[1] == 0
 
 
 def test_records_keep_no_folders() -> None:

@@ -25,7 +25,7 @@ from fake_parts import PARTS, cells_of
 from benchmarks.limits import runner_seconds
 from suite import provenance
 from suite.cell import Cell, FactorRef, TaskRef
-from suite.runner import Plan, Planner, Runner, give_up
+from suite.runner import Plan, Planner, Runner, give_up, time_steps
 from suite.store import Store
 from suite.survey import survey
 from suite.worker import Job, Piece
@@ -320,6 +320,13 @@ def test_a_record_that_cannot_be_read_is_made_again(store: Store) -> None:
 
 def costs_of(store: Store, batch: Sequence[Cell]) -> dict[str, Any]:
     return (store.record(batch[0].key) or {})["cost"]
+
+
+def test_steps_are_timed_in_a_process_that_may_fail_or_hang() -> None:
+    fine, broken, slow = cells_of(2, seconds=0.25), cells_of(2, {"0": "raise"}), cells_of(2, seconds=60)
+    slowness, timed = time_steps([broken, fine, slow, fine], 10.0, PARTS)
+    assert slowness == 2.0
+    assert timed == [(fine, 0.25)]
 
 
 def test_short_batches_share_a_worker_until_one_fails(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from functools import cache
 
 import torch
@@ -13,6 +14,7 @@ from suite.memory import count_anew, peak_megabytes
 PROBE_SIZE, LARGEST_ERROR = 256, 1e-5
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them, from malloc.h
 LARGEST_KEPT = 1 << 30  # bytes
+REFERENCE_STEPS, REFERENCE_SECONDS = 200, 0.009  # of `slowness`: what one idle core took
 
 
 def use_fast_products(wanted: bool) -> None:
@@ -71,6 +73,14 @@ class PeakMemory:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
         return peak_megabytes() if self.counted else None
+
+
+def slowness() -> float:
+    """Return how many times as long as the machine that estimates are made for this one takes, as busy as it is now."""
+    weight, x, start = torch.ones(64, 64) / 64, torch.ones(512, 64), time.perf_counter()
+    for _ in range(REFERENCE_STEPS):
+        x = (x @ weight).relu()
+    return (time.perf_counter() - start) / REFERENCE_SECONDS
 
 
 def settings() -> dict[str, str]:

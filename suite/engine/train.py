@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ ALL_SHORTCUTS = frozenset(
     {"shared_topology", "cone", "last_layer", "alike_nodes", "equal_inputs", "stack", "fast_products", "kept_memory"}
 )
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TIMED_STEPS, TIMED_SECONDS = 5, 0.2  # at most, to find out what a step takes
 STACK_BYTES = 1 << 23  # of one layer's states; beyond, nothing is won by stacking
 
 
@@ -68,6 +69,18 @@ def train(
         raise ValueError(f"shortcuts: unknown {sorted(unknown)}, known are {sorted(ALL_SHORTCUTS)}")
     if len({cell.stack for cell in cells}) != 1:
         raise ValueError("train takes the cells of one condition, which differ in their seed or learning rate only")
+    for loop in _loops(cells, shortcuts):
+        loop.run(on_done, on_step)
+
+
+def step_seconds(cells: Sequence[Cell]) -> float:
+    """Return how long a step of `cells`, trained together as `train` does, takes here: of all of them, after the first one."""
+    loop = next(_loops(cells, ALL_SHORTCUTS))
+    return loop.step_seconds() * len(cells) / len(loop.cells)
+
+
+def _loops(cells: Sequence[Cell], shortcuts: frozenset[str]) -> Iterator[_Loop]:
+    """Yield the loops that train `cells`, as many in each as one step takes."""
     if "kept_memory" in shortcuts:
         keep_freed_memory()
     task = task_of(cells[0])
@@ -84,7 +97,7 @@ def train(
     for start in range(0, len(cells), size):
         part = slice(start, start + size)
         sharing = Sharing(model, cells[0].num_layers, shortcuts, first[part]) if shared else None  # type: ignore[arg-type]
-        _Loop(task, list(cells[part]), initial[part], sharing, flops).run(on_done, on_step)
+        yield _Loop(task, list(cells[part]), initial[part], sharing, flops)
 
 
 def _stack_size(cell: Cell, sharing: Sharing, block: Block) -> int:
@@ -146,12 +159,14 @@ class _Loop:
         self.cells = cells
         self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
-        self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {split: self._evaluation_set(split) for split in SPLITS}
+        self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {}
         self._fixed = self._draw_batch(0) if task.fixed and not redrawn(cells[0]) else None
-        self.start, self.cpu_start = time.perf_counter(), time.process_time()
+        self.start = self.cpu_start = 0.0
 
     def run(self, on_done: Callable[[Trained], None], on_step: Callable[[int, int], None] | None) -> None:
         """Train until every cell has ended."""
+        self.sets = {split: self._evaluation_set(split) for split in SPLITS}
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
         protocol, total, since = self.protocol, torch.zeros(len(self.runs)), 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(digest("training", *(run.cell.key for run in self.runs), size=8), 16) >> 1)
@@ -167,6 +182,18 @@ class _Loop:
                     total = torch.zeros(self._end(ended, step, on_done))
                 if not self.runs:
                     return
+
+    def step_seconds(self) -> float:
+        """Take steps without looking at any set, and return the mean time of those after the first, which prepares."""
+        with torch.random.fork_rng(devices=[]):
+            self._step(1)
+            start = now = time.perf_counter()
+            steps = 0
+            while steps < TIMED_STEPS and (not steps or now < start + TIMED_SECONDS):
+                steps += 1
+                self._step(1 + steps)
+                now = time.perf_counter()
+        return (now - start) / steps
 
     def _step(self, step: int) -> Tensor:
         batch = self._fixed or self._draw_batch(step - 1)
