@@ -279,6 +279,11 @@ def test_what_every_model_was_given_and_took_is_in_one_table(tmp_path: Path) -> 
     ]
 
 
+def test_each_part_of_the_report_stands_once_in_the_table_of_equal_terms(content: dict[str, Any]) -> None:
+    (table,) = [block for block in content["blocks"] if block.get("name") == "tab-fairness"]
+    assert [row for row in table["rows"] if isinstance(row, str)] == ["Distance", "Depth", "Reproduction"]
+
+
 def test_what_a_rewiring_did_is_in_a_table_of_the_appendix(tmp_path: Path) -> None:
     study = hop_study(models=("gcn", "mlp"), hops=(3,), depths=("hops",))
     before = {"hops": 3.0, "log10_power": -1.1, "resistance": 1.5, "cut": 2.0}
@@ -419,6 +424,13 @@ def test_nothing_is_said_of_the_two_failures_where_all_conditions_end_alike(tmp_
     words = " ".join(summary(analysed(study, tmp_path)))
     assert "cannot be said from this grid" in words
     assert "goes with failing" not in words.replace("over-smoothing goes with failing cannot", "")
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(5, True), (3, False)])  # three seeds never decide
+def test_measures_are_not_said_to_separate_what_is_undecided(tmp_path: Path, seeds: int, shown: bool) -> None:
+    study = hop_study(models=("gcn",), hops=(3, 8), seeds=seeds, depths=("hops",))
+    content = json.loads((report_on(study.write(tmp_path / "made_up"), study.store).parent / "report.json").read_text("utf-8"))
+    assert any(block.get("name") == "tab-separation" for block in content["blocks"]) == shown
 
 
 def test_a_published_task_stands_before_the_one_that_repairs_it(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def draw(data: dict[str, Any]) -> Figure:
             label = f"{'mean' if operator == 'mean' else 'GCN'}, to {SPACES[space]}"
             right.plot(values, color=color, ls=dashes, lw=width, label=label)
     right.set_ylim(-6, 0.2)
-    right.legend(fontsize=6.5, frameon=False, loc="lower left", handlelength=1.6, borderaxespad=0)
+    plain = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1}  # no grid line through the words
+    right.legend(fontsize=6.5, loc="lower left", handlelength=1.6, borderaxespad=0, **plain)
     for ax in grid[0]:
         ax.set_xlabel("Layer")
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
