@@ -31,13 +31,15 @@ from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
 
 from suite.costs import Costs
+from suite.expansion import Expansion, expand
 from suite.progress import Lines, Screen, asked, at_hops, duration, place
 from suite.provenance import arguments, public
-from suite.refs import unknown
+from suite.refs import reason_of, unknown
 from suite.runner import Planner, Runner, give_up, time_steps, warm_up
 from suite.store import Store, StoreError, Tier
-from suite.study import Expansion, Study, StudyError, expand, find_task, load_study, make_task, num_nodes_of, reason_of
+from suite.study import Study, StudyError, load_study
 from suite.survey import State, all_lines, left_out, survey
+from suite.tasks import find_task, make_task, num_nodes_of
 from suite.tuning import Outcomes
 from suite.worker import Job
 

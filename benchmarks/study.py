@@ -26,11 +26,12 @@ from datasets import TASKS
 from suite.cell import Cell, Protocol, TaskRef
 from suite.certify import certify
 from suite.engine import Trained, train
+from suite.expansion import Expansion, expand
 from suite.measures import MEASURES, measure
 from suite.refs import ref_of
 from suite.runner import Planner, Runner
 from suite.store import Store
-from suite.study import Expansion, expand, load_study
+from suite.study import load_study
 from suite.task import DataUnavailable
 
 STANDARD = Path(__file__).parents[1] / "studies" / "standard.toml"

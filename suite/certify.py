@@ -25,11 +25,11 @@ from torch_geometric.utils import scatter
 from suite.controls import SEEDS, SOLVED, Outcome, Shuffled, by_distance, edge_free, graph_blind
 from suite.engine import blocks
 from suite.engine.batches import as_drawn
+from suite.entries import topology_label
 from suite.facts import facts_of
 from suite.samples import Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults
 from suite.score import guess, scores
 from suite.store import Tier
-from suite.study import topology_label
 from suite.task import Block, Packed, Split, Task
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score

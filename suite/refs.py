@@ -6,10 +6,13 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from pydantic import ValidationError
 
 
 def load(ref: str, sha256: str | None = None) -> Any:
@@ -86,3 +89,19 @@ def _load_file(path: Path, sha256: str | None) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception in one line; one from someone's file with the line it came from."""
+    if isinstance(error, FileNotFoundError):
+        return f"no such file: {error.filename}"
+    if isinstance(error, ValidationError):
+        return "; ".join(said(found, "", set()) for found in error.errors())
+    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.endswith(".py") and not _is_ours(frame.filename)]
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(__file__).parent in Path(filename).parents or "site-packages" in filename or "/lib/python" in filename

@@ -18,10 +18,11 @@ from test_runner import Witness, files, without_time
 
 import run_all
 from datasets import TASKS
+from suite.expansion import expand
 from suite.refs import ref_of
 from suite.runner import Planner, Runner
 from suite.store import Store
-from suite.study import expand, load_study
+from suite.study import load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = """

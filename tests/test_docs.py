@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from datasets import TASKS
+from suite.expansion import expand
 from suite.models import build, resolve
 from suite.refs import load, ref_of
-from suite.study import expand, load_study
+from suite.study import load_study
 from suite.testing import TASK_CHECKS, check_task
 from suite.witness import witness_score
 

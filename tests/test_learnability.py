@@ -8,8 +8,9 @@ from data_copy import COPY
 
 from datasets import TASKS
 from suite.engine import Trained, train
+from suite.expansion import expand
 from suite.refs import ref_of
-from suite.study import expand, load_study
+from suite.study import load_study
 
 REFS = {name: ref_of(task) for name, task in TASKS.items()}
 STUDIES = Path(__file__).resolve().parent.parent / "studies"

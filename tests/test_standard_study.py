@@ -9,8 +9,9 @@ from datasets.planetoid import Planetoid
 from datasets.published import Published
 from datasets.transfer import Transfer
 from suite.certify import CERTIFIED, CONTENT, certify
+from suite.expansion import expand
 from suite.refs import ref_of
-from suite.study import expand, load_study
+from suite.study import load_study
 from suite.task import Task
 
 STUDY = Path(__file__).parent.parent / "studies" / "standard.toml"

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from datasets import TASKS
+from suite.expansion import Expansion, expand
 from suite.refs import ref_of, unknown
-from suite.study import Depth, Expansion, StudyError, expand, load_study, num_nodes_of
+from suite.study import Depth, StudyError, load_study
+from suite.tasks import num_nodes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REFS = {name: ref_of(cls) for name, cls in TASKS.items()}

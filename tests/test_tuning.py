@@ -17,10 +17,11 @@ from test_study import study_file as grid_file
 
 from datasets import TASKS
 from suite.cell import Cell
+from suite.expansion import Expansion, expand
 from suite.refs import ref_of
 from suite.runner import Planner
 from suite.store import Store
-from suite.study import Expansion, expand, load_study
+from suite.study import load_study
 from suite.tuning import AT_RANDOM, FIRST_SEED, NO_RESULT, Choice, Outcomes, Range, Tune, ask, best
 
 REFS = {name: ref_of(cls) for name, cls in TASKS.items()}

@@ -14,10 +14,11 @@ from datasets import TASKS
 from datasets.transfer import Transfer
 from suite.cell import Cell, Protocol
 from suite.engine import blocks, train
+from suite.expansion import expand
 from suite.models import resolve
 from suite.refs import ref_of
 from suite.rng import stream
-from suite.study import StudyError, expand, load_study
+from suite.study import StudyError, load_study
 from suite.task import Block, Level, Split, Task
 from suite.testing import TASK_CHECKS
 from suite.views import Extrapolated, task_ref
