@@ -17,8 +17,9 @@ from datasets import TASKS
 from suite.cell import Cell
 from suite.engine import Trained, blocks, train
 from suite.engine.batches import draw
+from suite.expansion import expand
 from suite.refs import ref_of
-from suite.study import expand, load_study
+from suite.study import load_study
 from suite.task import Block, Packed, Split
 
 QUICK = Path(__file__).parents[1] / "studies" / "quick.toml"
