@@ -109,9 +109,9 @@ def run(
     """Train what is missing of a study, measure it, and write the report.
 
     Args:
-        study: quick, standard, full, cora_depth, reproduce_ring, reproduce_tree, or your own TOML file.
-        task: Ask only this task, of the study or your own; may be repeated.
-        model: Put this model into every part of the study, yours or one of the list; may be repeated.
+        study: One of those that `list` shows, or your own TOML file.
+        task: Ask only this task: of the study, or yours, file.py:Name or module:Name; may be repeated.
+        model: Put this model into every part of the study: one of the list, file.py:Name or module:Name; may be repeated.
         seeds: Training runs per condition.
         out: Where records and reports go.
         data_root: Folder with copies of published data sets, for machines without network.

@@ -20,6 +20,7 @@ from torch import Tensor
 from datasets.chance import commonest_share
 from datasets.tree import Tree
 from datasets.twins import WithAnswer, with_columns
+from suite.hops import hop_distance
 from suite.task import Block, Task, Topology
 
 
@@ -67,7 +68,8 @@ class AddressedLeaf(Task):
         """Go down from the root, at each level to the child of the side that is shown."""
         tokens, sides = block.x[:, :, : self.num_classes], block.x[:, :, self.num_classes : self.num_classes + 2]
         reached = torch.zeros_like(sides[:, :, 0]).index_fill_(1, block.readout_index, 1)
-        begin, end = block.edge_index[:, block.edge_index[0] < block.edge_index[1]]  # from parent to child
+        depth = hop_distance(block.edge_index, block.readout_index, block.num_nodes)[0]
+        begin, end = block.edge_index[:, depth[block.edge_index[0]] < depth[block.edge_index[1]]]  # from parent to child
         for level in range(self.hops):
             right = block.x[:, block.readout_index, self.num_classes + 2 + level] > 0  # [num_graphs, 1]
             wanted = torch.where(right, sides[:, :, 1], sides[:, :, 0])

@@ -20,6 +20,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
 from datasets.twins import SampledWithAnswer, WithAnswer, with_columns
+from suite.hops import hop_distance
 from suite.task import Block, Task
 
 
@@ -58,6 +59,12 @@ class SameCycle(Task):
         x[torch.arange(num_graphs), torch.where(y == 1, self.hops, other)[:, 0], self.num_tokens] = 1
         x[:, 0, self.num_tokens + 1] = 1
         return Block(edge_index, x, y, torch.tensor([0]), torch.tensor([self.hops]))
+
+    def witness(self, block: Block) -> Tensor:
+        """Search breadth first: is the flagged node reached?"""
+        reached = hop_distance(block.edge_index, block.readout_index, block.num_nodes) >= 0  # [1, num_nodes]
+        yes = (block.x[:, :, self.num_tokens] * reached).sum(1, keepdim=True)
+        return torch.stack([1 - yes, yes], dim=2)
 
     def answer_twin(self) -> Task:
         return SameCycleWithAnswer(**dict(self))

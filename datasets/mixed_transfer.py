@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
 from datasets.path import Path
-from datasets.places import one_pair
+from datasets.places import one_pair, places
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer, with_columns
 from suite.hops import hop_distance
@@ -26,9 +27,9 @@ from suite.task import Block, Task, Topology
 class MixedTransfer(Task):
     """x = [class, one-hot | flag | distance asked for, one-hot of `max_hops`, at the read-out | read-out flag].
 
-    Every node but the read-out carries a class; one node at each of the distances `least` ... `hops`, any of those there,
-    carries a flag, and y is the class of the flagged node at the distance asked for, uniform among them. A set of nodes knows
-    all flagged classes, and `chance` is the share of the commonest.
+    Every node but the read-out carries a class; one node at each of the distances `least` ... `hops`, any of those there
+    of one degree, carries a flag, and y is the class of the flagged node at the distance asked for, uniform among them. A set of
+    nodes and their degrees knows all flagged classes, and `chance` is the share of the commonest.
     """
 
     topology: TopologyField = Path(tail=0)
@@ -44,7 +45,13 @@ class MixedTransfer(Task):
             raise ValueError(
                 f"hops: must be > least = {self.least}, <= max_hops = {self.max_hops} and <= size = {self.size}, got {self.hops}"
             )
-        _layout(self.topology, self.size)
+        for place in places(self.topology):
+            if not bool(_one_degree(place, self.size, self.least, self.hops).any()):
+                raise ValueError(
+                    f"hops: at each of the distances {self.least} ... {self.hops} there must be a node of one degree,"
+                    f" or degrees tell which flag is how far; this {self.topology.kind} of size {self.size} has none: a larger"
+                    " size, fewer hops, or a larger least may"
+                )
         return self
 
     @property
@@ -67,9 +74,10 @@ class MixedTransfer(Task):
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         layout, asked = _layout(self.topology, self.size), torch.arange(self.least, self.hops + 1)
         graph, readout = torch.arange(num_graphs).unsqueeze(1), layout.readout_index
+        distance = layout.distance.where(_one_degree(self.topology, self.size, self.least, self.hops), -1)
         classes = torch.randint(self.num_classes, (num_graphs, layout.distance.numel()), generator=rng)
         order = torch.rand(num_graphs, layout.distance.numel(), generator=rng)
-        flagged = torch.stack([order.masked_fill(layout.distance != hop, -1).argmax(1) for hop in asked.tolist()], dim=1)
+        flagged = torch.stack([order.masked_fill(distance != hop, -1).argmax(1) for hop in asked.tolist()], dim=1)
         wanted = torch.randint(asked.numel(), (num_graphs, 1), generator=rng)
         x = torch.zeros(num_graphs, layout.distance.numel(), self.num_classes + self.max_hops + 2)
         x.scatter_(2, classes.unsqueeze(2), 1)
@@ -123,3 +131,15 @@ def _layout(topology: Topology, size: int) -> _Layout:
     graph = topology.graph(size)
     distance = hop_distance(graph.edge_index, graph.readout_index, int(graph.num_nodes or 0))[0]
     return _Layout(graph.edge_index, distance, graph.readout_index)
+
+
+@lru_cache(maxsize=256)
+def _one_degree(topology: Topology, size: int, least: int, hops: int) -> Tensor:
+    """Return which nodes have the commonest degree of those that occur at all distances `least` ... `hops`: [num_nodes] bool."""
+    layout, shells = _layout(topology, size), range(least, hops + 1)
+    degrees = degree(layout.edge_index[0], layout.distance.numel()).long()
+    everywhere = set.intersection(*(set(degrees[layout.distance == hop].tolist()) for hop in shells))
+    asked = (layout.distance >= least) & (layout.distance <= hops)
+    commonest = max(everywhere, key=lambda one: int((asked & (degrees == one)).sum()), default=-1)
+    eligible: Tensor = asked & (degrees == commonest)
+    return eligible

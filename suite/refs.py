@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+BUILT_IN = ("suite", "datasets")  # packages whose classes have a version
+
 
 def load(ref: str, sha256: str | None = None) -> Any:
     """Return what `ref` names.
@@ -25,7 +27,7 @@ def load(ref: str, sha256: str | None = None) -> Any:
     place, colon, name = ref.rpartition(":")
     if not colon or not place or not name:
         raise ValueError(f"expected 'module:Name' or 'file.py:Name', got '{ref}'")
-    module = _load_file(Path(place), sha256) if place.endswith(".py") else importlib.import_module(place)
+    module = _load_file(Path(place), sha256) if place.endswith(".py") else _load_module(place, sha256)
     if not hasattr(module, name):
         known = sorted(n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__)
         raise ValueError(f"{place} has no '{name}'; it has: {', '.join(known) or 'no class'}")
@@ -33,9 +35,14 @@ def load(ref: str, sha256: str | None = None) -> Any:
 
 
 def file_sha256(ref: str) -> str | None:
-    """Return the digest of the file that `ref` names, or None for a `module:Name` reference."""
+    """Return the digest of the file that `ref` names or its module lies in; None for built-ins, which count by their version.
+
+    Raises ImportError where there is no such module.
+    """
     place = ref.rpartition(":")[0]
-    return hashlib.sha256(Path(place).read_bytes()).hexdigest() if place.endswith(".py") else None
+    if place.endswith(".py"):
+        return hashlib.sha256(Path(place).read_bytes()).hexdigest()
+    return None if place.partition(".")[0] in BUILT_IN else _module_sha256(place)
 
 
 def ref_of(cls: type) -> str:
@@ -66,6 +73,27 @@ def said(found: Any, prefix: str, known: set[str]) -> str:
         return f"{path}.{message}" if path and re.match(r"\w+: ", message) else f"{path}: {message}" if path else message
     given = repr(found["input"])
     return f"{path}: {message.replace('Input should', 'must')}, got {given if len(given) <= 60 else given[:57] + '...'}"
+
+
+def _load_module(name: str, sha256: str | None) -> ModuleType:
+    """Import a module, of those in the working folder too."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last: it hides nothing
+    if sha256 is not None and (found := _module_sha256(name)) != sha256:
+        raise ValueError(f"{name} changed since the study was expanded (sha256 was {sha256[:12]}, is {str(found)[:12]})")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports
+        advice = "start from the folder that holds it, install it, or name the file: path/to/file.py:Name"
+        raise ModuleNotFoundError(f"no module '{error.name}', installed or in {here}: {advice}", name=error.name) from None
+
+
+def _module_sha256(name: str) -> str | None:
+    """Return the digest of a module's source; None where it has none, as one that is compiled."""
+    path = getattr(_load_module(name, None), "__file__", None)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and path.endswith(".py") else None
 
 
 def _load_file(path: Path, sha256: str | None) -> ModuleType:

@@ -12,12 +12,14 @@ Both raise `ContractError`, an AssertionError with one line per fault, each sayi
 from __future__ import annotations
 
 import json
+import operator
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
+import networkx as nx
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load as load_weights
@@ -42,6 +44,7 @@ from suite.witness import WITNESSED, witness_score
 NUM_GRAPHS = 64
 SPLITS: tuple[Split, ...] = get_args(Split)
 FIELDS = {"x", "edge_index", "y", "readout_index", "source_index"}
+MAX_COMPARED = 8  # pairs of graphs that look alike and are answered differently, compared in full
 FEW_INPUTS = 10  # distinct inputs per class below which a task can be known by heart
 CHANNELS = {"norm", "norm(train)", "virtual_node", "rewiring", "attention", "pooling"}
 OPERATORS = {"gcn", "mean", "sum", "complete", "none"}
@@ -257,6 +260,26 @@ def _order(task: Task) -> Iterator[str]:
             yield f"two blocks hold one graph in different node orders: {advice}"
 
 
+def _numbers(task: Task) -> Iterator[str]:
+    """Answers do not depend on how nodes are numbered, which no model is told: equal graphs have equal answers."""
+    if task.fixed or task.ceiling not in (0.0, 1.0):  # a ceiling below 1: noise in the answers is part of the task
+        return
+    drawn = [_draw(task, "train", index) for index in range(8)]
+    graphs, first = [graph for block in drawn for graph in graphs_of(block)], dict[int, Data]()
+    pairs = [(first.setdefault(key, graph), graph) for key, graph in zip(hashes(drawn).inputs.tolist(), graphs, strict=True)]
+    unlike = [pair for pair in pairs if not torch.equal(*(graph.y.sort(0).values for graph in pair))]
+    if any(nx.is_isomorphic(*(_marked(graph) for graph in pair), node_match=operator.eq) for pair in unlike[:MAX_COMPARED]):
+        yield "graphs that are the same but for the numbers of their nodes have different answers: make y of x and edges alone"
+
+
+def _marked(graph: Data) -> nx.MultiDiGraph:
+    """Return the graph with all that a model is told of a node on it."""
+    made, asked = nx.MultiDiGraph(), set(graph.readout_index.tolist() if "readout_index" in graph else [])
+    made.add_nodes_from((node, {"told": (tuple(row), node in asked)}) for node, row in enumerate(graph.x.tolist()))
+    made.add_edges_from(graph.edge_index.t().tolist())
+    return made
+
+
 def _varying(task: Task) -> Iterator[str]:
     """A block that says which nodes vary tells the truth: the engine computes the others once."""
     for split in SPLITS:
@@ -283,7 +306,10 @@ def _witness(task: Task) -> Iterator[str]:
     """An algorithm that the task offers as its witness answers at the ceiling."""
     score = None if task.fixed or task.level == "graph" else witness_score(task, torch.float64)
     if score is not None and task.skill(score) < WITNESSED:
-        yield f"its witness scores {score:.4g}, and the ceiling is {task.ceiling:.4g}: the witness is wrong, or the task"
+        yield (
+            f"its witness scores {score:.4g} on graphs whose nodes are renumbered, and the ceiling is {task.ceiling:.4g}:"
+            " the witness is wrong or reads node numbers, or the task does"
+        )
 
 
 TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
@@ -295,6 +321,7 @@ TASK_CHECKS: dict[str, Callable[[Task], Iterator[str]]] = {
     "variety": _variety,
     "splits": _splits,
     "node order": _order,
+    "node numbers": _numbers,
     "varying": _varying,
     "twins": _twins,
     "witness": _witness,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from suite.engine.batches import as_drawn
+from suite.rng import stream
 from suite.samples import graphs_of
 from suite.score import scores
 from suite.task import Block, Task
@@ -18,7 +19,8 @@ BLOCK = 64
 def witness_score(task: Task, dtype: torch.dtype) -> float | None:
     """Return what `task.witness` scores on test graphs with x in `dtype`, on the scale of `task.ceiling`; None without one.
 
-    It is handed graphs without answers and without source. Raises ValueError where what it returns has another shape than the
+    It is handed graphs without answers and without source, their nodes renumbered: what no model is told, the number of a node,
+    is no help to a witness either. Raises ValueError where what it returns has another shape than the
     answers, or another number type.
     """
     out, y = [], []
@@ -42,7 +44,10 @@ def _blocks(task: Task, index: int) -> list[Block]:
 
 
 def _unanswered(block: Block, dtype: torch.dtype) -> Block:
-    return Block(block.edge_index, block.x.to(dtype), torch.zeros_like(block.y), block.readout_index)
+    order = torch.randperm(block.num_nodes, generator=stream("witness", block.num_nodes))
+    number = order.argsort()  # of each node, the new one
+    x = block.x[:, order].to(dtype)
+    return Block(number[block.edge_index], x, torch.zeros_like(block.y), number[block.readout_index])
 
 
 def _check(answer: Tensor, block: Block, out_channels: int, dtype: torch.dtype) -> None:

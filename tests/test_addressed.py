@@ -85,6 +85,16 @@ def test_distances_that_are_not_there_are_refused() -> None:
         MixedTransfer(max_hops=4)
 
 
+def test_degrees_do_not_tell_which_flag_is_how_far() -> None:
+    """The end of a path, and the leaves of a tree, are the only nodes of degree 1 and so could be told."""
+    for topology in ({"kind": "path", "tail": 0}, "tree"):
+        with pytest.raises(ValueError, match=r"hops: at each of the distances 1 \.\.\. 5 there must be a node of one degree"):
+            MixedTransfer(topology=topology, hops=5, size=5)
+    block = drawn(MixedTransfer(topology="caterpillar", hops=4, size=8), 60)
+    flagged = block.x[:, :, K].nonzero()[:, 1]
+    assert len({network(block).degree(int(node)) for node in flagged}) == 1
+
+
 def test_columns_of_keys_are_apart_from_the_keys_that_are_carried() -> None:
     few, many = (drawn(Transfer(crowding=crowding, num_keys=6), 20) for crowding in (1, 5))
     assert few.x.size(2) == many.x.size(2) == K + 6 + 1

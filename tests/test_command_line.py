@@ -304,7 +304,7 @@ class OfEdges(OfData):
         (["--study", "tiny.toml", "--task", "made.py:Mine"], "--task made.py:Mine: ZeroDivisionError: "),
         (["--model", "gcnn"], "--model gcnn: no model is called 'gcnn'. Did you mean 'gcn'? Known: "),
         (["--model", "nowhere.py:Net"], "--model nowhere.py:Net: no such file: "),
-        (["--model", "nowhere.nets:Net"], "--model nowhere.nets:Net: ModuleNotFoundError: No module named 'nowhere'"),
+        (["--model", "nowhere.nets:Net"], "--model nowhere.nets:Net: ModuleNotFoundError: no module 'nowhere', installed or in "),
         (["--model", "nets.py:Net"], "--model nets.py:Net: "),
         (["--model", "nets.py:Other"], "--model nets.py:Other: 'nets.py:Other' is no model: a model is a subclass of torch.nn."),
         (

@@ -32,6 +32,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
         {"kernel": "power"},
         {"graph": "ring", "size": 32},
     ],
+    "mixed_transfer": [{}, {"least": 2}],
     "proximity": [{}, {"num_near": 0}],
     "ordered_path": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],

@@ -199,6 +199,34 @@ class OddTwin(Good):
         return Good(num_classes=5)
 
 
+class ByNumber(Good):
+    """Asks whether the flagged node stands before or behind the read-out, which nothing but its number says."""
+
+    num_classes: int = 2
+
+    @property
+    def token_channels(self) -> None:
+        return None
+
+    @property
+    def range(self) -> None:
+        return None
+
+    def sample(self, rng: torch.Generator) -> Data:
+        place = 1 + torch.randint(7, (1,), generator=rng)
+        x = torch.zeros(8, 12)
+        x[place, 0] = x[4, 1] = 1
+        x[4, 2:] = torch.randint(2, (10,), generator=rng).float()
+        return Data(x=x, edge_index=ring(8), y=(place > 4).long(), readout_index=torch.tensor([4]))
+
+
+class NumberedWitness(Good):
+    """Looks the class up at the place where it was written."""
+
+    def witness(self, block: Block) -> Tensor:
+        return block.x[:, self.hops : self.hops + 1, : self.num_classes]
+
+
 class WrongWitness(Good):
     """Answers with the read-out node's token, which is blank."""
 
@@ -232,9 +260,11 @@ FAULTS: list[tuple[Task, str, str]] = [
     (AnotherOrder(), "node order", "one graph, in different node orders"),
     (Forgetful(hops=5), "fields", "another task"),
     (OddTwin(), "twins", "answer_twin() asks another kind of question"),
-    (WrongWitness(), "witness", "the witness is wrong, or the task"),
+    (ByNumber(), "node numbers", "the same but for the numbers of their nodes have different answers"),
+    (NumberedWitness(), "witness", "on graphs whose nodes are renumbered"),
+    (WrongWitness(), "witness", "the witness is wrong or reads node numbers"),
 ]
-BAD = (OneHopNearer, FromGlobalTorch, TwoSplitsOfOneSeed, FiveInputs, AnotherOrder, WrongWitness)
+BAD = (OneHopNearer, FromGlobalTorch, TwoSplitsOfOneSeed, FiveInputs, AnotherOrder, ByNumber, WrongWitness)
 
 
 @pytest.mark.parametrize("check", TASK_CHECKS)

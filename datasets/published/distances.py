@@ -72,7 +72,7 @@ class PublishedDistances(Published):
         every, survey = torch.arange(block.num_nodes), _survey(self.quantity)
         distance = hop_distance(block.edge_index, every, every.numel()).clamp(min=0)
         answers = torch.stack([_answer(self.quantity, distance, source) for source in block.x[:, :, 0].argmax(1)])
-        return ((answers - survey.mean) / survey.scale).unsqueeze(2).to(block.x.dtype)
+        return ((answers[:, block.readout_index] - survey.mean) / survey.scale).unsqueeze(2).to(block.x.dtype)
 
     def answer_twin(self) -> Task:
         return PublishedDistancesWithAnswer(**dict(self))

@@ -69,7 +69,8 @@ class PublishedGraphTransfer(PublishedBlocks):
 
     def witness(self, block: Block) -> Tensor:
         """Answer from a node's own input alone."""
-        return torch.where((block.x == 0) | (block.x == 1), 1 - block.x, block.x)
+        own = block.x[:, block.readout_index]
+        return torch.where((own == 0) | (own == 1), 1 - own, own)
 
     def answer_twin(self) -> Task:
         return PublishedGraphTransferWithAnswer(**dict(self))

@@ -45,7 +45,7 @@ class PublishedMeanExchange(PublishedBlocks):
     def witness(self, block: Block) -> Tensor:
         """The mean over the nodes of the other sign; a zero, which no draw has, would count for neither."""
         sign = block.x.sign()
-        other = (sign.mT == -sign).to(block.x.dtype)  # [num_graphs, num_nodes, num_nodes]
+        other = (sign.mT == -sign[:, block.readout_index]).to(block.x.dtype)  # [num_graphs, num_readouts, num_nodes]
         return (other @ block.x) / other.sum(2, keepdim=True)
 
     def answer_twin(self) -> Task:

@@ -1,0 +1,97 @@
+"""References: what a stranger names, and what becomes of results when it changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite.refs import file_sha256, load
+
+ROOT = Path(__file__).resolve().parents[1]
+TASK = """
+import torch
+from torch_geometric.data import Data
+from suite.task import Task
+
+class Mine(Task):
+    hops: int = 2
+    num_classes: int = 2
+
+    def sample(self, rng):
+        y = torch.randint(2, (1,), generator=rng)
+        x = torch.zeros(3, 2)
+        x[2, y] = 1
+        edge_index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+        return Data(x=x, edge_index=edge_index, y={y}, readout_index=torch.tensor([0]), source_index=torch.tensor([2]))
+"""
+KEY = "from suite.tasks import find_task, make_task; print(make_task(find_task('{ref}', {{}}), {{}})[0].key)"
+
+
+def package(folder: Path, y: str = "y") -> None:
+    (folder / "mine").mkdir(exist_ok=True)
+    (folder / "mine" / "tasks.py").write_text(TASK.replace("{y}", y))
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in `folder`, which is not on its path."""
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); " + arguments[0], *arguments[1:]]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_a_task_in_a_package_of_the_working_folder_is_found_and_known_by_its_content(tmp_path: Path) -> None:
+    keys = []
+    for y in ("y", "1 - y", "y"):
+        package(tmp_path, y)
+        found = python(tmp_path, KEY.format(ref="mine.tasks:Mine"))
+        assert found.returncode == 0, found.stderr
+        keys.append(found.stdout)
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_task_in_a_package_and_the_same_in_a_file_are_one(tmp_path: Path) -> None:
+    package(tmp_path)
+    one, other = (python(tmp_path, KEY.format(ref=ref)).stdout for ref in ("mine.tasks:Mine", "mine/tasks.py:Mine"))
+    assert one == other != ""
+
+
+def test_a_package_of_the_working_folder_goes_through_a_run(tmp_path: Path) -> None:
+    package(tmp_path)
+    (tmp_path / "tiny.toml").write_text("""
+title = "Tiny"
+question = "Does it run?"
+[[grid]]
+section = "hops"
+tasks = { kind = "mine.tasks:Mine" }
+models = ["gcn"]
+num_layers = ["hops"]
+hidden_channels = 8
+num_seeds = 1
+protocol = { max_steps = 4, eval_every = 2, batch_size = 8, num_validation = 16, num_test = 32 }
+""")
+    command = [sys.executable, str(ROOT / "run_all.py"), "--study", "tiny.toml", "--workers", "1"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "1/1" in found.stdout
+
+
+def test_built_ins_count_by_their_version_and_others_by_their_source() -> None:
+    assert file_sha256("datasets.transfer:Transfer") is None
+    assert file_sha256("torch_geometric.nn:GCN") is not None
+    with pytest.raises(ValueError, match=r"torch_geometric\.nn changed since the study was expanded \(sha256 was 000000000000"):
+        load("torch_geometric.nn:GCN", "0" * 64)
+
+
+def test_a_module_that_is_nowhere_is_refused_with_what_would_do() -> None:
+    with pytest.raises(
+        ModuleNotFoundError, match=r"no module 'nowhere', .*start from the folder that holds it, install it, or name"
+    ):
+        load("nowhere.nets:Net")
+
+
+def test_what_a_module_itself_misses_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text("import not_installed_anywhere")
+    found = python(tmp_path, "from suite.refs import load; load('needy:Net')")
+    assert "No module named 'not_installed_anywhere'" in found.stderr
