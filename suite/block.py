@@ -157,7 +157,8 @@ class GridBlock:
             for seed in seeds
         ]
         channel = tuple(sorted({*declared.global_channel, *factors.channel}))
-        about = spec.label, title, factors.family(entry.family, told), told, channel, place.rule, resized.budget
+        channels = channel, factors.pe_reach(declared)
+        about = spec.label, title, factors.family(entry.family, told), told, *channels, place.rule, resized.budget
         return [Entry(self.grid.section, cell, place.task, *about) for cell in cells]
 
     def _tuned(self, place: _Place) -> list[Entry]:

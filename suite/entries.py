@@ -39,6 +39,7 @@ class Entry:
     family: str
     told: Told
     global_channel: tuple[str, ...]
+    pe_reach: int | None
     depth: str
     budget: Budget | None
 
@@ -57,6 +58,7 @@ class Entry:
             "family": self.family,
             "told": self.told,
             "global_channel": list(self.global_channel),
+            "pe_reach": self.pe_reach,
             "num_layers": cell.num_layers,
             "depth": self.depth,
             "hidden_channels": cell.hidden_channels,

@@ -25,7 +25,7 @@ from suite.budget import specimen
 from suite.cell import Cell, FactorRef
 from suite.models import find, resolve, settings_of
 from suite.models.attentions import PAIR_BIASES
-from suite.models.encodings import ALONG
+from suite.models.encodings import ALONG, PAIRS
 from suite.models.factor import Factor, resolve_factor
 from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding, load_encoding
 from suite.models.rewirings import REWIRINGS, EdgeFree, Graph, Rewiring, load_rewiring, rewire
@@ -75,6 +75,11 @@ class Factors(NamedTuple):
         of_nodes = self.encoding is not None and load_encoding(self.encoding).of_graph
         return "encoding" if of_nodes or model.needs - ALONG else "nothing"
 
+    def pe_reach(self, model: Declared) -> int | None:
+        """Return how many hops far encodings, of nodes or pairs, tell the combination of the graph; None: without bound."""
+        of_nodes = 0 if self.encoding is None else load_encoding(self.encoding).pe_reach
+        return None if of_nodes is None or model.pe_reach is None else max(of_nodes, model.pe_reach)
+
     def family(self, own: str, told: Told) -> str:
         """Return the family of the combination; `own` is that of the model, in the table, and `told` by what of the graph."""
         if told == "nothing":
@@ -93,12 +98,15 @@ class Declared(NamedTuple):
     global_channel: tuple[str, ...]
     needs: frozenset[str]
     reads_edges: bool
+    pe_reach: int | None
 
     @classmethod
     def by(cls, model: nn.Module) -> Declared:
         """Return the declarations of `model`."""
         channel = tuple(sorted(getattr(model, "global_channel", ["undeclared"])))
-        return cls(channel, getattr(model, "needs", frozenset()), getattr(model, "reads_edges", True))
+        needs: frozenset[str] = getattr(model, "needs", frozenset())
+        pe_reach = getattr(model, "pe_reach", None if needs & PAIRS else 0)
+        return cls(channel, needs, getattr(model, "reads_edges", True), pe_reach)
 
 
 Asked = tuple[str, dict[str, Any]]  # name and settings

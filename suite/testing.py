@@ -34,7 +34,7 @@ from suite.hops import hop_distance
 from suite.metrics import ERRORS
 from suite.models import build, resolve
 from suite.models.base import Model
-from suite.models.encodings import ENCODINGS
+from suite.models.encodings import ENCODINGS, PAIRS, encoded
 from suite.models.rewirings import load_rewiring, rewire
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
@@ -515,6 +515,38 @@ def _edges(made: Made) -> Iterator[str]:
         yield "taking all edges away changes no output: declare reads_edges = False, or it counts as a model that sees the graph"
 
 
+def _pe_reach(made: Made) -> Iterator[str]:
+    """Pairs farther apart than `pe_reach` are alike to encodings of pairs, and one hop less they are not; on a path."""
+    model, rng = _fresh(made), torch.Generator().manual_seed(6)
+    declared: int | None = getattr(model, "pe_reach", 0)
+    if not getattr(model, "needs", frozenset()) & PAIRS:
+        if declared != 0:
+            yield f"pe_reach must be 0 without an encoding of pairs among its needs, is {declared}"
+        return
+    for parameter in model.parameters():  # biases that are 0 at first tell nothing yet
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype)
+    size = 4 + (20 if declared is None else declared)
+    node = torch.arange(size)
+    edge_index = to_undirected(torch.stack([node[:-1], node[1:]]))
+    graph = Data(x=torch.randn(size, IN_CHANNELS, generator=rng, dtype=torch.float64), edge_index=edge_index, num_nodes=size)
+    encodings, hops = {name: encoded(name, graph) for name in model.needs}, (node.unsqueeze(1) - node).abs()  # type: ignore[union-attr]
+
+    def output(seen: int) -> Tensor:
+        """What pairs more than `seen` hops apart are said to be is what the first at `seen` + 1 hops is."""
+        found = {name: pairs.clone() for name, pairs in encodings.items()}
+        for name in PAIRS & found.keys():
+            found[name][hops > seen] = encodings[name][0, seen + 1]
+        out: Tensor = model(graph.x, edge_index, **{name: pairs.unsqueeze(0) for name, pairs in found.items()})
+        return out
+
+    if declared is None or declared > 0:
+        nearer = size - 3 if declared is None else declared - 1
+        if torch.equal(output(nearer), output(nearer + 1)):
+            yield f"declares pe_reach {declared}, yet pairs {nearer + 1} hops apart are as those farther away to it"
+    if declared is not None and not torch.equal(output(declared), output(size - 2)):
+        yield f"declares pe_reach {declared}, yet encodings tell it farther distances from each other"
+
+
 def _saving(made: Made) -> Iterator[str]:
     """Weights written to safetensors and read into a model made from another seed give the same output."""
     graph, model, other = _graph(9, 0), _fresh(made, seed=0), _fresh(made, seed=1)
@@ -555,6 +587,7 @@ MODEL_CHECKS: dict[str, Callable[[Made], Iterator[str]]] = {
     "gradients": _gradients,
     "reach": _reach,
     "edges": _edges,
+    "pe_reach": _pe_reach,
     "saving": _saving,
     "determinism": _model_determinism,
 }

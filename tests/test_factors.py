@@ -432,6 +432,29 @@ def test_a_control_without_edges_is_what_is_built_to_be_one(
     assert ("no edges" in line["title"]) == (told == "nothing" or model.get("rewiring") == "edge_free")
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"name": "gcn"}, 0),
+        ({"name": "gcn", "encoding": "random"}, 0),
+        ({"name": "gcn", "encoding": {"name": "random_walk", "width": 6}}, 3),
+        ({"name": "gcn", "encoding": "laplacian"}, None),
+        ({"name": "graphormer"}, 37),  # 40 buckets: 0 to 37 hops, more, no path
+        ({"name": "set_transformer", "encoding": "spd", "distance_buckets": 10}, 7),
+        ({"name": "gps", "encoding": "rrwp"}, 16),
+        ({"name": "grit", "encoding": "random_walk"}, 16),
+        ({"name": "grit", "encoding": "sign_net"}, None),
+        ({"name": "set_transformer", "encoding": "resistance"}, None),
+    ],
+    ids=lambda given: "-".join(map(str, given.values())) if isinstance(given, dict) else None,
+)
+def test_how_far_encodings_tell_of_the_graph_stands_in_the_listing(
+    tmp_path: Path, model: dict[str, Any], expected: int | None
+) -> None:
+    (entry,) = one(tmp_path, model)
+    assert entry.line()["pe_reach"] == expected
+
+
 def test_the_list_of_models_says_which_are_controls() -> None:
     controls = {name for name in MODELS if family_of(name) == "Control"}
     assert controls == {"mlp", "deep_sets", "set_transformer", "constant", "propagation"}

@@ -217,3 +217,27 @@ def test_unknown_names_and_widths_are_refused() -> None:
         resolve_encoding("laplace")
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         resolve_encoding("random", {"width": 0})
+
+
+# how far an encoding reads
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8, 16])
+def test_a_random_walk_reads_half_its_steps_far(steps: int) -> None:
+    """The end of a path, which a walk cannot pass, changes the columns of nodes up to so many hops away, and of none beyond.
+
+    Not its own: a walk that is turned back there is at its start as often as one on a line that goes on.
+    """
+    encoding, far = RandomWalk(width=steps), 24
+    short, long = (drawn(encoding, nx.path_graph(size))[0, :far] for size in (far, 3 * far))  # 24 nodes and 72
+    changed = (short != long).any(1).flip(0).nonzero().flatten().tolist()  # hops to the end of the short one
+    assert changed == list(range(1, encoding.pe_reach + 1))
+
+
+def test_eigenvectors_read_the_whole_graph_and_random_columns_none_of_it() -> None:
+    assert (Laplacian().pe_reach, SignNet().pe_reach, Random().pe_reach) == (None, None, 0)
+    ring, cut = nx.cycle_graph(30), nx.path_graph(30)  # without the edge 29 - 0
+    ours, other = (drawn(Random(), graph) for graph in (ring, cut))
+    assert torch.equal(ours, other)
+    ours, other = (drawn(Laplacian(width=29), graph)[:, 15] for graph in (nx.path_graph(30), nx.path_graph(31)))
+    assert not torch.allclose(ours.abs(), other.abs())

@@ -198,6 +198,7 @@ def test_the_listing_says_of_every_cell_what_reports_group_by(tmp_path: Path) ->
         "family": "MPNN",
         "told": "edges",
         "global_channel": listing["cells"][0]["global_channel"],
+        "pe_reach": 0,
         "num_layers": 10,
         "depth": "2*hops",
         "hidden_channels": 64,

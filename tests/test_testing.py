@@ -16,6 +16,7 @@ from torch_geometric.utils import to_undirected
 
 from suite.models import resolve
 from suite.models.base import Model
+from suite.models.grit import GRIT
 from suite.models.layers import BatchNorm, Linear
 from suite.operators import GraphOperators, Operators
 from suite.rng import stream
@@ -464,6 +465,18 @@ class OwnGenerator(Plain):
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+class ToldOfNone(Plain):
+    pe_reach = 3
+
+
+class ToldFarther(GRIT):
+    pe_reach = 15
+
+
+class ToldLess(GRIT):
+    pe_reach = 17
+
+
 class UnknownNeeds(Plain):
     needs = frozenset({"horoscope"})
 
@@ -496,6 +509,9 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
     (IdleInTraining, "gradients", "in training, parameter last.weight is not used"),
     (SecretDropout, "determinism", "declare random = True"),
     (OwnGenerator, "determinism", "in training the same seed gives another output"),
+    (ToldOfNone, "pe_reach", "must be 0 without an encoding of pairs"),
+    (ToldFarther, "pe_reach", "declares pe_reach 15, yet encodings tell it farther distances"),
+    (ToldLess, "pe_reach", "declares pe_reach 17, yet pairs 17 hops apart are as those farther"),
     (UnknownNeeds, "declarations", "'horoscope', which is no encoding"),
     (SaysNothing, "declarations", "declares no `global_channel`"),
 ]

@@ -20,6 +20,8 @@ class Model(nn.Module):
             rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
+        pe_reach: up to how many hops apart encodings of pairs (`PAIRS`), which it needs, tell it one distance from another:
+            what is asked farther away is out of their reach, if not of attention's. 0 without any, None: at any distance.
         layer_hops: how many edges far each layer reads, as `op.layer` counts them; None: one edge each.
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
         reads_edges: whether its layers, however many, read the edges that they run on: by operators, or by a need in `ALONG`.
@@ -33,6 +35,7 @@ class Model(nn.Module):
     global_channel: frozenset[str] = frozenset()
     operator: str = "none"
     reach: int | None = 0
+    pe_reach: int | None = 0
     layer_hops: tuple[int, ...] | None = None
     width_multiple: int = 1
     reads_edges: bool = True

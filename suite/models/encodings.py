@@ -85,6 +85,7 @@ ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
     "spectrum": spectrum,
 }
 ALONG = frozenset({"expander", "joined", "spectrum"})  # of these: where layers propagate, so of the edges that a rewiring leaves
+PAIRS = frozenset({"hop_distance", "resistance", "rrwp"})  # that tell how far apart two nodes of the task's own graph are
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
 
 

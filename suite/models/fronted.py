@@ -10,7 +10,18 @@ from torch import Tensor, nn
 from suite.models.base import Model
 from suite.operators import Operators
 
-DECLARED = ("needs", "global_channel", "operator", "reach", "layer_hops", "width_multiple", "reads_edges", "pairwise", "random")
+DECLARED = (
+    "needs",
+    "global_channel",
+    "operator",
+    "reach",
+    "pe_reach",
+    "layer_hops",
+    "width_multiple",
+    "reads_edges",
+    "pairwise",
+    "random",
+)
 
 
 class Front(nn.Module):

@@ -92,6 +92,7 @@ class GRIT(Model):
 
     needs = frozenset({"rrwp"})
     operator, reach, pairwise = "complete", None, True
+    pe_reach = PAIR_CHANNELS["rrwp"] - 1  # [P^0, ..., P^k] is 0 beyond k hops
 
     def __init__(
         self,

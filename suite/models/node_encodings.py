@@ -36,6 +36,7 @@ class NodeEncoding(Factor):
         redrawn: whether samples of one graph differ.
         of_graph: whether the columns tell anything of the graph's edges.
         max_nodes: the largest graph that can be encoded.
+        pe_reach: how many hops away what changes in the graph can change a node's columns, at most; None: anywhere.
         width: how many columns are appended.
     """
 
@@ -44,6 +45,10 @@ class NodeEncoding(Factor):
     max_nodes: ClassVar[int] = DENSE
 
     width: int = Field(8, ge=1, description="columns appended to x")
+
+    @property
+    def pe_reach(self) -> int | None:
+        return None if self.of_graph else 0
 
     def refusal(self, num_nodes: int) -> str | None:
         """Return why a graph of this size cannot be encoded; None where it can."""
@@ -128,6 +133,10 @@ class RandomWalk(NodeEncoding):
     max_nodes: ClassVar[int] = WALKED
 
     width: int = Field(16, ge=1, description="steps, each a column appended to x")
+
+    @property
+    def pe_reach(self) -> int:
+        return self.width // 2  # there and back
 
     def draw(self, edge_index: Tensor, num_nodes: int, num_graphs: int, rng: torch.Generator) -> Tensor:
         return _returns(_content(edge_index, num_nodes), num_nodes, self.width).unsqueeze(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.models.attentions import ATTENTIONS, PAIR_BIASES, Attention, SoftmaxAttention, Surroundings
+from suite.models.attentions.softmax import bias_reach
 from suite.models.base import Model
 from suite.models.convs import CONVS, Conv, Memory
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
@@ -124,12 +125,12 @@ class Transformer(Model):
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
-        self._declare(conv, attention, pair_bias, norm, num_layers)
+        self._declare(conv, attention, pair_bias, distance_buckets, norm, num_layers)
         by_channel = (conv != "none" and CONVS[conv].reads_edges()) or (attention != "none" and ATTENTIONS[attention].reads_edges)
         self.reads_edges = by_channel or degree_buckets > 0
         self.random = dropout > 0 or (attention != "none" and ATTENTIONS[attention].random)
 
-    def _declare(self, conv: str, attention: str, pair_bias: str, norm: str, num_layers: int) -> None:
+    def _declare(self, conv: str, attention: str, pair_bias: str, distance_buckets: int, norm: str, num_layers: int) -> None:
         """Say what carries information, and how far."""
         statistics = find_norm(norm).channel | (frozenset() if conv == "none" else CONVS[conv].channel)
         if attention == "none":
@@ -140,7 +141,7 @@ class Transformer(Model):
             attends = ATTENTIONS[attention]
             self.needs = attends.needs | frozenset({PAIR_BIASES[pair_bias]} if pair_bias != "none" else ())
             self.global_channel = attends.channel | statistics
-            self.operator, self.reach = "complete", None
+            self.operator, self.reach, self.pe_reach = "complete", None, bias_reach(pair_bias, distance_buckets)
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = self.encoder(x)

@@ -52,6 +52,12 @@ class FeatureBias(nn.Module):
 PAIR_BIASES = {"spd": "hop_distance", "rrwp": "rrwp", "resistance": "resistance"}
 
 
+def bias_reach(pair_bias: str, distance_buckets: int) -> int | None:
+    """Return up to how many hops apart such a bias tells distances from each other, as `Model.pe_reach` says."""
+    last_of_its_own = distance_buckets - 3  # the distances beyond share one, and what no path joins has one
+    return {"none": 0, "spd": last_of_its_own, "rrwp": PAIR_CHANNELS["rrwp"] - 1}.get(pair_bias)
+
+
 class SoftmaxAttention(Attention):
     """O concat over heads of softmax(q k^T / sqrt(d) + bias) v (1706.03762; twin of `MultiheadAttention`).
 
