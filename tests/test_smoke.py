@@ -23,12 +23,13 @@ from suite.models.rewirings import REWIRINGS
 from suite.models.stack import Stack
 
 NORMS = {name for name in MITIGATIONS if name.startswith("norm: ")}
+FOR_ALL = {"DropEdge", "DropNode", "orthogonal", "weights scaled"}
 NO_STACK = {name for name, entry in MODELS.items() if entry.cls is not Stack}  # equations of their own, without such settings
 NO_NORM = {"sgc", "appnp", "adgn", "graphcon", "swan", "phdgn", "tokengt", "constant", "propagation"}
 READS_PAIRS = {"spd_transformer", "graphormer", "gps", "set_transformer"}  # attention that has logits for all pairs
 OTHER_ATTENTION = {"graph_transformer", "gps_performer", "exphormer", "nodeformer", "san"}
 READS_NO_EDGES = {"mlp", "deep_sets", "set_transformer", "spd_transformer", "constant"}
-DIRECTED = {"published NeighborsMatch", "directed decoy chains", "published citation chains"}
+DIRECTED = {"published NeighborsMatch", "directed decoy chains", "published citation chains", "several signals"}
 ON_UNDIRECTED = {"two_hop", "gdc", "sdrf", "fosr", "borf", "gtr", "level_preserving", "random_edges"}
 ASKED_AT_SEVERAL = {
     "own token",
@@ -52,7 +53,7 @@ MANY_GRAPHS = {"distances", "distances by cost", "published distances", "publish
 WHOLE_GRAPHS = {"graph classes", "peptides, functions", "peptides, shape"}
 
 REFUSED = [  # all that the suite refuses: models or tasks, what they are combined with, and what is said
-    (NO_STACK, set(MITIGATIONS) - NORMS - {"none"}, "has no setting"),
+    (NO_STACK, set(MITIGATIONS) - NORMS - FOR_ALL - {"none"}, "has no setting"),
     (NO_NORM, NORMS, "has no setting 'norm'"),
     ({"gcn_initial", "ggnn"}, {"dense"}, "needs equal widths behind an encoder"),
     ({"drew_delay"}, {"dense", "gradient gating"}, "which reads states from before the last"),
@@ -61,7 +62,9 @@ REFUSED = [  # all that the suite refuses: models or tasks, what they are combin
     ({"drew", "drew_delay"}, {"fully adjacent last layer"}, "all other nodes are at its first distance then"),
     ({"gcn_adjacent"}, {"norm: mean", "norm: pair"}, "the last states are alike, and the norm 0"),
     ({"mlp", "deep_sets"}, {"fully adjacent last layer"}, "reads no neighbours"),
-    ({"mlp", "deep_sets"}, {"DropEdge"}, "reads no edges"),
+    (READS_NO_EDGES, {"DropEdge"}, "reads no edges"),
+    ({"exphormer", "san", "tokengt", "specformer"}, {"DropEdge"}, "made once of a whole graph"),
+    ({"sgc", "appnp", "propagation", "constant"}, {"orthogonal", "weights scaled"}, "is of linear maps inside layers"),
     (READS_NO_EDGES, set(REWIRINGS), "changes edges, and"),
     (set(MODELS) - READS_PAIRS - OTHER_ATTENTION, set(PAIR_BIASES), "only attention among all nodes reads pairs"),
     (OTHER_ATTENTION, set(PAIR_BIASES), "must be none unless attention is softmax"),

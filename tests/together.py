@@ -43,6 +43,7 @@ from datasets.published import (
     PublishedTwoRadius,
 )
 from datasets.ring import Ring
+from datasets.signals import Signals
 from datasets.theta import Theta
 from datasets.torus import Torus
 from datasets.transfer import Transfer
@@ -120,6 +121,7 @@ TASKS: dict[str, Task] = {
     "colour islands": ColourIslands(topology=Torus(), size=3, num_red=4),
     "contextual blockmodel": ContextualSBM(block_size=8),
     "published citation chains": PublishedCitationChains(),
+    "several signals": Signals(num_nodes=12),
     "graph classes": MadeUpClasses(),
     "peptides, functions": MadeUpPeptides(target="func"),
     "peptides, shape": MadeUpPeptides(target="struct"),
