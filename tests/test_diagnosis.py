@@ -449,7 +449,7 @@ def test_it_prints_within_eighty_columns_all_that_it_says(found: suite.Diagnosis
 
 def test_the_table_has_every_number(found: suite.Diagnosis) -> None:
     frame = found.to_frame()
-    assert list(frame.columns) == ["measure", "quantity", "axis", "at", "value"]
+    assert list(frame.columns) == ["measure", "quantity", "axis", "at", "value", "initial"]
     assert set(frame["measure"]) == set(found.measures)
     for measure, quantity, axis in (
         ("smoothing", "rq_gcn", "layer"),

@@ -210,3 +210,9 @@ def test_every_measure_is_taken_by_a_diagnosis_or_the_page_says_why_not() -> Non
     taken = {function.__name__ for function in functions() if function.__code__ in called}
     every = {function.__name__ for function in functions()}
     assert every - taken == left_out()
+
+
+def test_that_encodings_are_held_is_in_the_result() -> None:
+    found = suite.diagnose(Means(1), ring(6))
+    assert found.measures["shares"]["encodings"] == "held"
+    assert "Derivatives are by x, with encodings and edges held as they are." in found.sentences["Looked at"]

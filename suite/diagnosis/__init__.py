@@ -11,7 +11,7 @@ import html
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from torch_geometric.data import Data
 
 from suite.diagnosis import picture
 from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, has_edge_data, loss_of
+from suite.diagnosis.untrained import NotKnownError, untrained
 from suite.diagnosis.words import Finding, findings, plural
-from suite.measures import FURTHER, MEASURES
+from suite.measures import FURTHER, MEASURES, Measure
 from suite.measures.draws import draw
 from suite.measures.frozen import Frozen, Pass
 from suite.refs import load
@@ -50,6 +51,7 @@ class Diagnosis:
         measures: results by the name of the measure, as the table `MEASURES` documents them; JSON values.
         absent: why a measure was not taken, by its name.
         remarks: what has to be known of how it was looked at.
+        initial: what the measures that depend on weights say of the same model untrained; {} where that is not known.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Diagnosis:
     measures: dict[str, dict[str, Any]]
     absent: dict[str, str]
     remarks: tuple[str, ...] = ()
+    initial: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -73,6 +76,8 @@ class Diagnosis:
         said = {"Model": f"{self.model} ({size}).", "Looked at": " ".join([f"{self.data}.", *self.remarks])}
         said |= {"In short": "; ".join(finding.short for finding in found.values() if finding.short) + "."} if found else {}
         said |= {topic: finding.text for topic, finding in found.items()}
+        before = [finding.short for finding in findings(self.initial, self.num_layers).values() if finding.short]
+        said |= {"Untrained": f"With weights drawn anew: {'; '.join(before)}."} if before else {}
         missing = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
         return said | ({"Not measured": f"{missing.removesuffix('.')}."} if missing else {})
 
@@ -88,17 +93,22 @@ class Diagnosis:
     def to_frame(self) -> pd.DataFrame:
         """Return every number of the measures, a row each.
 
-        Columns: `measure`, `quantity`, `axis` ("layer", "hop", "index" or ""), `at` (the place on that axis) and `value`; NaN
-        where a value is not defined. Names, which are no numbers, are left out.
+        Columns: `measure`, `quantity`, `axis` ("layer", "hop", "index" or ""), `at` (the place on that axis), `value` and
+        `initial`, that of the same model untrained; NaN where a value is not defined. Names, which are no numbers, are left out.
         """
-        rows = [(name, *row) for name, found in self.measures.items() for row in _numbers(found, self.num_layers)]
-        frame = pd.DataFrame(rows, columns=["measure", "quantity", "axis", "at", "value"])
-        return frame.astype({"at": "Int64", "value": "float64"})
+        before = {(name, *row[:3]): row[3] for name, found in self.initial.items() for row in _numbers(found, self.num_layers)}
+        rows = [
+            (name, *row, before.get((name, *row[:3])))
+            for name, found in self.measures.items()
+            for row in _numbers(found, self.num_layers)
+        ]
+        frame = pd.DataFrame(rows, columns=["measure", "quantity", "axis", "at", "value", "initial"])
+        return frame.astype({"at": "Int64", "value": "float64", "initial": "float64"})
 
     @property
     def numbers(self) -> dict[str, Any]:
         """What `suite.diagnosis.picture.draw` draws from."""
-        return {"measures": self.measures, "num_layers": self.num_layers}
+        return {"measures": self.measures, "initial": self.initial, "num_layers": self.num_layers}
 
     def plot(self) -> Figure:
         """Return a matplotlib figure: influence by hop; Rayleigh quotient, rank, own tokens and gradients by layer.
@@ -144,6 +154,9 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     which 8 are looked at, or a task of the suite; a graph may have `readout_index` (else up to 32 of all nodes are asked),
     `source_index` and `y` (without it gradients are not measured). Edge weights and attributes are not passed.
 
+    The same model untrained is measured beside it (`Diagnosis.initial`): made again where it is of the suite, else a copy after
+    `reset_parameters`.
+
     Float64, on a copy in eval mode; the same arguments give the same numbers. Random parts (read-out nodes, planted tokens)
     come from streams of `seed`.
 
@@ -158,17 +171,37 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     tasks = _tasks(data, graphs, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
     absent = _refused(data, graphs, seen, first.output.size(1))
-    measures: dict[str, dict[str, Any]] = {}
-    for name, measure in (MEASURES | FURTHER).items():
-        if name not in absent and (rewired or not measure.rewired):
-            try:
-                measures[name] = measure.run(seen, tasks.get(name, tasks[""]), seed)
-            except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
-                absent[name] = str(error).partition("\n")[0]
+    wanted = {
+        name: entry for name, entry in (MEASURES | FURTHER).items() if name not in absent and (rewired or not entry.rewired)
+    }
+    measures, failed = _measured(wanted, seen, tasks, seed)
+    absent |= failed
+    before: dict[str, dict[str, Any]] = {}
+    unknown: tuple[str, ...] = ()
+    try:
+        if (fresh := untrained(model, seed)) is not None:
+            again = LastState(fresh) if isinstance(seen, LastState) else by_node(fresh)
+            before, _ = _measured({n: wanted[n] for n in measures if wanted[n].weights}, again, tasks, seed)
+    except NotKnownError as error:
+        unknown = (f"What it was untrained is not known: {error}.",)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     about, remarks = _about(data, graphs, measures), _remarks(seen, first)
     remarks += ("Weights and attributes of edges are not passed.",) if has_edge_data(data) else ()
-    return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks)
+    remarks += ("Derivatives are by x, with encodings and edges held as they are.", *unknown)
+    return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks, before)
+
+
+def _measured(
+    wanted: dict[str, Measure], seen: nn.Module, tasks: dict[str, Task], seed: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return what the measures say, and of those that cannot be taken why."""
+    measures, absent = {}, {}
+    for name, measure in wanted.items():
+        try:
+            measures[name] = measure.run(seen, tasks.get(name, tasks[""]), seed)
+        except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
+            absent[name] = str(error).partition("\n")[0]
+    return measures, absent
 
 
 def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:

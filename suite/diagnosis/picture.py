@@ -14,42 +14,51 @@ if TYPE_CHECKING:
 SIZE = (6.54, 3.6)  # inches: the text width of an A4 page
 MODEL, BESIDE = "#2166AC", "#595959"
 Values = list[float | None]
+SKILL = "Own token read off, skill"
+PANELS = (
+    ("Share of sensitivity, log₁₀", "hops"),
+    ("Influence of one node, log₁₀", "hops"),
+    ("Rayleigh quotient, log₁₀", "layer"),
+    ("Effective rank, centred", "layer"),
+    (SKILL, "layer"),
+    ("Gradient, log₁₀ norm", "layer"),
+)
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    """Draw six panels from {"measures": ..., "num_layers": ...}; one whose measure is not there says so."""
+    """Draw six panels from {"measures": ..., "initial": ..., "num_layers": ...}; one whose measure is not there says so.
+
+    What the same model is untrained is a dashed line, where that is known.
+    """
     from matplotlib.figure import Figure  # here: the engine does without matplotlib, which is an extra
 
     measures: Measures = data["measures"]
+    smoothing = measures.get("smoothing", {})
+    judged = quotient_of(smoothing) if smoothing and smoothing["rq_complete"][-1] is not None else None
+    null = [smoothing[f"null_rq_{judged}"]] * len(smoothing[f"rq_{judged}"]) if judged else None
+    beside = {0: (_log(measures.get("operator_share", {}).get("share")), "bare operator"), 2: (_log(null), "random rows")}
     figure = Figure(figsize=SIZE, layout="constrained")
-    panels = figure.subplots(2, 3)
-    _influence(panels[0, 0], panels[0, 1], measures)
-    _smoothing(panels[0, 2], panels[1, 0], measures)
-    _line(panels[1, 1], "Own token read off, skill", "layer", measures.get("recoverability", {}).get("by_layer", {}).get("0.001"))
-    _line(panels[1, 2], "Gradient, log₁₀ norm", "layer", _log(measures.get("gradient", {}).get("norm")))
+    panels = zip(figure.subplots(2, 3).flat, PANELS, _lines(measures, judged), _lines(data["initial"], judged), strict=True)
+    for place, (ax, (title, axis), values, before) in enumerate(panels):
+        _line(ax, title, axis, values, {"untrained": before} | {name: line for line, name in [beside.get(place, (None, ""))]})
     return figure
 
 
-def _influence(share: Axes, norm: Axes, measures: Measures) -> None:
-    found, operator = measures.get("influence", {}), measures.get("operator_share", {})
-    _line(share, "Share of sensitivity, log₁₀", "hops", _log(found.get("share")), _log(operator.get("share")), "bare operator")
-    _line(norm, "Influence of one node, log₁₀", "hops", found.get("log10_norm"))
+def _lines(measures: Measures, judged: str | None) -> list[Values | None]:
+    """Return what each panel shows; of smoothing under the operator that the model is `judged` by."""
+    influence, smoothing = measures.get("influence", {}), measures.get("smoothing", {})
+    return [
+        _log(influence.get("share")),
+        influence.get("log10_norm"),
+        _log(smoothing.get(f"rq_{judged}")),
+        smoothing.get("effective_rank_centred"),
+        measures.get("recoverability", {}).get("by_layer", {}).get("0.001"),
+        _log(measures.get("gradient", {}).get("norm")),
+    ]
 
 
-def _smoothing(quotient: Axes, rank: Axes, measures: Measures) -> None:
-    found = measures.get("smoothing", {})
-    values: Values | None = None
-    null: Values | None = None
-    if found and found["rq_complete"][-1] is not None:
-        operator = quotient_of(found)
-        values = _log(found[f"rq_{operator}"])
-        null = _log([found[f"null_rq_{operator}"]] * len(found[f"rq_{operator}"]))
-    _line(quotient, "Rayleigh quotient, log₁₀", "layer", values, null, "random rows")
-    _line(rank, "Effective rank, centred", "layer", found.get("effective_rank_centred"))
-
-
-def _line(ax: Axes, title: str, axis: str, values: Values | None, beside: Values | None = None, label: str = "") -> None:
-    """Draw `values` against their place, gaps where one is None, and another line `beside` them."""
+def _line(ax: Axes, title: str, axis: str, values: Values | None, beside: dict[str, Values | None]) -> None:
+    """Draw `values` against their place, gaps where one is None, and the lines `beside` them by their names."""
     from matplotlib.ticker import MaxNLocator
 
     ax.set_title(title, fontsize=8, loc="left")
@@ -61,10 +70,15 @@ def _line(ax: Axes, title: str, axis: str, values: Values | None, beside: Values
         ax.set_xticks([])
         ax.set_yticks([])
         return
-    if beside:
-        ax.plot(range(len(beside)), _gaps(beside), color=BESIDE, linestyle=":", linewidth=1.2, zorder=3, label=label)
+    for name, line in beside.items():
+        if line and any(value is not None for value in line):
+            style = "--" if name == "untrained" else ":"
+            label = name if name != "untrained" or title == PANELS[0][0] else "_untrained"  # explained once
+            ax.plot(range(len(line)), _gaps(line), color=BESIDE, linestyle=style, linewidth=1.2, label=label)
     ax.plot(range(len(values)), _gaps(values), color=MODEL, marker="o", markersize=3.5, linewidth=1.3)
-    if beside:
+    if title == SKILL:
+        ax.set_ylim(min(-0.05, *ax.get_ylim()), 1.05)
+    if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7, frameon=False)
 
 

@@ -213,7 +213,11 @@ def _far_tokens(found: dict[str, Any]) -> str:
     asked = [hop for hop, skill in enumerate(skills) if skill is not None and hop]
     read = [hop for hop in asked if skills[hop] >= READ]
     if not read:
-        return f" Of no token {plural(asked[0], 'hop')} away or farther half can be read at a read-out node." if asked else ""
+        return (
+            f" At a read-out node no token from {plural(asked[0], 'hop')} away or farther is read with skill {READ}."
+            if asked
+            else ""
+        )
     far = read[-1]
     text = f" At a read-out node a token {plural(far, 'hop')} away is read with skill {number(skills[far])}"
     text += f", and half of it is left at noise {number(half[far])}" if half[far] else ""
@@ -233,9 +237,7 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
             " singular values of its Jacobian)."
         )
     if (spectrum := measures.get("spectrum")) is not None:
-        text += (
-            f" Of all directions layers shrink {_percent(spectrum['shrinking'])}, by more than ten {_percent(spectrum['lost'])}."
-        )
+        text += f" It shrinks {_percent(spectrum['shrinking'])} of directions, {_percent(spectrum['lost'])} to less than a tenth."
     ratio = measures.get("gradient", {}).get("ratio")
     if ratio is None:
         return Finding("gradients are not known", text)

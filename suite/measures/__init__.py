@@ -152,22 +152,23 @@ class Measure:
     """A table entry: `run(model, task, seed)` returns JSON values, None where a value is not defined.
 
     Raise `version`, which is part of the result's file name, when the same model would be given other numbers. With `rewired`
-    it is taken of cells with a rewiring alone.
+    it is taken of cells with a rewiring alone; without `weights` it is the same before and after training.
     """
 
     version: int
     run: Callable[[nn.Module, Task, int], dict[str, Any]]
     rewired: bool = False
+    weights: bool = True
 
 
 MEASURES: dict[str, Measure] = {
     "smoothing": Measure(3, smoothing.run),
     "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
-    "operator_share": Measure(2, structure.run),
+    "operator_share": Measure(2, structure.run, weights=False),
     "gradient": Measure(2, gradients.run),
     "layers": Measure(1, layers.run),
-    "rewiring": Measure(2, rewiring.run, rewired=True),
+    "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
 }
 
 
@@ -178,7 +179,7 @@ FURTHER: dict[str, Measure] = {
     "shares": Measure(2, routing.run),
     "mixing": Measure(2, _run_mixing),
     "spectrum": Measure(1, directions.run),
-    "topology": Measure(2, topology.run),
+    "topology": Measure(2, topology.run, weights=False),
 }
 """Taken by `suite.diagnose` alone, of one model in question: for every cell of a study too dear, or the same again."""
 

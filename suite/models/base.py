@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Model(nn.Module):
         pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
         drop_edge, drop_node: what training leaves out, as `suite.models.mitigations` says; set on the model once built.
+        made: the arguments it was made with, so that its like can be made untrained.
     """
 
     version: ClassVar[int] = 1
@@ -43,6 +44,12 @@ class Model(nn.Module):
     random: bool = False
     drop_edge: float = 0.0
     drop_node: float = 0.0
+    made: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        model = super().__new__(cls)
+        model.__dict__["made"] = (args, settings)  # past nn.Module, which is not there yet
+        return model
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         """Return the hidden states before the first layer and after each."""
