@@ -181,6 +181,14 @@ def test_where_nothing_but_the_source_varies_it_is_said() -> None:
     assert "nothing that varies is felt but a source" in found.findings["Over-squashing"].text
 
 
+def test_one_is_said_as_one() -> None:
+    one_way = torch.tensor([[0, 1, 2], [1, 2, 3]])
+    path = Data(x=torch.randn(4, 5), edge_index=to_undirected(one_way), readout_index=torch.tensor([0]))
+    text = suite.diagnose(Means(1), path).findings["Graph"].text
+    assert "has 3 hops, 1 shortest path, 0 walks of 1 step, 3 ohms, 18 steps" in text
+    assert text.endswith("a cut of 1 edge or 1 node.")
+
+
 # nothing is forgotten
 
 

@@ -286,15 +286,19 @@ def _graph(measures: Measures, num_layers: int) -> Finding | None:
     return Finding("", text + _way(found, num_layers))
 
 
+def _mean(value: float, noun: str) -> str:
+    return f"{number(value)} {noun if value == 1 else noun + 's'}"
+
+
 def _way(topology: dict[str, Any], num_layers: int) -> str:
     """Say what lies between a read-out node and its source, or the farthest node."""
     if topology.get("pair_hops") is None:
         return ""
     text = f" To {'its source' if topology['planted'] else 'the farthest node'} a read-out node has"
-    text += f" {number(topology['pair_hops'])} hops, {number(topology['pair_shortest_paths'])} shortest paths"
-    text += f", {number(topology['pair_walks'])} walks of {plural(num_layers, 'step')}" if num_layers else ""
+    text += f" {_mean(topology['pair_hops'], 'hop')}, {_mean(topology['pair_shortest_paths'], 'shortest path')}"
+    text += f", {_mean(topology['pair_walks'], 'walk')} of {plural(num_layers, 'step')}" if num_layers else ""
     for name, unit in (("pair_resistance", "ohms"), ("pair_commute_time", "steps of a walk there and back")):
         text += "" if topology.get(name) is None else f", {number(topology[name])} {unit}"
     cuts = [(name, topology.get(f"pair_{name}_cut")) for name in ("edge", "vertex")]
-    said = [f"{number(cut)} {'edges' if name == 'edge' else 'nodes'}" for name, cut in cuts if cut is not None]
+    said = [_mean(cut, "edge" if name == "edge" else "node") for name, cut in cuts if cut is not None]
     return f"{text}, and a cut of {' or '.join(said)}." if said else f"{text}."
