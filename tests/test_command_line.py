@@ -130,7 +130,7 @@ def test_only_tasks_asked_for_are_run(tmp_path: Path, ran: tuple[Path, subproces
     before = files(Store(out / "store"))
     process = command("--study", folder / "tiny.toml", "--out", out, "--task", f"{path}:Mine", "--seeds", "1")
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("tiny: 4 cells, 0 done, 4 to train, 1 tasks to certify")
+    assert process.stdout.startswith("tiny: 4 cells, 0 done, 4 to train, 1 task to certify")
     after = files(Store(out / "store"))
     assert before.items() <= after.items()  # what was there stays
     assert not any(str(tmp_path).encode() in content for _, content in after.values())

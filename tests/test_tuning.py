@@ -237,7 +237,7 @@ def test_a_tuned_study_runs_resumes_and_says_what_it_chose(tmp_path: Path) -> No
     arguments = ["--study", study_file(tmp_path, text), "--out", tmp_path / "results"]
     first = command(*arguments)
     assert first.returncode == 3, first.stdout + first.stderr
-    assert first.stdout.startswith("tiny: 2 cells, 0 done, 2 to train, 1 tasks to certify, 4 more cells after tuning")
+    assert first.stdout.startswith("tiny: 2 cells, 0 done, 2 to train, 1 task to certify, 4 more cells after tuning")
     assert "tiny: 4 done, 4 failed" in first.stdout
     listing = json.loads((tmp_path / "results" / "tiny" / "cells.json").read_text())
     gcn, fails = listing["tuning"]
