@@ -407,6 +407,32 @@ def test_borf_joins_across_a_bridge_and_parts_inside_a_clique() -> None:
     assert (a < 5) == (b < 5)
 
 
+def transport(graph: nx.Graph, a: int, b: int, sent: tuple[int, int] | None = None) -> float:
+    """The cost of moving d_b units from each neighbour of a, d_a to each of b, by network simplex; one is `sent` beforehand."""
+    hops, flow = dict(nx.all_pairs_shortest_path_length(graph)), nx.DiGraph()
+    for k in graph[a]:
+        flow.add_node(("from", k), demand=-graph.degree(b) + (sent is not None and k == sent[0]))
+    for w in graph[b]:
+        flow.add_node(("to", w), demand=graph.degree(a) - (sent is not None and w == sent[1]))
+    flow.add_edges_from((("from", k), ("to", w), {"weight": hops[k][w]}) for k in graph[a] for w in graph[b])
+    return nx.network_simplex(flow)[0] + (0 if sent is None else hops[sent[0]][sent[1]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_borf_joins_a_pair_of_an_optimal_transport_across_the_least_curved_edge_and_parts_the_most_curved(seed: int) -> None:
+    graph = nx.connected_watts_strogatz_graph(14, 4, 0.3, seed=seed)
+    found = as_networkx(rewired("borf", graph, share=1e-9, batches=1, remove_share=1.5 / graph.number_of_edges()))
+    curvature = {(a, b): 1 - transport(graph, a, b) / (graph.degree(a) * graph.degree(b)) for a, b in graph.edges}
+    ((a, b),) = added(graph, found)
+    assert curvature[min(a, b), max(a, b)] == pytest.approx(max(curvature.values()))
+    ((u, v),) = added(found, graph)
+    least = [edge for edge in curvature if curvature[edge] < min(curvature.values()) + 1e-9]
+    across = [
+        (*edge, *pair) for edge in least for pair in ((u, v), (v, u)) if pair[0] in graph[edge[0]] and pair[1] in graph[edge[1]]
+    ]
+    assert any(transport(graph, *edge, sent=pair) == transport(graph, *edge) for edge, pair in ((t[:2], t[2:]) for t in across))
+
+
 # controls
 
 
