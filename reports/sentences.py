@@ -13,13 +13,15 @@ from reports.no_distance_sentences import no_distance_words
 from reports.published import cards_of
 from suite.analysis import Analysis
 from suite.analysis.results import STATUSES
+from suite.verdicts import BARS, CERTIFIED, CONTENT
 
 
 def summary(analysis: Analysis) -> list[str]:
     """Return the executive summary: the most important sentences of every section, nulls included."""
     found = [coverage(analysis)]
     if finished(analysis):
-        found += [edges_only(analysis), global_channels(analysis), controls(analysis), two_failures(analysis)]
+        found += [edges_only(analysis), global_channels(analysis), left_out(analysis), controls(analysis)]
+        found.append(two_failures(analysis))
     found += [no_distance_words(task, rows) for task, rows in tasks_of(analysis, "no_distance")]
     found.append(certificates(analysis))
     found += [depth_words(analysis, task, rows, most=3) for task, rows in tasks_of(analysis, "depth")]
@@ -56,13 +58,13 @@ def coverage(analysis: Analysis) -> str:
 
 def edges_only(analysis: Analysis) -> str:
     """How far models get in which nothing but edges carries information."""
-    rows = analysis.reach[analysis.reach["access"] == "edges"] if len(analysis.reach) else analysis.reach
+    rows = analysis.reach[analysis.reach["access"] == "edges"]
     return _reach(rows, "Where only edges carry information") if len(rows) else ""
 
 
 def global_channels(analysis: Analysis) -> str:
     """How far models with a global channel get, and what their tasks allow to conclude from it."""
-    rows = analysis.reach[analysis.reach["access"] == "global"] if len(analysis.reach) else analysis.reach
+    rows = analysis.reach[analysis.reach["access"] == "global"]
     if rows.empty:
         return ""
     loose = [task for task in dict.fromkeys(rows["task_label"]) if _content_addressed(analysis, task)]
@@ -73,6 +75,31 @@ def global_channels(analysis: Analysis) -> str:
             "shows access to all nodes, not use of structure."
         )
     return found
+
+
+def left_out(analysis: Analysis) -> str:
+    """Which tasks say nothing of distance, and why."""
+    rows = analysis.part("hops")
+    said = []
+    for name, part in _barred(rows):
+        places = [f"{task} at {_distances(own)}" for task, own in part.groupby("task_label", sort=False)]
+        said.append(f"{name} ({BARS[name]}): {listing(places)}")
+    if not said:
+        return ""
+    return (
+        "Left out of what is said of how far models reach and of what goes with failing, since what is known of the task "
+        f"bars it: {'; '.join(said)}."
+    )
+
+
+def _barred(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return, for each thing that bars conclusions from some of the conditions, those conditions."""
+    parts = [(name, rows[rows["barred"] == name]) for name in BARS]
+    return [(name, part) for name, part in parts if len(part)]
+
+
+def _distances(rows: pd.DataFrame) -> str:
+    return f"r = {listing([str(int(hops)) for hops in sorted(set(rows['hops']))])}"
 
 
 def _reach(rows: pd.DataFrame, who: str) -> str:
@@ -108,7 +135,7 @@ def farthest(rows: pd.DataFrame) -> tuple[int | None, list[str]]:
 
 def _content_addressed(analysis: Analysis, task: str) -> bool:
     labels, known = analysis.results.task_labels, analysis.results.certificates
-    return any("content-addressed" in c.get("tags", []) for key, c in known.items() if labels[key] == task)
+    return any(CONTENT in c.get("tags", []) for key, c in known.items() if labels[key] == task)
 
 
 def controls(analysis: Analysis) -> str:
@@ -130,7 +157,15 @@ def controls(analysis: Analysis) -> str:
 
 
 def task_words(analysis: Analysis, task: str) -> str:
-    """How far each series gets on one task, farthest first."""
+    """How far each series gets on one task, farthest first, and at which distances its certificates bar saying so."""
+    own = analysis.part("hops")
+    own = own[own["task_label"] == task]
+    bars = [f"{_distances(part)} ({name}: {BARS[name]})" for name, part in _barred(own)]
+    note = f"Nothing is concluded about distance from {listing(bars)}." if bars else ""
+    return " ".join(part for part in [_farthest_words(analysis, task), note] if part)
+
+
+def _farthest_words(analysis: Analysis, task: str) -> str:
     rows = analysis.reach[(analysis.reach["task_label"] == task) & (analysis.reach["tested"] > 0)]
     decided = bool(rows["decided"].sum())
     groups: dict[float, list[str]] = {}
@@ -145,7 +180,7 @@ def task_words(analysis: Analysis, task: str) -> str:
 
 def depth_rules(analysis: Analysis) -> str:
     """What more layers change, on the same tasks, distances and models."""
-    rows = analysis.part("hops")
+    rows = analysis.evidence
     rows = rows[rows["access"] == "edges"]
     order = rows.groupby("depth_label")["num_layers"].mean().sort_values(kind="stable").index.tolist()
     if len(order) < 2:
@@ -197,8 +232,8 @@ def certificates(analysis: Analysis) -> str:
         return ""
     verdicts = [known[task["task_key"]]["verdict"] for task in tasks if task["task_key"] in known]
     unavailable = sum(task["task_key"] in analysis.results.unavailable - known.keys() for task in tasks)
-    good, missing = verdicts.count("certified"), len(tasks) - len(verdicts) - unavailable
-    flagged = [f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts) if v != "certified"]
+    good, missing = verdicts.count(CERTIFIED), len(tasks) - len(verdicts) - unavailable
+    flagged = [f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts) if v != CERTIFIED]
     each = " (each distance is one)" if any(task["hops"] is not None for task in tasks) else ""
     parts = [f"{good} of {plural(len(tasks), 'task')}{each} {'is' if good == 1 else 'are'} certified"]
     parts += [f"flagged: {listing(flagged)}"] if flagged else []

@@ -31,6 +31,19 @@ from suite.samples import Drawn, Hashes, asked_colours, graph_faults, hashes, ra
 from suite.score import guess, scores
 from suite.store import Tier
 from suite.task import Block, Packed, Split, Task
+from suite.verdicts import (
+    BROKEN,
+    CERTIFIED,
+    CONTENT,
+    EDGE_FREE,
+    LOCAL,
+    MEMORISABLE,
+    PARTLY_LOCAL,
+    PRECISION,
+    TAGS,
+    UNDERTRAINED,
+    UNIDENTIFIABLE,
+)
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
@@ -41,19 +54,6 @@ SEEN = 0.05  # share of test inputs that as many training inputs may have shown
 IDENTIFIED = 0.9  # skill that 1-WL colours must allow
 MAX_REFINED = 1 << 17  # nodes whose colours are refined together
 LEAK = 0.05  # how far above chance a control may come: accuracy, or share of the variance explained
-
-BROKEN = "not certified (contract broken)"
-LOCAL = "local"
-CONTENT = "content-addressed"
-EDGE_FREE = "edge-free"
-MEMORISABLE = "memorisable"
-UNIDENTIFIABLE = "unidentifiable"
-PRECISION = "precision-limited"
-PARTLY_LOCAL = "partly local"
-UNDERTRAINED = "not certified (control undertrained)"
-CERTIFIED = "certified"
-# The first that holds is the verdict.
-TAGS = (BROKEN, LOCAL, CONTENT, EDGE_FREE, MEMORISABLE, UNIDENTIFIABLE, PRECISION, PARTLY_LOCAL, UNDERTRAINED)
 
 NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"

@@ -27,6 +27,7 @@ from reports.sentences import summary
 from reports.style import FAMILY, looks, spread
 from suite.analysis import Analysis, analyse, load_results
 from suite.store import Store
+from suite.verdicts import BARS, TAGS
 
 ROOT = Path(__file__).parents[1]
 FAILURE = "RuntimeError: made-up failure #1 of $x$"
@@ -417,6 +418,112 @@ def test_success_on_a_content_addressed_task_is_not_called_use_of_structure(tmp_
     for task in study.tasks.values():
         study.certify(task, "certified")
     assert "not use of structure" not in " ".join(summary(analysed(study, tmp_path / "certified")))
+
+
+BARRING = {
+    "local",
+    "edge-free",
+    "memorisable",
+    "unidentifiable",
+    "precision-limited",
+    "not certified (control undertrained)",
+    "not certified (contract broken)",
+}
+
+
+def far_study() -> MadeUpStudy:
+    """A GCN solves "near" up to 5 hops and not at 8, and all of "far", at 11 and 12 hops, where the share grows with distance."""
+    study = MadeUpStudy()
+    rng = random.Random(0)
+    for title, distances in (("near", (3, 5, 8)), ("far", (11, 12))):
+        for hops in distances:
+            task = study.task(title, "ring", hops, f"made.up:{title}")
+            study.certify(task, "certified")
+            for seed in range(5):
+                cell = study.cell(task, "gcn", seed, hops)
+                study.finish(cell, 0.2 if hops == 8 else 1.0)
+                study.measure(cell, rng)
+                study.store.measured[cell["key"]]["influence"]["trained"] |= {"log10_source_share": -float(hops)}
+    return study
+
+
+def said_of(study: MadeUpStudy, folder: Path) -> str:
+    """The summary, and all that is said in the report's text."""
+    content = json.loads((report_on(study.write(folder), study.store).parent / "report.json").read_text("utf-8"))
+    texts = [part for b in content["blocks"] if b["kind"] == "text" for part in b["parts"] if isinstance(part, str)]
+    return " ".join([*summary(analysed(study, folder)), *texts])
+
+
+def test_a_certified_task_counts_in_every_conclusion(tmp_path: Path) -> None:
+    study = far_study()
+    analysis = analysed(study, tmp_path)
+    assert "farthest success is at r = 12 (GCN on far · ring)" in " ".join(summary(analysis))
+    share = {row["name"]: row for row in analysis.separations}["log10_share_trained"]
+    assert (share["auc"], share["successes"], share["failures"]) == (0.5, 4, 1)
+    assert "Left out" not in said_of(study, tmp_path)
+
+
+@pytest.mark.parametrize("verdict", sorted(BARRING))
+def test_a_verdict_bars_conclusions_about_distance_and_the_report_says_so(tmp_path: Path, verdict: str) -> None:
+    study = far_study()
+    for task in study.tasks.values():
+        if task["title"] == "far" and task["hops"] == 12:
+            study.certify(task, verdict, (verdict,))
+        elif task["title"] == "far":  # another verdict stands before it, which bars nothing where edges alone carry information
+            study.certify(task, "content-addressed", ("content-addressed", verdict))
+    analysis, words = analysed(study, tmp_path), said_of(study, tmp_path)
+    assert "farthest success is at r = 5 (GCN on near · ring)" in words
+    assert "r = 12" not in words.replace("far · ring at r = 11 and 12", "").replace(f"from r = 11 and 12 ({verdict}", "")
+    assert "Left out" in words
+    assert f"{verdict} ({BARS[verdict]}): far · ring at r = 11 and 12" in words
+    assert f"Nothing is concluded about distance from r = 11 and 12 ({verdict}" in words
+    assert set(analysis.reach["task_label"]) == {"near · ring"}
+    share = {row["name"]: row for row in analysis.separations}["log10_share_trained"]
+    assert (share["auc"], share["successes"], share["failures"]) == (1.0, 2, 1)
+    assert "2 successes, 1 failure" in words
+
+
+def test_every_verdict_bars_or_is_known_not_to() -> None:
+    assert set(TAGS) - {"content-addressed", "partly local"} == BARRING
+
+
+def test_one_distance_of_a_family_may_be_barred_alone(tmp_path: Path) -> None:
+    study = far_study()
+    study.certify(next(task for task in study.tasks.values() if task["hops"] == 12), "local", ("local",))
+    words = said_of(study, tmp_path)
+    assert "farthest success is at r = 11 (GCN on far · ring)" in words
+    assert "local (the answer can be had nearer than r): far · ring at r = 12" in words
+
+
+def test_published_tasks_are_pooled_with_none_whatever_their_certificates_say(tmp_path: Path) -> None:
+    study = far_study()
+    published: dict[str, Any] = {"ref": "datasets.published:PublishedRingTransfer", "params": {"hops": 15}}
+    for ref, params in ((published["ref"], {}), ("suite.views:Extrapolated", {"seen": published, "trained": {"hops": 4}})):
+        task = study.task("ring transfer (published)", "ring", 15, ref, **params)
+        study.certify(task, "certified")
+        for seed in range(5):
+            study.finish(study.cell(task, "gcn", seed, 15), 1.0)
+    words = said_of(study, tmp_path)
+    assert "farthest success is at r = 12 (GCN on far · ring)" in words
+    assert "as published (kept with its flaws, and never pooled with ours)" in words
+
+
+def test_a_task_without_a_certificate_supports_no_conclusion(tmp_path: Path) -> None:
+    study = far_study()
+    for key in [key for key, task in study.tasks.items() if task["title"] == "far"]:
+        del study.store.certificates[key]
+    words = said_of(study, tmp_path)
+    assert "farthest success is at r = 5 (GCN on near · ring)" in words
+    assert "without a certificate (nothing shows what it needs): far · ring at r = 11 and 12" in words
+
+
+def test_a_study_all_of_whose_tasks_are_barred_still_has_a_report(tmp_path: Path) -> None:
+    study = far_study()
+    for task in study.tasks.values():
+        study.certify(task, "memorisable", ("memorisable",))
+    words = said_of(study, tmp_path)
+    assert "farthest success" not in words
+    assert "cannot be said from this grid" in words
 
 
 def test_nothing_is_said_of_the_two_failures_where_all_conditions_end_alike(tmp_path: Path) -> None:

@@ -32,15 +32,11 @@ def blocks(context: Context) -> list[Block]:
         Outcomes are bimodal, a seed solves its task or stays at chance, so conditions are judged by their solve rate,
         and accuracy is never averaged over distances. Every condition at a glance:"""
     )
-    about["parts"] += [
-        *refs([f"fig-{d.name}" for d in maps]),
-        "; distances between which the solve rate falls below one half: ",
-    ]
-    about["parts"] += [
-        *refs([block["name"] for block in reach]),
-        "; task by task: ",
-        *refs([block["name"] for block in tables]),
-    ]
+    about["parts"] += refs([f"fig-{d.name}" for d in maps])
+    if reach:
+        about["parts"] += ["; distances between which the solve rate falls below one half: "]
+        about["parts"] += refs([block["name"] for block in reach])
+    about["parts"] += ["; task by task: ", *refs([block["name"] for block in tables])]
     about["parts"] += [", and ", *refs([f"fig-{d.name}" for d in panels]), ". ", depth_rules(analysis)]
     return [
         heading("Accuracy against hop distance"),
@@ -66,7 +62,7 @@ def _reach(context: Context) -> list[Block]:
     caption = (
         "Between which tested distances the solve rate first falls below one half. “> 12”: not within the distances "
         "tested; “< 3”: already at the nearest. A bracket between distances tested, not a fit: outcomes separate too "
-        "sharply for a finite slope."
+        "sharply for a finite slope. Distances from which nothing may be concluded are left out."
     )
     found: list[Block] = []
     for start in range(0, len(tasks), TASKS):

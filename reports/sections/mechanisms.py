@@ -70,11 +70,11 @@ def _smoothing(context: Context) -> list[Block]:
 
 
 def _smoothing_words(context: Context) -> str:
-    rows = context.analysis.part("hops").to_dict("records")
+    rows = context.analysis.evidence.to_dict("records")
     pairs = [(row["recoverability_initial"].mean, row["recoverability_trained"].mean, row) for row in rows]
     known = [(before, after, row) for before, after, row in pairs if before is not None and after is not None]
     if not known:
-        return "No finished cell has recoverability measured."
+        return "No condition whose task allows conclusions has recoverability measured."
     lost = [(after, row) for _, after, row in known if after < 0.5]
     raised = sum(after > before for before, after, _ in known)
     found = (
@@ -107,7 +107,7 @@ def _squashing(context: Context) -> list[Block]:
 
 
 def _squashing_words(context: Context) -> str:
-    local = [row for row in context.analysis.part("hops").to_dict("records") if row["access"] == "edges"]
+    local = [row for row in context.analysis.evidence.to_dict("records") if row["access"] == "edges"]
     pairs = [(row["log10_share_initial"].mean, row["log10_share_trained"].mean, row) for row in local]
     gains = [(after - before, row) for before, after, row in pairs if before is not None and after is not None]
     found = [_gain(gains)] if gains else []
@@ -117,7 +117,7 @@ def _squashing_words(context: Context) -> str:
         names = list(dict.fromkeys(f"{row['series']} on {row['task_label']}" for row in blind))
         where = plural(len(blind), "edge-only condition")
         found.append(f"In {where} the read-out does not feel the source at all ({listing(names, 3)}).")
-    return " ".join(found) or "No edge-only condition has influence measured at both states."
+    return " ".join(found) or "No edge-only condition whose task allows conclusions has influence measured at both states."
 
 
 def _gain(gains: list[tuple[float, Any]]) -> str:
@@ -152,7 +152,8 @@ def _plane(context: Context) -> list[Block]:
         for row in context.analysis.separations
     ]
     caption = (
-        "How well one measure tells successes from failures, over edge-only conditions with a verdict: the chance "
+        "How well one measure tells successes from failures, over edge-only conditions with a verdict, of tasks whose "
+        "certificates bar no such conclusion: the chance "
         "that a success has the larger value than a failure (area under the ROC curve; 0.5 tells nothing). "
         "Conditions share models and tasks: a description of this grid."
     )

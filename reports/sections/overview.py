@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.blocks import NONE, Block, bullets, heading, text
 from reports.sections.context import Context
 from reports.sentences import certificates, farthest, finished, summary
+from suite.verdicts import CERTIFIED
 
 
 def blocks(context: Context) -> list[Block]:
@@ -34,7 +35,7 @@ def _tiles(context: Context) -> list[dict[str, str]]:
         what = "success" if own["decided"].sum() else "distance that all seeds solve"
         tiles.append(_tile(NONE if far is None else f"r = {far}", f"farthest {what} where only edges carry information"))
     if certificates(analysis):
-        good = sum(c["verdict"] == "certified" for c in results.certificates.values())
+        good = sum(c["verdict"] == CERTIFIED for c in results.certificates.values())
         others = "are flagged" if len(results.certificates) == len(results.tasks) else "are flagged or have no certificate"
         tiles.append(_tile(f"{good}", f"of {len(results.tasks)} tasks are certified; the others {others}"))
     return tiles

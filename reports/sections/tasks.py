@@ -7,6 +7,7 @@ from typing import Any
 from reports.blocks import NONE, Block, cell, fixed, heading, plural, prose, ref, table
 from reports.sections.context import Context
 from reports.sentences import certificates
+from suite.verdicts import CERTIFIED, is_published
 
 CHECKS = (("K2", "Seen in training"), ("K4", "Graph-blind"), ("K5", "Edge-free set"), ("K6", "Nearer"), ("K7", "Permuted"))
 
@@ -36,6 +37,7 @@ def blocks(context: Context) -> list[Block]:
             ref("tab-certificates"),
             ", every check in the appendix. “Content-addressed” bars taking the success of a model with a global "
             "channel as evidence that it uses structure; where only edges carry information, claims of reach stand. "
+            "Other verdicts but “certified” and “partly local” bar every conclusion about distance from the task. "
             "Published tasks keep their flaws, stand beside the task that repairs them, and are never pooled with it.",
         ),
         table("certificates", caption, head, rows, ["fill", "text", "fill", *["num"] * (len(CHECKS) + 1)], 8),
@@ -63,11 +65,6 @@ def families(context: Context) -> list[tuple[str, list[dict[str, Any]]]]:
         ordered += [*pairs, ours[0], *also]  # what repairs the same stays together
         ours = [own for own in ours[1:] if own not in also]
     return ordered + left
-
-
-def is_published(task: dict[str, Any]) -> bool:
-    """Return whether a task is kept as it was published, flaws included."""
-    return _class(task).startswith("Published")
 
 
 REPAIRS = {  # names that do not say so themselves; the graph, where it is a part of the repair
@@ -114,7 +111,7 @@ def flags(context: Context, task: dict[str, Any]) -> str:
 
 def _all_certified(context: Context, tasks: list[dict[str, Any]]) -> bool:
     known = context.analysis.results.certificates
-    return all(task["task_key"] in known and known[task["task_key"]]["verdict"] == "certified" for task in tasks)
+    return all(task["task_key"] in known and known[task["task_key"]]["verdict"] == CERTIFIED for task in tasks)
 
 
 def _range(context: Context, tasks: list[dict[str, Any]], check: str) -> str:

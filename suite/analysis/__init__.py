@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.analysis.conditions import condition_table, reach_table, separations
+from suite.analysis.conditions import condition_table, evidence, reach_table, separations
 from suite.analysis.results import Results, load_results
 
 __all__ = ["Analysis", "Results", "analyse", "load_results"]
@@ -28,6 +28,11 @@ class Analysis:
     def part(self, name: str) -> pd.DataFrame:
         """Return the conditions of one part of the report, one of `suite.analysis.results.PARTS`."""
         return self.conditions[self.conditions["part"] == name]
+
+    @property
+    def evidence(self) -> pd.DataFrame:
+        """Return the conditions that conclusions about distance may rest on: see `suite.verdicts.BARS`."""
+        return evidence(self.conditions)
 
 
 def analyse(results: Results) -> Analysis:

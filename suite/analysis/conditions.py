@@ -11,6 +11,7 @@ from suite.analysis.measured import STATES, measured_table
 from suite.analysis.results import STATUSES, Results
 from suite.analysis.statistics import clopper_pearson, half_solve_bracket, mean_interval, separation, verdict
 from suite.metrics import ERRORS
+from suite.verdicts import barred_by
 
 FIXED = (
     *("part", "condition", "task", "task_key", "task_label", "topology", "hops", "chance", "metric"),
@@ -30,19 +31,21 @@ def condition_table(results: Results) -> pd.DataFrame:
 
     Counts: `planned`, `ok`, `diverged`, `failed`, `missing`, `finished` (ok + diverged), `solved`. Outcome: `verdict`,
     `rate` with its two-sided exact limits `rate_low` and `rate_high` over finished cells, `score`, `train_score` and
-    `skill` (Interval over the cells that have one). Measures: `<name>_initial` and `<name>_trained` (Interval, for each
+    `skill` (Interval over the cells that have one). `barred`: what bars conclusions about distance from the task, see
+    `suite.verdicts.BARS`, or "". Measures: `<name>_initial` and `<name>_trained` (Interval, for each
     of `MEASURED`), `blind_<state>` (cells whose read-out does not feel the source at all), `keys` (of finished cells).
     """
     cells = results.cells
     if cells.empty:
-        return pd.DataFrame(columns=[*FIXED, "planned"])
+        return pd.DataFrame(columns=[*FIXED, "planned", "barred"])
     measured = {(row["key"], row["state"]): row for row in measured_table(results).to_dict("records")}
     groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
     for cell in cells.to_dict("records"):
         # two depth rules may give one depth: the same cells then stand for both, as two conditions of the report
         group = tuple(cell[name] for name in ("part", "condition", "depth_label", "model_label"))
         groups.setdefault(group, []).append(cell)
-    rows = [_condition(group, measured) for group in groups.values()]
+    barred = {t["task_key"]: barred_by(t, results.certificates.get(t["task_key"])) for t in results.tasks}
+    rows = [_condition(group, measured) | {"barred": barred[group[0]["task_key"]]} for group in groups.values()]
     return pd.DataFrame(rows).sort_values(["family_order", "model_order"], kind="stable", ignore_index=True)
 
 
@@ -65,26 +68,29 @@ def _condition(cells: list[dict[Any, Any]], measured: dict[tuple[str, str], dict
     return row
 
 
+def evidence(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Return the conditions of the part "hops" whose tasks bar no conclusion about distance."""
+    return conditions[(conditions["part"] == "hops") & (conditions["barred"] == "")]
+
+
 def reach_table(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Return, per task family and series of the part "hops", between which distances the solve rate falls below half.
+    """Return, per task family and series, between which distances the solve rate falls below half; of `evidence` alone.
 
     Columns: `task_label`, `series`, `model_label`, `family`, `family_order`, `access`, `last` and `first` (see
     `half_solve_bracket`), `tested` and `decided` (numbers of distances with a finished cell, with a verdict),
     `farthest_success` and `farthest_solved` (by every finished seed), hops or None.
     """
-    rows = []
-    for (task, series), group in conditions[conditions["part"] == "hops"].groupby(["task_label", "series"], sort=False):
+    rows, columns = [], ["model_label", "family", "family_order", "model_order", "access", "global_channel"]
+    for (task, series), group in evidence(conditions).groupby(["task_label", "series"], sort=False):
         done = group[group["finished"] > 0]
         last, first = half_solve_bracket(done["hops"].tolist(), done["rate"].tolist())
-        row = {
-            name: group.iloc[0][name]
-            for name in ("model_label", "family", "family_order", "model_order", "access", "global_channel")
-        }
+        row = {name: group.iloc[0][name] for name in columns}
         row |= {"task_label": task, "series": series, "last": last, "first": first, "tested": len(done)}
         row |= {"decided": int((done["verdict"] != "too few").sum())}
         row |= {"farthest_success": _farthest(done[done["verdict"] == "success"])}
         rows.append(row | {"farthest_solved": _farthest(done[done["rate"] == 1])})
-    return pd.DataFrame(rows)
+    columns += ["task_label", "series", "last", "first", "tested", "decided", "farthest_success", "farthest_solved"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _farthest(rows: pd.DataFrame) -> int | None:
@@ -94,13 +100,13 @@ def _farthest(rows: pd.DataFrame) -> int | None:
 def separations(conditions: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how well each measure tells conditions that succeed from those that fail, over edge-only models.
 
-    One row per measure: `name`, `auc` (chance that a success has the larger value; None where undecidable),
-    `successes`, `failures` (numbers of conditions). Conditions share models and tasks: the number describes this grid,
-    it is no test.
+    Over `evidence` alone. One row per measure: `name`, `auc` (chance that a success has the larger value; None where
+    undecidable), `successes`, `failures` (numbers of conditions). Conditions share models and tasks: the number describes
+    this grid, it is no test.
     """
     rows = []
-    hops = conditions[conditions["part"] == "hops"]
-    local = hops[hops["access"] == "edges"]
+    known = evidence(conditions)
+    local = known[known["access"] == "edges"]
     for name in (
         "log10_share_initial",
         "log10_share_trained",
@@ -116,10 +122,10 @@ def separations(conditions: pd.DataFrame) -> list[dict[str, Any]]:
             for _, row in local.iterrows()
             if row["verdict"] in ("success", "failure")
         ]
-        known = [(value, success) for value, success in pairs if value is not None]
-        values, outcomes = [value for value, _ in known], [success for _, success in known]
+        measured = [(value, success) for value, success in pairs if value is not None]
+        values, outcomes = [value for value, _ in measured], [success for _, success in measured]
         won = sum(outcomes)
-        rows.append({"name": name, "auc": separation(values, outcomes), "successes": won, "failures": len(known) - won})
+        rows.append({"name": name, "auc": separation(values, outcomes), "successes": won, "failures": len(measured) - won})
     return rows
 
 
