@@ -47,7 +47,7 @@ from suite.verdicts import (
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
-VERSION = 6  # raise it when the same task would get another certificate
+VERSION = 7  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
 BLOCK = 64  # graphs drawn together, as in training by default
 SEEN = 0.05  # share of test inputs that as many training inputs may have shown
@@ -238,7 +238,7 @@ def _edge_free(task: Task, blind: Check) -> Check:
 
 
 def _ball(task: Task, blind: Check, tier: Tier) -> Check:
-    """K6. A control that knows all distances is shown what lies nearer than the answer; its twin, the marked source besides."""
+    """K6. Controls that know all distances, and all edges, are shown what lies nearer than the answer; twins, the marked source besides."""
     name, hops = "nearer than the answer", task.range
     if task.level == "graph" or task.fixed or not hops:
         return Check("K6", name, None, _limit(task), None, "not applicable: the task is not at one distance")

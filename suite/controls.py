@@ -42,6 +42,7 @@ LEAST_CLASSES, LEAST_ERRORS = 32, 512  # where they are large; errors of a graph
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
+ROUNDS = 3  # of messages along the edges of a ball, at most
 MAX_HOPS = 15  # distances from here on are one class to a control, where the task is at none in particular
 
 
@@ -97,6 +98,11 @@ class Shells(View):
         self._farthest = MAX_HOPS if self._task.range is None else self._task.range + 1
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
+        x, y, _ = self._seen(block, rng)
+        return _edgeless(x, y, 1)
+
+    def _seen(self, block: Block, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x and y of the graphs that are shown, and which nodes of the block they hold: [num_graphs, rows], -1: none."""
         graph, far = torch.arange(block.num_graphs), block.num_nodes + self._farthest  # farther than any path leads
         asked = torch.randint(block.readout_index.numel(), (block.num_graphs,), generator=rng)
         readout = block.readout_index[asked]
@@ -113,7 +119,33 @@ class Shells(View):
         hops = hops.gather(1, nodes)
         told = F.one_hot(hops.clamp(max=self._farthest), self._farthest + 1).float()
         x = torch.cat([block.x[graph.unsqueeze(1), nodes], _context(block)[nodes], told], dim=2)
-        return _edgeless(x * (hops <= radius).unsqueeze(2), block.y[graph, asked].unsqueeze(1), 1)
+        shown = hops <= radius
+        return x * shown.unsqueeze(2), block.y[graph, asked].unsqueeze(1), nodes.masked_fill(~shown, -1)
+
+
+class Ball(Shells):
+    """The same nodes, their distances, and the edges among those shown."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
+        drawn = self._task.draw(num_graphs, rng)
+        every = [drawn] if isinstance(drawn, Block) else [block for one in drawn if (block := Block.from_data_list([one]))]
+        graphs = [graph for block in every for graph in self._balls(block, rng)]
+        return Block.from_data_list(graphs) or graphs
+
+    def _balls(self, block: Block, rng: torch.Generator) -> list[Data]:
+        x, y, nodes = self._seen(block, rng)
+        edges: dict[int, Tensor] = {}  # by the node that is asked: what else is shown follows from it
+        for asked, own in zip(nodes[:, 0].tolist(), nodes, strict=True):
+            if asked not in edges:
+                place = own.new_full((block.num_nodes + 1,), -1)
+                place[own] = torch.arange(len(own))
+                place[-1] = -1
+                ends = place[block.edge_index]
+                edges[asked] = ends[:, (ends >= 0).all(dim=0)]
+        first = torch.tensor([0])
+        return [
+            Data(x=x[i], edge_index=edges[asked], y=y[i], readout_index=first) for i, asked in enumerate(nodes[:, 0].tolist())
+        ]
 
 
 def _permuted_hops(block: Block, readout: Tensor, rng: torch.Generator) -> Tensor:
@@ -256,6 +288,35 @@ class SetReader(Model):
         return out
 
 
+class EdgeReader(Model):
+    """Messages along edges, as GIN's (1810.00826), in all but the last layer; then the set of what nodes heard, by its mean."""
+
+    operator, reach, global_channel = "sum", None, frozenset({"pooling"})
+
+    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+        super().__init__()
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1)]
+        self.rounds = nn.ModuleList(MLP(width, hidden_channels, hidden_channels) for width in widths[:-1])
+        self.value = MLP(sum(widths), hidden_channels, hidden_channels)
+        self.decoder = MLP(sum(widths) + hidden_channels, hidden_channels, out_channels)
+
+    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+        heard = [x]
+        for index, mlp in enumerate(self.rounds):
+            layer, h = op.layer(index), heard[-1]
+            heard = [layer.root(one) for one in heard]
+            heard.append(mlp(layer.root(h) + layer.sum(h)).relu())
+        layer, every = op.layer(len(self.rounds)), torch.cat(heard, dim=-1)
+        root = layer.root(every)
+        read = layer.to_nodes(layer.global_mean(self.value(every).relu()), root)
+        return [x, torch.cat([root, read], dim=-1)]
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        out: Tensor = self.decoder(hidden[-1])
+        return out
+
+
+EDGE_CONTROLS = {"GIN": ModelRef(ref=ref_of(EdgeReader), settings={}, version=EdgeReader.version)}
 SET_CONTROLS = {
     title: ModelRef(ref=ref_of(SetReader), settings={"pool": pool}, version=SetReader.version)
     for title, pool in (("one attention layer", "attention"), ("DeepSets", "mean"))
@@ -304,12 +365,21 @@ def edge_free(task: Task) -> Outcome:
 def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS) -> Outcome:
     """Return what the set models of `edge_free` score who are told every node's distance from the read-out node.
 
-    `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept.
+    `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept. True edges say more
+    than distances do, so where those do not suffice a net that reads the edges among the nodes tries too. Permuted ones say
+    nothing of the answer that x and degrees do not.
     """
     view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
     budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent)
-    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds)
+    found = _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds)
+    if permuted or radius == 0 or found.solved:
+        return found
+    ball = Ball(seen=view.seen, radius=radius)
+    rounds = ROUNDS if radius is None else min(ROUNDS, radius)
+    budget = _sized(SLOW_BUDGET, task, extent)
+    read = _best(_affordable(ball, extent, budget), EDGE_CONTROLS, budget, seeds, num_layers=rounds + 1)
+    return max(found, read, key=lambda outcome: outcome.skill)
 
 
 def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
@@ -358,11 +428,11 @@ def _extent(view: View) -> _Extent:
     )
 
 
-def _best(view: View, models: dict[str, ModelRef], protocol: Protocol, seeds: Sequence[int]) -> Outcome:
+def _best(view: View, models: dict[str, ModelRef], protocol: Protocol, seeds: Sequence[int], num_layers: int = 1) -> Outcome:
     """Train the models one after another, all seeds of each, until one solves the task."""
     found: list[Outcome] = []
     for title, model in models.items():
-        settings: dict[str, Any] = {"num_layers": 1, "hidden_channels": HIDDEN_CHANNELS, "protocol": protocol}
+        settings: dict[str, Any] = {"num_layers": num_layers, "hidden_channels": HIDDEN_CHANNELS, "protocol": protocol}
         cells = [Cell(task=task_ref(view), model=model, seed=seed, **settings) for seed in seeds]
         trained: list[Trained] = []
         train(cells, trained.append)

@@ -41,10 +41,11 @@ from suite.certify import (
     _permuted,
 )
 from suite.certify import _solvable as solvable
-from suite.controls import Shells, Shuffled, permuted_edges
+from suite.controls import Ball, Shells, Shuffled, permuted_edges
 from suite.facts import facts_of, is_bipartite, pair_facts
 from suite.measures.ways import edge_cuts
 from suite.rng import stream
+from suite.samples import graphs_of
 from suite.task import Block, Loss, Task
 from suite.views import task_ref
 from suite.witness import WITNESSED, witness_score
@@ -146,6 +147,83 @@ def test_a_ball_that_ends_before_the_source_knows_nothing_and_one_more_hop_every
     assert set(scores) == {0, 1, 2, 3, 4}
     assert all(score < 0.26 for radius, score in scores.items() if radius < 4)
     assert scores[4] > 0.9
+
+
+class Joined(Task):
+    """y = whether the red neighbours of the read-out are joined to each other: no node and no distance tells, the edges do.
+
+    The source, 4 hops away, has no part in it.
+    """
+
+    hops: int = 4
+    num_classes: int = 2
+    noise: bool = False  # tokens N(0, 1) instead of two: no two inputs are alike
+    several: bool = False  # the question is asked twice, by the read-out of each of two such graphs
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graphs = [self._one(rng) for _ in range(2 if self.several else 1)]
+        edges = torch.cat([graph.edge_index + 9 * i for i, graph in enumerate(graphs)], dim=1)
+        asked, source = (torch.tensor([9 * i + node for i in range(len(graphs))]) for node in (0, 7))
+        if self.several:
+            edges = torch.cat([edges, torch.tensor([[8, 17], [17, 8]])], dim=1)
+        x, y = (torch.cat([graph[name] for graph in graphs]) for name in ("x", "y"))
+        return Data(x=x, edge_index=edges, y=y, readout_index=asked, source_index=source)
+
+    def _one(self, rng: torch.Generator) -> Data:
+        y = torch.randint(2, (1,), generator=rng)
+        pairs = [(1, 2), (3, 4)] if y else [(1, 3), (2, 4)]
+        edges = [(0, 1), (0, 2), (0, 3), (0, 4), *pairs, (4, 5), (5, 6), (6, 7), (7, 8)]
+        x = torch.zeros(9, 4)
+        x[[1, 2], 0], x[7, 1], x[0, 2] = 1, 1, 1
+        x[1:, 3] = torch.randn(8, generator=rng) if self.noise else torch.randint(2, (8,), generator=rng).float()
+        return Data(x=x, edge_index=to_undirected(torch.tensor(edges).T), y=y)
+
+    def content_twin(self) -> Task:
+        return JoinedTold(**dict(self))
+
+
+class JoinedTold(Joined):
+    """The source says the answer."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        told = torch.zeros(graph.x.size(0), 2)
+        told[graph.source_index, graph.y] = 1
+        graph.x = torch.cat([graph.x, told], dim=1)
+        return graph
+
+
+@pytest.mark.usefixtures("small_budget")
+@pytest.mark.parametrize("fields", [{}, {"noise": True}, {"several": True}], ids=str)
+def test_an_answer_in_the_edges_one_hop_away_is_local_however_far_the_source_is(fields: dict[str, bool]) -> None:
+    found = _ball(Joined(**fields), BLIND, "quick")
+    assert (found.passed, found.tag) == (False, LOCAL), found
+    assert "GIN on the ball of radius 3" in found.detail
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_edges_that_say_more_than_distances_are_worth_something_and_nothing_when_permuted() -> None:
+    found = _permuted(Joined(), UNORDERED, "quick")
+    assert found.passed, found
+    assert "on the true edges 1.000 (GIN)" in found.detail
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(0, 99))
+def test_a_ball_has_the_edges_among_its_nodes_by_networkx(radius: int, seed: int) -> None:
+    for task in (Joined(several=True), Transfer(topology=Tree(), hops=4), Three()):
+        drawn = task.draw(4, torch.Generator().manual_seed(seed))
+        shown = Ball(seen=task_ref(task), radius=radius).draw(4, torch.Generator().manual_seed(seed))
+        for whole, ball in zip(graphs_of(drawn), graphs_of(shown), strict=True):
+            graph, seen = (to_networkx(one, node_attrs=["x"], to_undirected=True) for one in (whole, ball))
+            blank = [node for node, x in seen.nodes(data="x") if not any(x)]
+            assert all(seen.degree(node) == 0 for node in blank)
+            seen.remove_nodes_from(blank)
+            width = whole.x.size(1)
+            for node in seen:
+                seen.nodes[node]["x"] = seen.nodes[node]["x"][:width]
+            possible = [nx.ego_graph(graph, int(node), radius) for node in whole.readout_index]
+            assert any(nx.is_isomorphic(seen, one, node_match=lambda a, b: a["x"] == b["x"]) for one in possible)
 
 
 def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
