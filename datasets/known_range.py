@@ -66,7 +66,7 @@ class KnownRange(Task):
 
     @property
     def range(self) -> int | None:
-        """`hops` where all that counts is that far away; other kernels have a distribution, see `kernel_range`."""
+        """`hops` where all that counts is that far away; other kernels have a distribution, see `exact_range`."""
         return self.hops if self.kernel == "hop" else None
 
     @property
@@ -93,7 +93,7 @@ class KnownRange(Task):
         """Return the rows of D of the nodes that are asked: [num_readouts, num_nodes], float64."""
         return _kernel(self.graph, self.size, self.kernel, self.hops, self.exponent)[self.readouts()]
 
-    def kernel_range(self) -> float:
+    def exact_range(self) -> float:
         """Return the mean over nodes of sum_u |D(v, u)| hops(v, u) / sum_u |D(v, u)|: of `copy`, the Jacobian's range."""
         weights, distance = self.weights().abs(), _graph(self.graph, self.size).distance[self.readouts()]
         return float(((weights * distance).sum(1) / weights.sum(1)).mean())

@@ -338,11 +338,24 @@ def _least_error_by(colour: Tensor, y: Tensor) -> float:
 
 
 def _described(facts: dict[str, Any]) -> Check:
-    """K10. Published: what a walk, a flow and a symmetry make of the graph."""
-    numbers = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
-    said = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
-    value = facts.get("operator_gcn")
-    return Check("K10", "(S^r)_vu, resistance, cut", value, "published", None, f"of the first graph: {said}")
+    """K10. Published: what a walk, a flow and a symmetry make of the graph, and the exact range where the task knows it."""
+    spread, count, own = facts.get("spread", {}), facts["num_graphs"], ("num_graphs", "spread", "exact_range", "oracle")
+    said = []
+    for name, value in facts.items():
+        if name not in own:
+            between = f" ({' – '.join(map(_said, spread[name]))})" if name in spread else ""
+            said.append(f"{name.replace('_', ' ')} {_said(value)}{between}")
+    detail = f"of {'one graph' if count == 1 else f'{count} graphs, medians (least – largest)'}: {', '.join(said)}"
+    if "exact_range" in facts:
+        detail += f"; the answer depends on nodes {_said(facts['exact_range'])} hops away on average, exactly"
+    if "oracle" in facts:
+        curve = ", ".join(f"{radius}: {score:.3f}" for radius, score in enumerate(facts["oracle"]))
+        detail += f"; the best score of one who sees so many hops: {curve}"
+    return Check("K10", "(S^r)_vu, resistance, cut, range", facts.get("operator_gcn"), "published", None, detail)
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _shuffled(task: Task) -> Check:

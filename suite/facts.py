@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,59 @@ from suite.hops import hop_distance, nearest_distance
 from suite.measures.structure import Operator, effective_resistance, operator_power
 from suite.measures.ways import MAX_CUT_NODES, adjacency_of, edge_cuts
 from suite.samples import graphs_of, structural_colours
-from suite.task import Task, simple_edges
+from suite.task import Block, Task, simple_edges
 
 OPERATORS: tuple[Operator, ...] = ("gcn", "mean")
+NUM_DESCRIBED = 8  # graphs
+MAX_RADIUS = 32  # of the oracle's curve
 
 
 def facts_of(task: Task) -> dict[str, Any]:
-    """Return what is true of the first training graph, as JSON values; `pair_facts` where it has a read-out and a source.
+    """Return what is true of the first training graphs, as JSON values; `pair_facts` where they have a read-out and a source.
+
+    num_graphs: how many were looked at, of one topology one. What differs between them is given by its median (low), what is true
+    or false by whether it is true of all; `spread` has the least and the largest value of each number that differs. `task_facts`
+    are of the task itself.
+    """
+    drawn = as_drawn(task, 0, "train", 0, 1 if task.fixed else NUM_DESCRIBED)
+    graphs = graphs_of(drawn)[: 1 if isinstance(drawn, Block) else NUM_DESCRIBED]
+    every = [graph_facts(graph) | pair_facts(graph) for graph in graphs]
+    found: dict[str, Any] = {"num_graphs": len(every)}
+    spread: dict[str, list[float]] = {}
+    for name in dict.fromkeys(name for facts in every for name in facts):
+        values = sorted(facts[name] for facts in every if name in facts)
+        found[name] = all(values) if isinstance(values[0], bool) else values[(len(values) - 1) // 2]
+        if values[0] != values[-1] and not isinstance(values[0], bool):
+            spread[name] = [values[0], values[-1]]
+    return found | ({"spread": spread} if spread else {}) | task_facts(task)
+
+
+def task_facts(task: Task) -> dict[str, Any]:
+    """Return what the task itself knows of its range: `exact_range`, and `oracle`, the best score by radius from 0 on.
+
+    {} where it knows neither. The curve ends at the ceiling.
+    """
+    exact, oracle = task.exact_range(), []
+    for radius in range(MAX_RADIUS + 1):
+        score = task.oracle(radius)
+        if score is None:
+            break
+        oracle.append(score)
+        if math.isclose(score, task.ceiling, abs_tol=1e-9):
+            break
+    return ({} if exact is None else {"exact_range": exact}) | ({"oracle": oracle} if oracle else {})
+
+
+def graph_facts(graph: Data) -> dict[str, Any]:
+    """Return what is true of a graph.
 
     num_nodes; num_edges: each once, whatever its direction or number; repeated_edges: further copies; self_loops, bipartite.
     orbits_at_least: classes of nodes that 1-WL tells apart without features, each one or several orbits of the graph's
     automorphisms. Exactly so many on trees.
     """
-    graph = graphs_of(as_drawn(task, 0, "train", 0, 1))[0]
     edge_index, num_nodes = graph.edge_index, int(graph.num_nodes)
     simple, once = coalesce(edge_index, num_nodes=num_nodes), simple_edges(edge_index, num_nodes)
-    found: dict[str, Any] = {
+    return {
         "num_nodes": num_nodes,
         "num_edges": once.size(1) // 2,
         "repeated_edges": edge_index.size(1) - simple.size(1),
@@ -39,13 +77,13 @@ def facts_of(task: Task) -> dict[str, Any]:
         "bipartite": is_bipartite(edge_index, num_nodes),
         "orbits_at_least": int(torch.unique(structural_colours(once, torch.zeros(num_nodes).long())).numel()),
     }
-    return found | (pair_facts(graph) if task.range else {})
 
 
 def pair_facts(graph: Data) -> dict[str, Any]:
     """Return what lies between the first read-out node v and its source u, r hops away; {} without a source or a path.
 
-    operator_gcn, operator_mean: (S^r)_vu of the two operators (2302.02941); share_gcn, share_mean: of the sum of v's row.
+    pair_hops: r. operator_gcn, operator_mean: (S^r)_vu of the two operators (2302.02941); share_gcn, share_mean: of the sum of
+    v's row.
     resistance: effective, undirected, every edge 1 ohm; cut: how many edges part v from u, which is how many paths have no edge
     in common (Menger). like_source: nodes beside u that 1-WL cannot tell from u once v is marked: those that a symmetry which
     keeps v puts in its place are among them.
@@ -56,7 +94,7 @@ def pair_facts(graph: Data) -> dict[str, Any]:
     hops = int(hop_distance(graph.edge_index, readout, num_nodes)[0, source])
     if hops < 1:
         return {}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"pair_hops": hops}
     for operator in OPERATORS:
         row = operator_power(graph.edge_index, num_nodes, operator, hops, readout)[0]
         found[f"operator_{operator}"] = float(row[source])

@@ -370,6 +370,14 @@ class Task(Value):
         """
         return None
 
+    def exact_range(self) -> float | None:
+        """Return how many hops away, on average, what the answer depends on lies; None where that is not known exactly."""
+        return None
+
+    def oracle(self, radius: int) -> float | None:
+        """Return the best score from the graph and all x within `radius` hops of the read-out node; None: not known."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """Return every field, defaults written out, as JSON values."""
         return self.model_dump(mode="json")

@@ -158,6 +158,12 @@ class Extrapolated(View):
     def witness(self, block: Block) -> Tensor | None:
         return self._task.witness(block)
 
+    def exact_range(self) -> float | None:
+        return self._task.exact_range()
+
+    def oracle(self, radius: int) -> float | None:
+        return self._task.oracle(radius)
+
     def answer_twin(self) -> Task | None:
         return self._twin(self._task.answer_twin())
 

@@ -19,6 +19,8 @@ from torch_geometric.utils import degree, from_networkx, to_networkx, to_undirec
 from datasets import TASKS
 from datasets.barbell import Barbell
 from datasets.clique import Clique
+from datasets.distances import Distances
+from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
@@ -37,6 +39,7 @@ from suite.certify import (
     UNIDENTIFIABLE,
     Check,
     _ball,
+    _described,
     _identified,
     _permuted,
 )
@@ -448,6 +451,53 @@ def test_without_a_source_or_a_path_there_are_no_facts_of_a_pair() -> None:
     apart = Data(edge_index=ring(3), num_nodes=4, readout_index=torch.tensor([0]), source_index=torch.tensor([3]))
     assert pair_facts(apart) == {}
     assert pair_facts(Data(edge_index=ring(3), num_nodes=3, readout_index=torch.tensor([0]))) == {}
+
+
+class Paths(Task):
+    """Paths of 3, 4, 5, ... nodes in turn; at no one distance: the far end is the source of the near one."""
+
+    num_classes: int = 2
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> list[Data]:  # type: ignore[override]
+        return [self._path(3 + i) for i in range(num_graphs)]
+
+    def _path(self, size: int) -> Data:
+        edges = to_undirected(torch.stack([torch.arange(size - 1), torch.arange(1, size)]))
+        ends = {"readout_index": torch.tensor([0]), "source_index": torch.tensor([size - 1])}
+        return Data(edge_index=edges, x=torch.ones(size, 1), y=torch.tensor([0]), **ends)
+
+
+def test_facts_of_graphs_that_differ_are_medians_and_extremes_also_where_the_task_is_at_no_one_distance() -> None:
+    """Of a path of r edges: resistance r, cut 1. Eight paths have 2 to 9."""
+    facts = facts_of(Paths())
+    assert Paths().range is None
+    assert (facts["num_graphs"], facts["pair_hops"], facts["spread"]["pair_hops"]) == (8, 5, [2, 9])
+    assert facts["resistance"] == pytest.approx(5)
+    assert facts["spread"]["resistance"] == pytest.approx([2, 9])
+    assert facts["cut"] == 1
+    assert "cut" not in facts["spread"]
+    detail = _described(facts).detail
+    assert "of 8 graphs, medians (least – largest): num nodes 6 (3 – 10)" in detail
+    assert "resistance 5 (2 – 9)" in detail
+
+
+def test_distances_have_facts_of_the_pair_and_eccentricities_have_no_source() -> None:
+    facts = facts_of(Distances(quantity="distance"))
+    assert facts["num_graphs"] == 8
+    assert facts["resistance"] == pytest.approx(facts["pair_hops"])  # on trees
+    assert "pair_hops" not in facts_of(Distances(quantity="eccentricity"))
+
+
+def test_the_exact_range_and_what_is_open_by_radius_are_on_the_certificate_where_the_task_knows_them() -> None:
+    """On a ring, weights 1, 1/2, 1/3 on two nodes each: range 3 / (11/6); a share of the squares is left beyond each radius."""
+    facts = facts_of(KnownRange(graph="ring", size=30, kernel="decay", exponent=1, hops=3))
+    assert facts["exact_range"] == pytest.approx(18 / 11)
+    squares = [1, 1 / 4, 1 / 9]
+    assert facts["oracle"] == pytest.approx([sum(squares[radius:]) / sum(squares) for radius in range(4)])
+    detail = _described(facts).detail
+    assert "nodes 1.636 hops away on average" in detail
+    assert "0: 1.000, 1: 0.265, 2: 0.082, 3: 0.000" in detail
+    assert not {"exact_range", "oracle"} & facts_of(Transfer()).keys()
 
 
 # K13: shuffled answers

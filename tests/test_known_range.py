@@ -70,15 +70,15 @@ def test_a_linear_net_with_the_true_operator_is_a_witness(graph: Any) -> None:
     apart = distances(block)
     hops = torch.tensor([[apart[v][u] for u in range(block.num_nodes)] for v in range(block.num_nodes)])
     range_ = ((derivative * hops).sum(1) / derivative.sum(1)).mean()
-    assert task.kernel_range() == pytest.approx(float(range_), abs=1e-6)
+    assert task.exact_range() == pytest.approx(float(range_), abs=1e-6)
 
 
 def test_ranges_worked_out_by_hand() -> None:
-    assert KnownRange(graph="ring", size=30, kernel="power", hops=5).kernel_range() == pytest.approx(350 / 243, abs=1e-12)
-    assert KnownRange(graph="grid", size=8, hops=4).kernel_range() == pytest.approx(4)
-    assert KnownRange(graph="ring", size=30, kernel="decay", hops=3).kernel_range() == pytest.approx(2)
+    assert KnownRange(graph="ring", size=30, kernel="power", hops=5).exact_range() == pytest.approx(350 / 243, abs=1e-12)
+    assert KnownRange(graph="grid", size=8, hops=4).exact_range() == pytest.approx(4)
+    assert KnownRange(graph="ring", size=30, kernel="decay", hops=3).exact_range() == pytest.approx(2)
     task = KnownRange(graph="ring", size=30, kernel="decay", exponent=1, hops=3)  # weights 1, 1/2, 1/3
-    assert task.kernel_range() == pytest.approx(3 / (11 / 6))
+    assert task.exact_range() == pytest.approx(3 / (11 / 6))
     assert KnownRange(hops=4).range == 4
     assert task.range is None
 
