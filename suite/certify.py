@@ -238,7 +238,7 @@ def _edge_free(task: Task, blind: Check) -> Check:
 
 
 def _ball(task: Task, blind: Check, tier: Tier) -> Check:
-    """K6. Controls that know all distances, and all edges, are shown what lies nearer than the answer; twins, the marked source besides."""
+    """K6. Controls that know all distances and edges see what lies nearer than the answer; twins, the source marked."""
     name, hops = "nearer than the answer", task.range
     if task.level == "graph" or task.fixed or not hops:
         return Check("K6", name, None, _limit(task), None, "not applicable: the task is not at one distance")
