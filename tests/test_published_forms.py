@@ -1,5 +1,7 @@
 """Facts about further published tasks: the flaw each was published with is there, and its certificate names it."""
 
+import math
+
 import networkx as nx
 import pytest
 import torch
@@ -16,9 +18,12 @@ from datasets.published import (
     PublishedRingTransfer,
     PublishedTwoRadius,
 )
+from datasets.published.distances import SHARES, family_graph, toggled
 from suite.certify import BROKEN, CONTENT, LOCAL, MEMORISABLE, UNIDENTIFIABLE, certify
 from suite.rng import stream
 from suite.task import Block, Split, Task
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def drawn(task: Task, num_graphs: int, split: Split = "train") -> Block:
@@ -126,17 +131,121 @@ def test_what_no_path_leads_to_is_0_hops_away_in_the_published_properties(quanti
             "eccentricity": [max(there.values()) for there in far],
             "diameter": [max(max(there.values()) for there in far)] * len(far),
         }[quantity]
-        assert 25 - 2 <= len(web) <= 36
+        assert 25 <= len(web) <= 34
         known.append((torch.tensor(answers, dtype=torch.double), graph.y.double()))
     hops, y = (torch.cat(parts) for parts in zip(*known, strict=True))
     slope = ((hops - hops.mean()) * (y - y.mean())).sum() / (y - y.mean()).square().sum()
     assert torch.allclose(y * slope, hops - (hops - y * slope).mean(), atol=1e-4)  # one shift and one scale make y hops
 
 
-def test_about_a_tenth_of_the_published_graphs_is_in_pieces() -> None:
-    rng = stream("test", "pieces")
-    pieces = sum(not nx.is_connected(network(PublishedDistances().sample(rng))) for _ in range(400))
-    assert 0.05 < pieces / 400 < 0.15
+PLAIN = {
+    "grid": lambda n, m: nx.grid_2d_graph(m, n // m),
+    "caveman": lambda n, m: nx.disjoint_union_all([nx.complete_graph(n // m)] * m),
+    "line": lambda n, _: nx.path_graph(n),
+    "star": lambda n, _: nx.star_graph(n - 1),
+}
+
+
+@pytest.mark.parametrize("n", range(25, 35))
+def test_families_without_chance_have_all_nodes_and_are_what_they_are_called(n: int) -> None:
+    rows = max(m for m in range(1, n) if n % m == 0 and m * m <= n)
+    for family, plain in PLAIN.items():
+        assert nx.is_isomorphic(family_graph(family, n, stream("test")), plain(n, rows)), family
+    ladder = family_graph("ladder", n, stream("test"))
+    assert len(ladder) == n
+    assert nx.is_isomorphic(ladder.subgraph(range(2 * (n // 2))), nx.ladder_graph(n // 2))
+    if n % 2:  # the odd node hangs on a corner, which makes that one of degree 3
+        (odd,) = [node for node, degree in ladder.degree if degree == 1]
+        (corner,) = ladder[odd]
+        assert ladder.degree[corner] == 3
+        assert sorted(ladder.degree[node] for node in ladder[corner]) in ([1, 2, 3], [1, 3, 3])
+
+
+def without_leaves(graph: nx.Graph) -> nx.Graph:
+    return graph.subgraph([node for node, degree in graph.degree if degree > 1])
+
+
+@pytest.mark.parametrize(("family", "stripped"), [("tree", 0), ("caterpillar", 1), ("lobster", 2)])
+def test_families_of_trees_are_trees_and_without_their_legs_a_path(family: str, stripped: int) -> None:
+    rng = stream("test", family)
+    for n in range(25, 35):
+        graph = family_graph(family, n, rng)
+        assert nx.is_tree(graph)
+        assert len(graph) == n
+        for _ in range(stripped):
+            graph = without_leaves(graph)
+        assert not stripped or not len(graph) or (nx.is_tree(graph) and max(degree for _, degree in graph.degree) <= 2)
+
+
+@pytest.mark.parametrize(("family", "longer"), [("caterpillar", 1), ("lobster", 3)])
+def test_a_backbone_is_as_often_short_as_long(family: str, longer: int) -> None:
+    """A backbone of B nodes, B uniform in 1 ... 29, leaves a diameter of B - 1 to B + `longer`."""
+    rng, n, draws = stream("test", family), 30, 600
+    found = torch.tensor([nx.diameter(family_graph(family, n, rng)) for _ in range(draws)])
+    error = 4 * 0.5 / math.sqrt(draws)
+    for limit in (8, 15, 22):
+        share = float((found <= limit).double().mean())
+        assert (limit - longer) / (n - 1) - error <= share <= (limit + 1) / (n - 1) + error
+
+
+def test_a_published_tree_has_the_degrees_of_a_power_law() -> None:
+    """P(degree 1) of round(x), x with the density 2 x^-3 from 1 on, is 1 - 1.5^-2 = .56; a uniform tree has 1/e = .37."""
+    rng = stream("test", "tree")
+    degrees = torch.tensor([degree for _ in range(200) for _, degree in family_graph("tree", 30, rng).degree])
+    assert float((degrees == 1).double().mean()) > 0.5
+
+
+@pytest.mark.parametrize("graph", [nx.path_graph(30), nx.complete_graph(20), nx.gnp_random_graph(30, 0.7, seed=1)], ids=len)
+def test_as_many_edges_are_added_as_taken_and_one_in_fifty_of_the_fewer(graph: nx.Graph) -> None:
+    """Taken and added in the mean: 2 (.1 f)^2 / e and 2 (.1 f)^2 / r of e edges and r pairs without, f the fewer of them."""
+    rng, draws, n, edges = stream("test", "toggle"), 2000, len(graph), graph.number_of_edges()
+    missing, before = n * (n - 1) // 2 - edges, torch.from_numpy(nx.to_numpy_array(graph)).bool()
+    taken = added = 0
+    for _ in range(draws):
+        after = toggled(graph, rng)
+        assert torch.equal(after, after.T)
+        assert not after.diagonal().any()
+        taken, added = taken + int((before & ~after).sum()) // 2, added + int((after & ~before).sum()) // 2
+    for changed, number in ((taken, edges), (added, missing)):
+        mean = 2 * (0.1 * min(edges, missing)) ** 2 / number * draws if number else 0
+        assert changed == pytest.approx(mean, abs=4 * math.sqrt(mean))
+
+
+@pytest.mark.parametrize(
+    ("family", "share"),  # in 2,000 graphs each of the published generator itself, 25 ... 34 nodes
+    [
+        ("line", 0.40),
+        ("lobster", 0.26),
+        ("caterpillar", 0.24),
+        ("tree", 0.20),
+        ("caveman", 0.55),
+        ("grid", 0.08),
+        ("ladder", 0.0),
+    ],
+)
+def test_as_many_graphs_are_in_pieces_as_of_the_published_generator(family: str, share: float) -> None:
+    rng, kept = stream("test", "pieces", family), []
+    while len(kept) < 400:
+        graph = nx.from_numpy_array(toggled(family_graph(family, 25 + len(kept) % 10, rng), rng).numpy())
+        if min(degree for _, degree in graph.degree):
+            kept.append(not nx.is_connected(graph))
+    assert sum(kept) / 400 == pytest.approx(share, abs=4 * math.sqrt(max(share, 0.01) * (1 - share) / 400))
+
+
+def test_no_node_of_a_published_graph_is_isolated_and_an_eighth_of_them_is_in_pieces() -> None:
+    rng, task = stream("test", "pieces"), PublishedDistances()
+    graphs = [network(task.sample(rng)) for _ in range(600)]
+    assert not any(nx.number_of_isolates(graph) for graph in graphs)
+    assert sum(SHARES.values()) == pytest.approx(1)
+    assert sum(not nx.is_connected(graph) for graph in graphs) / 600 == pytest.approx(0.13, abs=4 * math.sqrt(0.13 * 0.87 / 600))
+
+
+def test_published_sets_apart_from_training_have_the_small_graphs_alone() -> None:
+    rng = stream("test", "sizes")
+    found = {
+        split: {network(PublishedDistances(split=split).sample(rng)).number_of_nodes() for _ in range(100)} for split in SPLITS
+    }
+    assert found == {"train": set(range(25, 35)), "validation": set(range(25, 30)), "test": set(range(25, 30))}
 
 
 # what certificates say of them
