@@ -30,11 +30,14 @@ from suite.task import Block, Loss, Task
 
 Quantity = Literal["distance", "cost", "eccentricity", "diameter"]
 Family = Literal["caterpillar", "chorded_line", "ladder", "lobster", "pruned_grid", "tree"]
-NUM_SURVEYED = 1000  # graphs that the standard deviation and chance of a family are estimated from
+UNIT = (
+    5.0  # hops, or costs, that are 1 of y: the same for all sizes and families, so that one can be trained on and another asked
+)
+NUM_SURVEYED = 1000  # graphs that chance and the histogram of a family are estimated from
 
 
 class Distances(Task):
-    """x = [number | source flag, if there is one], y = (answer - mean) / `scale`, the answer in hops but for costs.
+    """x = [number | source flag, if there is one], y = answer / 5, the answer in hops but for costs.
 
     Numbers are U(0, 1) and say nothing; for `cost` they are 1/n, 2/n, ... 1 in random order: as a set they say nothing.
 
@@ -59,6 +62,7 @@ class Distances(Task):
     Raises ValueError for the diameter of ladders, which the number of nodes gives away, and where max_nodes < min_nodes.
     """
 
+    version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
     quantity: Quantity = "distance"
     family: Family = "tree"
@@ -83,16 +87,11 @@ class Distances(Task):
         return None
 
     @property
-    def scale(self) -> float:
-        """The standard deviation of the answer in hops, one unit of y; estimated from 1,000 graphs of a stream of its own."""
-        return self._survey().scale
-
-    @property
     def chance(self) -> float:
-        """Mean squared error of the best guess from the number of nodes, the own degree and the source's, over y's variance.
+        """Mean squared error of the best guess from the number of nodes, the own degree and the source's.
 
-        Of a cost the guess knows the node's own besides. Estimated from the same graphs as `scale`. The degrees of all nodes may
-        tell a set model more: ask for the certificate.
+        Of a cost the guess knows the node's own besides. Estimated from 1,000 graphs of a stream of its own. The degrees of all
+        nodes may tell a set model more: ask for the certificate.
         """
         return self._survey().chance
 
@@ -102,11 +101,11 @@ class Distances(Task):
 
     def sample(self, rng: torch.Generator) -> Data:
         asked = _ask(self.quantity, self.family, self.min_nodes, self.max_nodes, rng)
-        survey, n = self._survey(), int(asked.edge_index.max()) + 1
+        n = int(asked.edge_index.max()) + 1
         x = torch.rand(n, 1, generator=rng) if asked.cost is None else asked.cost[:, None]
         if asked.source is not None:
             x = torch.cat([x, torch.zeros(n, 1).index_fill_(0, asked.source, 1)], dim=1)
-        y = ((asked.answer - survey.mean) / survey.scale).float()
+        y = (asked.answer / UNIT).float()
         source = {} if asked.source is None else {"source_index": asked.source}
         return Data(x=x, edge_index=asked.edge_index, y=y, readout_index=asked.readouts, **source)
 
@@ -118,10 +117,9 @@ class Distances(Task):
 
     def witness(self, block: Block) -> Tensor:
         """Search breadth first from the flagged node, or from every node; for costs as Dijkstra does."""
-        survey = self._survey()
         if self.quantity == "cost":
             found = [least_cost(block.edge_index, x[:, 0], x[:, 1].argmax(0, keepdim=True)) for x in block.x]
-            cost = (torch.stack(found)[:, block.readout_index] - survey.mean) / survey.scale
+            cost = torch.stack(found)[:, block.readout_index] / UNIT
             return cost.unsqueeze(2).to(block.x.dtype)
         if self.quantity == "distance":
             sources, of_graph = block.x[:, :, 1].argmax(1).unique(return_inverse=True)  # type: ignore[no-untyped-call]
@@ -129,8 +127,7 @@ class Distances(Task):
         else:
             every = torch.arange(block.num_nodes)
             hops = hops_asked(self.quantity, hop_distance(block.edge_index, every, every.numel())[:, block.readout_index])
-        y = (hops - survey.mean) / survey.scale
-        return y.expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
+        return (hops / UNIT).expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
 
     def _survey(self) -> _Survey:
         return _survey(self.quantity, self.family, self.min_nodes, self.max_nodes)
@@ -190,15 +187,13 @@ def least_cost(edge_index: Tensor, cost: Tensor, source: Tensor) -> Tensor:
 
 
 class _Survey(NamedTuple):
-    mean: float
-    scale: float
     chance: float
     histogram: Tensor
 
 
 @lru_cache(maxsize=64)
 def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
-    """Draw graphs from a stream of their own and return the moments of the answer and the histogram of distances."""
+    """Draw graphs from a stream of their own and return what guessing leaves open and the histogram of distances."""
     rng, parts, histogram = stream("distances", quantity, family, least, most), [], torch.zeros(most, dtype=torch.double)
     for _ in range(NUM_SURVEYED):
         asked = _ask(quantity, family, least, most, rng)
@@ -212,10 +207,9 @@ def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
     table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes", "cost"])
     table["rest"] = table["answer"] - table["cost"]
     guess = table.groupby(["own", "source", "nodes"])["rest"].transform("mean")
-    variance = float(table["answer"].var(ddof=0))
-    chance = float(((table["rest"] - guess) ** 2).mean()) / variance
+    chance = float((((table["rest"] - guess) / UNIT) ** 2).mean())
     longest = int(histogram.nonzero().max())
-    return _Survey(float(table["answer"].mean()), variance**0.5, chance, histogram[: longest + 1])
+    return _Survey(chance, histogram[: longest + 1])
 
 
 def _chorded_line(size: int, rng: torch.Generator) -> Tensor:

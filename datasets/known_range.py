@@ -8,7 +8,6 @@ about the task, so its range, what guessing leaves open and what is open to one 
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -27,7 +26,7 @@ MAX_NODES = 1024  # a kernel is dense
 
 
 class KnownRange(Task):
-    """x = [value], y = (sum_u D(v, u) I(x_v, x_u) - mean) / `scale`: y has mean 0 and variance 1 over nodes and samples.
+    """x = [value], y = sum_u D(v, u) I(x_v, x_u) as it is, so that what is trained on one graph can be asked on another.
 
     | kernel | D(v, u) |
     |---|---|
@@ -38,6 +37,7 @@ class KnownRange(Task):
     I is x_u (`copy`) or x_v x_u (`product`). Raises ValueError where no node has another `hops` away, or there are over 1024.
     """
 
+    version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
     graph: Literal["line", "ring", "grid", "torus"] = Field("grid", description="line, cycle, square grid, or periodic grid")
     size: int = Field(16, ge=3, description="nodes of a line or ring; of a side of a grid or torus")
@@ -71,19 +71,14 @@ class KnownRange(Task):
 
     @property
     def chance(self) -> float:
-        """Mean squared error of the best guess from the own value and the set of all values and degrees, over y's variance.
+        """Mean squared error of the best guess from the own value and the set of all values and degrees.
 
         Nodes of one degree can be exchanged: the guess spreads the mean weight that a row of D gives to a degree evenly over its
         nodes, and keeps the mean weight on the node itself.
         """
         kernel = self.weights()
         missed = kernel - _blind(kernel, self.readouts(), _graph(self.graph, self.size).edge_index)
-        return float(self._second_moment(missed, 0.0) / self.scale**2)
-
-    @property
-    def scale(self) -> float:
-        """The standard deviation of the answer before scaling: one unit of y."""
-        return math.sqrt(float(self._second_moment(self.weights(), self._mean())))
+        return float(self._second_moment(missed))
 
     def readouts(self) -> Tensor:
         """Return the nodes that are asked, those with another one within the kernel: [num_readouts]."""
@@ -101,7 +96,7 @@ class KnownRange(Task):
     def oracle(self, radius: int) -> float:
         """Return the mean squared error of the best guess from the graph and all values within `radius` hops, radius >= 0."""
         beyond = _graph(self.graph, self.size).distance[self.readouts()] > radius
-        return float((self.weights() * beyond).square().sum(1).mean() / self.scale**2)
+        return float((self.weights() * beyond).square().sum(1).mean())
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         shape, asked = (num_graphs, _graph(self.graph, self.size).distance.size(0)), self.readouts()
@@ -127,25 +122,21 @@ class KnownRange(Task):
         answer = values @ weights.T  # [num_graphs, num_readouts]
         if self.interaction == "product":
             answer = answer * values[:, asked]
-        return (answer - self._mean()) / self.scale
+        return answer
 
     def _sources(self) -> Tensor | None:
         """Return one of the nodes `hops` away from each read-out node."""
         return self.weights().argmax(1) if self.kernel == "hop" else None
 
-    def _mean(self) -> float:
-        """E y before scaling: of x_v x_u, the weight of a node on itself."""
-        return float(self._own(self.weights()).mean()) if self.interaction == "product" else 0.0
-
     def _own(self, weights: Tensor) -> Tensor:
         """Return the weight of each node that is asked on itself: [num_readouts]."""
         return weights.gather(1, self.readouts()[:, None])[:, 0]
 
-    def _second_moment(self, weights: Tensor, mean: float) -> Tensor:
-        """Return E (sum_u W(v, u) I(x_v, x_u) - mean)^2 over nodes and samples, for iid values of variance 1."""
+    def _second_moment(self, weights: Tensor) -> Tensor:
+        """Return E (sum_u W(v, u) I(x_v, x_u))^2 over nodes and samples, for iid values of variance 1."""
         own = self._own(weights)
         fourth = 3.0 if self.values == "normal" else 1.0  # E x^4
-        extra = (fourth - 1) * own.square() - 2 * mean * own + mean**2 if self.interaction == "product" else torch.zeros(1)
+        extra = (fourth - 1) * own.square() if self.interaction == "product" else torch.zeros(1)
         return (weights.square().sum(1) + extra).mean()
 
 

@@ -16,6 +16,7 @@ from datasets.distances import Distances, Family
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Block
+from suite.views import Extrapolated, task_ref
 from suite.witness import witness_score
 
 FAMILIES: list[Any] = list(get_args(Family))
@@ -27,16 +28,11 @@ def network(graph: Data) -> nx.Graph:
     return to_networkx(graph, to_undirected=True)
 
 
-def in_hops(task: Distances, graph: Data, mean: float) -> list[int]:
-    """Return the answers in hops; `mean` is what the task subtracts."""
-    answer = graph.y.double() * task.scale + mean
+def in_hops(graph: Data) -> list[int]:
+    """Return the answers in hops, of which 5 are 1 of y."""
+    answer = graph.y.double() * 5
     assert torch.allclose(answer, answer.round(), atol=1e-4)
     return answer.round().long().tolist()
-
-
-def mean_of(task: Distances, graph: Data) -> float:
-    """The mean that is subtracted, from one answer known by NetworkX."""
-    return truth(task, graph)[0] - float(graph.y[0].double()) * task.scale
 
 
 def truth(task: Distances, graph: Data) -> list[int]:
@@ -57,11 +53,10 @@ def test_answers_are_those_of_networkx_on_connected_graphs(family: Any, quantity
     task = Distances(quantity=quantity, family=family, min_nodes=least, max_nodes=least + more)
     rng = stream("test", least, more)
     graphs = [task.sample(rng) for _ in range(3)]
-    mean = mean_of(task, graphs[0])
     for graph in graphs:
         assert nx.is_connected(network(graph))
         assert least - 3 <= graph.num_nodes <= least + more
-        assert in_hops(task, graph, mean) == truth(task, graph)
+        assert in_hops(graph) == truth(task, graph)
         asked = set(range(graph.num_nodes)) - set(graph.x[:, 1].nonzero().flatten().tolist() if quantity == "distance" else [])
         assert set(graph.readout_index.tolist()) == asked
 
@@ -76,9 +71,7 @@ def test_bellman_ford_is_a_witness_of_distances(quantity: Any) -> None:
     for _ in range(n):
         far = far.scatter_reduce(1, end.expand(n, -1), far[:, begin] + 1, "amin")
     found = far[graph.x[:, 1].argmax()] if quantity == "distance" else far.max(1).values
-    answer = graph.y * task.scale
-    expected = found[graph.readout_index]
-    assert torch.allclose(answer - answer.mean(), expected - expected.mean(), atol=1e-4)
+    assert torch.allclose(5 * graph.y, found[graph.readout_index], atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,20 +112,24 @@ def test_chance_on_ladders_is_what_degrees_leave_open() -> None:
     """Eccentricity of k rungs at rung i is max(i, k - 1 - i) + 1; only the ends (degree 2) can be told, and k."""
     task = Distances(quantity="eccentricity", family="ladder", min_nodes=12, max_nodes=12)
     inner = torch.tensor([5.0, 4, 4, 5])
-    every = torch.tensor([6.0, *inner, 6])
     left = (inner - inner.mean()).square().sum() / 6
-    assert task.scale == pytest.approx(float(every.std(correction=0)))
-    assert task.chance == pytest.approx(float(left / every.var(correction=0)))
+    assert task.chance == pytest.approx(float(left) / 5**2)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_fresh_answers_have_mean_0_and_variance_1(quantity: Any) -> None:
-    task, rng = Distances(quantity=quantity), stream("test")
-    graphs = [task.sample(rng).y.double() for _ in range(1000)]
-    for per_graph, expected in (([y.mean() for y in graphs], 0), ([y.square().mean() for y in graphs], 1)):
-        values = torch.stack(per_graph)
-        error = float(values.std()) * (2 / 1000) ** 0.5  # of the difference of two samples of 1,000
-        assert float(values.mean()) == pytest.approx(expected, abs=4.5 * error)
+def test_who_counts_exactly_scores_0_on_larger_graphs_than_trained_on(quantity: Any) -> None:
+    """A line through answers and NetworkX's hops on graphs of the training, asked on larger ones."""
+    larger = Distances(quantity=quantity, min_nodes=60, max_nodes=80)
+    view = Extrapolated(seen=task_ref(larger), trained={"min_nodes": 25, "max_nodes": 35})
+    drawn = {split: view.at(split, 0).draw(8, stream("test")) for split in ("train", "test")}
+    hops, y = {}, {}
+    for split, graphs in drawn.items():
+        assert not isinstance(graphs, Block)
+        hops[split] = torch.tensor([far for graph in graphs for far in truth(larger, graph)], dtype=torch.double)
+        y[split] = torch.cat([graph.y for graph in graphs]).double()
+    seen = torch.stack([hops["train"], torch.ones_like(y["train"])], 1)
+    slope, offset = torch.linalg.lstsq(seen, y["train"][:, None]).solution[:, 0]
+    assert float((slope * hops["test"] + offset - y["test"]).square().mean()) < 1e-10
 
 
 def test_graphs_are_long() -> None:
@@ -189,7 +186,9 @@ def test_the_set_twin_has_the_answer_of_the_one_node_it_asks_at_another(quantity
 @pytest.mark.parametrize(("quantity", "family"), ASKED)
 def test_edges_are_needed(quantity: Any, family: Any) -> None:
     """Guessing from degrees is no worse than the mean, and leaves something open."""
-    assert 0.05 < Distances(quantity=quantity, family=family).chance <= 1
+    task, rng = Distances(quantity=quantity, family=family), stream("test")
+    variance = float(torch.cat([task.sample(rng).y for _ in range(400)]).var())
+    assert 0.05 < task.chance / variance < 1.1
 
 
 def test_sizes_out_of_order_are_refused() -> None:
@@ -215,10 +214,7 @@ def test_costs_are_those_of_the_cheapest_way_by_networkx(family: Any) -> None:
         (source,) = graph.x[:, 1].nonzero().flatten().tolist()
         assert source not in asked
         far = nx.single_source_dijkstra_path_length(web, source, weight="cost")
-        found = graph.y.double() * task.scale
         expected = torch.tensor([far[v] for v in asked], dtype=torch.double)
-        assert torch.allclose(found - found[0], expected - expected[0], atol=1e-5)  # but for the mean that is subtracted
-    answers = torch.cat([graph.y for graph in graphs])
-    assert abs(float(answers.mean())) < 1.5
+        assert torch.allclose(5 * graph.y.double(), expected, atol=1e-5)
     assert witness_score(task, torch.float64) == pytest.approx(0, abs=1e-10)
     assert 0 < task.chance < 1
