@@ -26,9 +26,9 @@ class RadiusGraph(NamedTuple):
 def radius_edges(hops: int, load: int, centres: int, private: bool = False) -> RadiusGraph:
     """Return the graph; `private` puts a node between the i-th labelled and the i-th asking one, beside the centres.
 
-    Raises ValueError for several centres, or private paths, at one hop.
+    Raises ValueError for another number of centres than 1, or private paths, at one hop.
     """
-    if hops == 1 and (centres > 1 or private):
+    if hops == 1 and (centres != 1 or private):
         raise ValueError(f"centres: must be 1 at one hop, without private paths; got {centres}")
     labelled, centre = torch.arange(load), load + torch.arange(centres)
     start = load + centres

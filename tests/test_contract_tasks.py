@@ -41,7 +41,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
     "pair_mixing": [{"mixing": "product"}, {"mixing": "sum"}],
     "decoy_chains": [{}, {"directed": True, "hole": "anywhere"}],
     "published_graph_transfer": [{"family": family} for family in ("line", "ring", "crossed_ring")],
-    "published_two_radius": [{}, {"load": 4, "centres": 3}],
+    "published_two_radius": [{}, {"load": 4, "centres": 3}, {"load": 4, "centres": 0}],
     "published_distances": [{"quantity": "distance"}, {"quantity": "diameter"}],
     "labelled_graph": [{"name": "Minesweeper"}, {"name": "Wisconsin", "fold": 3}],
     "graph_classes": [{"name": "MUTAG"}, {"name": "ENZYMES", "fold": 2}],

@@ -73,7 +73,7 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "family": st.sampled_from(["ring", "crossed_ring", "clique_path"]),
         "hops": st.integers(3, 12),
     },
-    "published_two_radius": {"load": st.integers(2, 20), "centres": st.integers(1, 4), "hops": st.just(2)},
+    "published_two_radius": {"load": st.integers(2, 20), "centres": st.integers(0, 4), "hops": st.just(2)},
     "same_cycle": {"hops": st.integers(2, 12), "num_tokens": CLASSES},
     "transfer": {
         "topology": TOPOLOGY,

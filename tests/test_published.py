@@ -6,7 +6,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
-from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.published import PublishedGraphTransfer, PublishedNeighborsMatch, PublishedRingTransfer
 from suite.rng import stream
 from suite.task import Block, Split, Task
 
@@ -57,6 +57,15 @@ def test_ring_transfer_repeats_the_edges_that_the_published_code_repeats(family:
         published = published_ring_edges(2 * hops, crosses=family == "crossed_ring")
     both = published + [(j, i) for i, j in published]
     assert sorted(map(tuple, block.edge_index.t().tolist())) == sorted(both)
+
+
+@pytest.mark.parametrize("family", ["ring", "crossed_ring"])
+@pytest.mark.parametrize("distance", [3, 4, 9])
+def test_graph_transfer_repeats_them_too(family: str, distance: int) -> None:
+    """Both repositories build their rings by the same lines."""
+    block = drawn(PublishedGraphTransfer(family=family, distance=distance), 2)
+    published = published_ring_edges(2 * distance, crosses=family == "crossed_ring")
+    assert sorted(map(tuple, block.edge_index.t().tolist())) == sorted(published + [(j, i) for i, j in published])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

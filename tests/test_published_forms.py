@@ -63,16 +63,41 @@ def test_a_constant_in_the_graph_transfer_scores_the_variance_that_is_declared()
     assert float((y - 0.5).square().mean()) == pytest.approx(task.chance, rel=0.03)
 
 
-@pytest.mark.parametrize(("hops", "load", "centres"), [(1, 5, 1), (2, 5, 1), (2, 4, 3)])
+@pytest.mark.parametrize(("hops", "load", "centres"), [(1, 5, 1), (2, 5, 1), (2, 4, 3), (2, 4, 0)])
 def test_every_centre_of_the_radius_tasks_is_joined_to_all_labels_and_all_who_ask(hops: int, load: int, centres: int) -> None:
     block = drawn(PublishedTwoRadius(hops=hops, load=load, centres=centres), 30)
-    graph = nx.Graph(block.edge_index.T.tolist())
+    graph = nx.empty_graph(block.num_nodes)
+    graph.add_edges_from(block.edge_index.T.tolist())
     expected = nx.star_graph(load) if hops == 1 else nx.complete_bipartite_graph(2 * load, centres)
     assert nx.is_isomorphic(graph, expected)
+    ids = load + centres
     for x, y in zip(block.x, block.y, strict=True):
-        labels = {int(x[node, :load].argmax()): int(x[node, load : load + 10].argmax()) for node in block.source_index}
+        labels = {int(x[node, :load].argmax()): int(x[node, ids : ids + 10].argmax()) for node in block.source_index}
         assert [labels[int(x[node, :load].argmax())] for node in block.readout_index] == y.tolist()
         assert sorted(labels) == list(range(load))
+
+
+@pytest.mark.parametrize(("load", "centres"), [(6, 1), (5, 3), (6, 0)])
+def test_who_has_no_label_in_the_published_two_radius_carries_class_9_and_centres_have_ids(load: int, centres: int) -> None:
+    block = drawn(PublishedTwoRadius(load=load, centres=centres), 200)
+    ids = load + centres
+    assert block.x.shape == (200, 2 * load + centres, ids + 10)  # no column says that a label is wanting
+    assert (block.x[:, :, :ids].sum(2) == 1).all()
+    assert (block.x[:, :, ids:].sum(2) == 1).all()
+    centre = torch.arange(load, load + centres)
+    assert torch.equal(block.x[:, centre, :ids].argmax(2), centre.expand(200, -1))
+    assert (block.x[:, torch.cat([centre, block.readout_index])][:, :, -1] == 1).all()
+    assert 0 < block.x[:, block.source_index, -1].mean() < 0.2
+    assert set(block.y.flatten().tolist()) == set(range(10))  # class 9 is asked for as well
+
+
+def test_the_centre_that_asks_in_the_published_one_radius_has_an_11th_class() -> None:
+    block = drawn(PublishedTwoRadius(hops=1, load=6), 50)
+    assert block.x.shape == (50, 7, 6 + 1 + 11)  # published ids begin at 1, so that one column stays empty
+    assert not block.x[:, :, 6].any()
+    assert (block.x[:, block.readout_index, -1] == 1).all()
+    assert not block.x[:, block.source_index, -1].any()
+    assert (block.x.sum(2) == 2).all()
 
 
 @pytest.mark.parametrize("size", [5, 20])
@@ -259,6 +284,7 @@ def test_published_sets_apart_from_training_have_the_small_graphs_alone() -> Non
         (PublishedGraphTransfer(distance=10), {LOCAL}, "K2", "validation and test are the same samples by declaration"),
         (PublishedTwoRadius(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedTwoRadius(hops=1), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedTwoRadius(centres=0), {CONTENT}, "K11", "disconnected by declaration"),
         (PublishedMeanExchange(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedPairMixing(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedDistances(), {LOCAL}, "K11", "disconnected by declaration"),

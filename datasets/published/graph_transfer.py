@@ -13,6 +13,7 @@ from torch_geometric.utils import add_self_loops
 from datasets.crossed_ring import CrossedRing
 from datasets.path import Path
 from datasets.published.base import PublishedBlocks
+from datasets.published.ring_transfer import crossed_ring_edges
 from datasets.ring import Ring
 from datasets.twins import WithAnswer
 from suite.task import Block, Loss, Split, Task, Topology
@@ -25,9 +26,11 @@ class PublishedGraphTransfer(PublishedBlocks):
     a function of a node's own input** (1 becomes 0, 0 becomes 1, all else is copied): no edge is needed, and the two nodes that
     were to show range are two of many. `distance` is the published one: a line of so many nodes, with self-loops, has one hop
     less, the rings as many. 1,000 training graphs and 100 each for validation and test, **which are the same hundred**: the
-    published seed is chosen by a split name that never matches.
+    published seed is chosen by a split name that never matches. The two rungs of the crossed ring that are ring edges are there
+    twice, as the published code emits them.
     """
 
+    version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
     sizes: ClassVar[dict[Split, int]] = {"train": 1000, "validation": 100, "test": 100}
     family: Literal["line", "ring", "crossed_ring"] = Field("line", description="published topology")
@@ -44,7 +47,8 @@ class PublishedGraphTransfer(PublishedBlocks):
 
     @property
     def irregular(self) -> frozenset[str]:
-        return frozenset({"validation is test"} | ({"self-loops"} if self.family == "line" else set()))
+        of_family = {"line": {"self-loops"}, "ring": set(), "crossed_ring": {"duplicate edges"}}[self.family]
+        return frozenset({"validation is test"} | of_family)
 
     @property
     def chance(self) -> float:
@@ -59,7 +63,11 @@ class PublishedGraphTransfer(PublishedBlocks):
         values[:, ends[0]], values[:, ends[1]] = 0, 1
         y = values.clone()
         y[:, ends] = values[:, ends[::-1]]
-        edge_index: Tensor = add_self_loops(graph.edge_index)[0] if self.family == "line" else graph.edge_index
+        edge_index: Tensor = graph.edge_index
+        if self.family == "line":
+            edge_index = add_self_loops(edge_index)[0]
+        elif self.family == "crossed_ring":
+            edge_index = crossed_ring_edges(edge_index, self.distance)
         return Block(edge_index, values.unsqueeze(2), y, every)
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:

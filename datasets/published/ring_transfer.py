@@ -78,12 +78,16 @@ class PublishedRingTransferWithAnswer(WithAnswer, PublishedRingTransfer):
 def _ring_edges(task: PublishedRingTransfer) -> Tensor:
     """Return the edges as the published code emits them, up to their order: [2, num_edges], some twice."""
     edge_index: Tensor = task.topology.graph(task.hops).edge_index
-    row, col = edge_index
+    if task.family == "crossed_ring":
+        return crossed_ring_edges(edge_index, task.hops)
     if task.family == "clique_path":
-        twice = (row < task.hops - 1) & (col < task.hops - 1)
-    elif task.family == "crossed_ring":
-        rung = row + col == 2 * task.hops - 1
-        twice = rung & ((row - col).abs() % (2 * task.hops - 2) == 1)
-    else:
-        twice = torch.zeros_like(row, dtype=torch.bool)
+        return torch.cat([edge_index, edge_index[:, (edge_index < task.hops - 1).all(0)]], dim=1)
+    return edge_index
+
+
+def crossed_ring_edges(edge_index: Tensor, hops: int) -> Tensor:
+    """Return the edges of a crossed ring, and again its two rungs that are ring edges: published code emits them as both."""
+    row, col = edge_index
+    rung = row + col == 2 * hops - 1
+    twice = rung & ((row - col).abs() % (2 * hops - 2) == 1)
     return torch.cat([edge_index, edge_index[:, twice]], dim=1)
