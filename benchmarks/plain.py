@@ -33,6 +33,7 @@ from torch_geometric.utils import dropout_edge, to_dense_batch
 from suite.cell import Cell, ModelRef, Protocol
 from suite.engine import blocks
 from suite.hops import hop_distance
+from suite.models.mitigations import Mitigations
 from suite.refs import load
 from suite.task import Block, Loss, Task
 
@@ -233,9 +234,10 @@ def twin(model: ModelRef, in_channels: int, hidden_channels: int, num_layers: in
 
     Raises ValueError for a setting that the twin lacks, unless it is at its default.
     """
-    cls, defaults = TWINS[model.ref], inspect.signature(load(model.ref).__init__).parameters
+    cls, own = TWINS[model.ref], inspect.signature(load(model.ref).__init__).parameters
     known = inspect.signature(cls.__init__).parameters
-    lacking = sorted(name for name, value in model.settings.items() if name not in known and value != defaults[name].default)
+    defaults = Mitigations().model_dump() | {name: setting.default for name, setting in own.items()}
+    lacking = sorted(name for name, value in model.settings.items() if name not in known and value != defaults[name])
     if lacking:
         raise ValueError(f"{cls.__name__} has no '{lacking[0]}'; it has: {', '.join(list(known)[5:])}")
     settings = {name: value for name, value in model.settings.items() if name in known}

@@ -38,7 +38,7 @@ def layer_spectrum(model: nn.Module, graph: Data) -> list[Tensor]:
     layer turns and mirrors, and loses nothing. Zero: a direction in which changes are lost. Not scale-free: twice the weights of
     a linear layer double them. {|lambda_i(S)| sigma_j(W)} for H' = S H W (2502.10818). Cost: n d backward passes, joined, and a
     decomposition, O((n d)^3). Pitfall: at one input; products of layers can do better or worse than their largest values say.
-    Each [min of the two sizes].
+    Each [min of the two sizes]; NaN where a state does not depend on the one before.
 
     Raises ValueError where a Jacobian has more than 4,194,304 entries; `layer_gain` takes those.
     """
@@ -47,6 +47,9 @@ def layer_spectrum(model: nn.Module, graph: Data) -> list[Tensor]:
     for before, after in pairwise(hidden):
         if (entries := before.numel() * after.numel()) > MAX_ENTRIES:
             raise ValueError(f"graph: a layer's Jacobian has {entries:,} entries, at most {MAX_ENTRIES:,}; layer_gain probes it")
+        if not after.requires_grad:
+            values.append(torch.full((min(before.numel(), after.numel()),), torch.nan, dtype=torch.float64))
+            continue
         rows = [_pull(after, before, direction.view(after.shape)) for direction in torch.eye(after.numel()).double()]
         values.append(torch.linalg.svdvals(torch.stack([row.flatten() for row in rows])))
     return values
