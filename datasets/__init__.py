@@ -30,7 +30,9 @@ from datasets.published import (
     PublishedMeanExchange,
     PublishedNeighborsMatch,
     PublishedPairMixing,
+    PublishedRingLookup,
     PublishedRingTransfer,
+    PublishedTreeTransfer,
     PublishedTwoRadius,
 )
 from datasets.signals import Signals
@@ -65,7 +67,9 @@ TASKS: dict[str, type[Task]] = {
     "published_mean_exchange": PublishedMeanExchange,
     "published_neighbors_match": PublishedNeighborsMatch,
     "published_pair_mixing": PublishedPairMixing,
+    "published_ring_lookup": PublishedRingLookup,
     "published_ring_transfer": PublishedRingTransfer,
+    "published_tree_transfer": PublishedTreeTransfer,
     "published_two_radius": PublishedTwoRadius,
     "same_cycle": SameCycle,
     "signals": Signals,

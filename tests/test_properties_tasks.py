@@ -73,6 +73,8 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "family": st.sampled_from(["ring", "crossed_ring", "clique_path"]),
         "hops": st.integers(3, 12),
     },
+    "published_tree_transfer": {"hops": st.integers(1, 6), "arity": st.integers(2, 3)},
+    "published_ring_lookup": {"radius": st.integers(2, 12)},
     "published_two_radius": {"load": st.integers(2, 20), "centres": st.integers(0, 4), "hops": st.just(2)},
     "same_cycle": {"hops": st.integers(2, 12), "num_tokens": CLASSES},
     "transfer": {

@@ -6,7 +6,13 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
-from datasets.published import PublishedGraphTransfer, PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.published import (
+    PublishedGraphTransfer,
+    PublishedNeighborsMatch,
+    PublishedRingLookup,
+    PublishedRingTransfer,
+    PublishedTreeTransfer,
+)
 from suite.rng import stream
 from suite.task import Block, Split, Task
 
@@ -57,6 +63,38 @@ def test_ring_transfer_repeats_the_edges_that_the_published_code_repeats(family:
         published = published_ring_edges(2 * hops, crosses=family == "crossed_ring")
     both = published + [(j, i) for i, j in published]
     assert sorted(map(tuple, block.edge_index.t().tolist())) == sorted(both)
+
+
+@pytest.mark.parametrize(("hops", "arity"), [(1, 2), (3, 2), (2, 4)])
+def test_tree_transfer_asks_the_root_of_a_complete_tree_for_the_class_of_a_leaf(hops: int, arity: int) -> None:
+    block = drawn(PublishedTreeTransfer(hops=hops, arity=arity), 500)
+    graph = nx.Graph(block.edge_index.T.tolist())
+    assert nx.is_isomorphic(graph, nx.balanced_tree(arity, hops))
+    assert block.edge_index.size(1) == 2 * graph.number_of_edges()  # each once either way
+    (root,), (leaf,) = block.readout_index.tolist(), block.source_index.tolist()
+    assert graph.degree[root] == arity
+    assert graph.degree[leaf] == 1
+    assert nx.shortest_path_length(graph, root, leaf) == hops
+    assert torch.equal(block.x[:, leaf], torch.eye(5)[block.y[:, 0]])
+    assert not block.x[:, root].any()
+    assert (block.x.sum((1, 2)) == 5 * (len(graph) - 2) + 1).all()
+    assert len(block.x.unique(dim=0)) == 5
+
+
+def test_the_ring_lookup_has_each_key_on_its_own_node_and_asks_at_all_distances() -> None:
+    block = drawn(PublishedRingLookup(radius=4), 400)
+    graph = nx.Graph(block.edge_index.T.tolist())
+    assert nx.is_isomorphic(graph, nx.cycle_graph(8))
+    keys, values = block.x[:, :, :7], block.x[:, :, 7:]
+    assert torch.equal(keys[:, 1:], torch.eye(7).expand(400, -1, -1))
+    assert (values[:, 1:].sum(1) == 1).all()  # each value once
+    assert not values[:, 0].any()
+    far = set()
+    for x, y in zip(block.x, block.y[:, 0].tolist(), strict=True):
+        (holder,) = [node for node in range(1, 8) if torch.equal(x[node, :7], x[0, :7])]
+        assert x[holder, 7:].argmax() == y
+        far.add(nx.shortest_path_length(graph, 0, holder))
+    assert far == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("family", ["ring", "crossed_ring"])
@@ -163,7 +201,9 @@ def test_chance_is_one_leaf_in_all() -> None:
     assert PublishedRingTransfer().chance == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("task", [PublishedRingTransfer(), PublishedNeighborsMatch()], ids=lambda task: task.title)
+@pytest.mark.parametrize(
+    "task", [PublishedRingTransfer(), PublishedNeighborsMatch(), PublishedRingLookup()], ids=lambda task: task.title
+)
 def test_a_stream_gives_the_same_graphs_again_and_leaves_global_randomness_alone(task: Task) -> None:
     before = torch.get_rng_state()
     first, again, other = drawn(task, 50), drawn(task, 50), drawn(task, 50, seed=1)

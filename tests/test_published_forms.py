@@ -15,7 +15,9 @@ from datasets.published import (
     PublishedGraphTransfer,
     PublishedMeanExchange,
     PublishedPairMixing,
+    PublishedRingLookup,
     PublishedRingTransfer,
+    PublishedTreeTransfer,
     PublishedTwoRadius,
 )
 from datasets.published.distances import SHARES, family_graph, toggled
@@ -281,6 +283,8 @@ def test_published_sets_apart_from_training_have_the_small_graphs_alone() -> Non
     ("task", "tags", "check", "said"),
     [
         (PublishedRingTransfer(hops=5), {CONTENT, MEMORISABLE}, "K2", "share of 2000 test inputs"),
+        (PublishedTreeTransfer(hops=4), {CONTENT, MEMORISABLE}, "K2", "share of 2000 test inputs"),
+        (PublishedRingLookup(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedGraphTransfer(distance=10), {LOCAL}, "K2", "validation and test are the same samples by declaration"),
         (PublishedTwoRadius(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedTwoRadius(hops=1), {CONTENT}, "K5", "on the set of nodes"),

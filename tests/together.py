@@ -39,7 +39,9 @@ from datasets.published import (
     PublishedMeanExchange,
     PublishedNeighborsMatch,
     PublishedPairMixing,
+    PublishedRingLookup,
     PublishedRingTransfer,
+    PublishedTreeTransfer,
     PublishedTwoRadius,
 )
 from datasets.ring import Ring
@@ -105,6 +107,8 @@ TASKS: dict[str, Task] = {
     "NeighborsMatch": NeighborsMatch(hops=2),
     "published NeighborsMatch": PublishedNeighborsMatch(hops=2),
     "published ring transfer": PublishedRingTransfer(hops=3),
+    "published tree transfer": PublishedTreeTransfer(hops=2),
+    "published ring lookup": PublishedRingLookup(radius=3),
     "ordered path": OrderedPath(hops=3),
     "proximity": Proximity(hops=2),
     "directed decoy chains": DecoyChains(hops=2, directed=True),

@@ -10,7 +10,8 @@ from datasets.published.graph_transfer import PublishedGraphTransfer
 from datasets.published.mean_exchange import PublishedMeanExchange
 from datasets.published.neighbors_match import PublishedNeighborsMatch
 from datasets.published.pair_mixing import PublishedPairMixing
-from datasets.published.ring_transfer import PublishedRingTransfer
+from datasets.published.ring_lookup import PublishedRingLookup
+from datasets.published.ring_transfer import PublishedRingTransfer, PublishedTreeTransfer
 from datasets.published.two_radius import PublishedTwoRadius
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "PublishedMeanExchange",
     "PublishedNeighborsMatch",
     "PublishedPairMixing",
+    "PublishedRingLookup",
     "PublishedRingTransfer",
+    "PublishedTreeTransfer",
     "PublishedTwoRadius",
 ]
