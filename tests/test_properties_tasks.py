@@ -77,6 +77,7 @@ RANGES: dict[str, dict[str, SearchStrategy[Any]]] = {
     "published_ring_lookup": {"radius": st.integers(2, 12)},
     "published_two_radius": {"load": st.integers(2, 20), "centres": st.integers(0, 4), "hops": st.just(2)},
     "same_cycle": {"hops": st.integers(2, 12), "num_tokens": CLASSES},
+    "signals": {"num_nodes": st.integers(8, 40)},
     "transfer": {
         "topology": TOPOLOGY,
         "hops": st.integers(2, 8),
