@@ -197,7 +197,9 @@ def list_() -> int:
         "studies": {path.stem: load_study(path).title for path in sorted((ROOT / "studies").glob("*.toml"))},
         "tasks": {name: _about(cls, TASKS.values()) for name, cls in TASKS.items()},
         "topologies": {name: _about(cls, TOPOLOGIES.values()) for name, cls in TOPOLOGIES.items()},
-        "models": {name: f"{entry.title} ({family_of(name)})" for name, entry in MODELS.items()},
+        "models": {
+            name: _about_model(f"{entry.title} ({family_of(name)})", entry.own_settings) for name, entry in MODELS.items()
+        },
         "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
         "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
         "mitigations": {name: field.description or "" for name, field in Mitigations.model_fields.items()},
@@ -531,6 +533,11 @@ def _about(cls: type, table: Iterable[type]) -> str:
     """Return what a class is in one line: of its module where it is the only entry there, else its own."""
     alone = sum(other.__module__ == cls.__module__ for other in table) == 1
     return _first_line(sys.modules[cls.__module__] if alone else cls)
+
+
+def _about_model(title: str, settings: dict[str, Any]) -> str:
+    """Return how a model of the table is called, and the settings of its class that make it so."""
+    return f"{title}: {', '.join(f'{name}={value}' for name, value in settings.items())}" if settings else title
 
 
 def _first_line(documented: object) -> str:

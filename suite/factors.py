@@ -96,7 +96,7 @@ class Declared(NamedTuple):
     """What a built model says of itself: what a module does not declare is taken to be there."""
 
     global_channel: tuple[str, ...]
-    needs: frozenset[str]
+    needs: frozenset[str]  # by name
     reads_edges: bool
     pe_reach: int | None
 
@@ -104,7 +104,7 @@ class Declared(NamedTuple):
     def by(cls, model: nn.Module) -> Declared:
         """Return the declarations of `model`."""
         channel = tuple(sorted(getattr(model, "global_channel", ["undeclared"])))
-        needs: frozenset[str] = getattr(model, "needs", frozenset())
+        needs = frozenset[str](getattr(model, "needs", ()))
         pe_reach = getattr(model, "pe_reach", None if needs & PAIRS else 0)
         return cls(channel, needs, getattr(model, "reads_edges", True), pe_reach)
 

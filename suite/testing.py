@@ -394,7 +394,7 @@ def _states(made: Made) -> Iterator[str]:
     """encode gives [H0, ..., HL], a row per node; decode of it is forward."""
     for num_layers in (1, NUM_LAYERS):
         model, graph = _fresh(made, num_layers=num_layers), _graph(9, 0)
-        named = {name: ENCODINGS[name](graph).unsqueeze(0) for name in getattr(model, "needs", ())}
+        named = {name: one.unsqueeze(0) for name, one in encoded(getattr(model, "needs", frozenset()), graph).items()}
         out = model(graph.x, graph.edge_index, **named)
         if tuple(out.shape) != (9, OUT_CHANNELS) or not bool(out.isfinite().all()):
             yield f"forward must give finite [num_nodes, out_channels] = (9, {OUT_CHANNELS}); gives {tuple(out.shape)}"
@@ -519,7 +519,7 @@ def _pe_reach(made: Made) -> Iterator[str]:
     """Pairs farther apart than `pe_reach` are alike to encodings of pairs, and one hop less they are not; on a path."""
     model, rng = _fresh(made), torch.Generator().manual_seed(6)
     declared: int | None = getattr(model, "pe_reach", 0)
-    if not getattr(model, "needs", frozenset()) & PAIRS:
+    if not PAIRS.intersection(getattr(model, "needs", ())):
         if declared != 0:
             yield f"pe_reach must be 0 without an encoding of pairs among its needs, is {declared}"
         return
@@ -529,7 +529,7 @@ def _pe_reach(made: Made) -> Iterator[str]:
     node = torch.arange(size)
     edge_index = to_undirected(torch.stack([node[:-1], node[1:]]))
     graph = Data(x=torch.randn(size, IN_CHANNELS, generator=rng, dtype=torch.float64), edge_index=edge_index, num_nodes=size)
-    encodings, hops = {name: encoded(name, graph) for name in model.needs}, (node.unsqueeze(1) - node).abs()  # type: ignore[union-attr]
+    encodings, hops = encoded(model.needs, graph), (node.unsqueeze(1) - node).abs()  # type: ignore[arg-type]
 
     def output(seen: int) -> Tensor:
         """What pairs more than `seen` hops apart are said to be is what the first at `seen` + 1 hops is."""

@@ -385,6 +385,9 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
         "random_edges",
     ):
         assert re.search(rf"^{name} +\S", printed, re.MULTILINE)
+    assert "Exphormer (Transformer): conv=gcn, attention=expander, expander_degree=4, num_virtual_nodes=1" in " ".join(
+        printed.split()
+    )
 
 
 def test_certify_says_what_a_task_needs_and_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Graph transformers: PyG's twins, loops over nodes written from the papers, facts about what each can know."""
 
 import copy
+import math
 
 import networkx as nx
 import pytest
@@ -17,7 +18,9 @@ from datasets import Transfer
 from datasets.ring import Ring
 from suite.cell import Cell, Protocol, TaskRef
 from suite.engine import Trained, train
-from suite.engine.batches import graph_batch
+from suite.engine.batches import draw, graph_batch
+from suite.engine.topology import encodings
+from suite.measures.frozen import Frozen
 from suite.measures.squashing import influence
 from suite.models import build, resolve
 from suite.models.attentions import PAIR_BIASES, SoftmaxAttention, Surroundings
@@ -62,6 +65,7 @@ VARIANTS = {
     "edges, norms first": ("graph_transformer", {"norm_first": True, "degree_buckets": 4}),
     "gcn blocks": ("graph_transformer", {"conv": "gcn", "norm": "batch"}),
     "exphormer without convolution": ("exphormer", {"conv": "none", "norm": "batch"}),
+    "exphormer of degree 5 with 3 virtual nodes": ("exphormer", {"expander_degree": 5, "num_virtual_nodes": 3}),
     "grit without norm": ("grit", {"norm": "none"}),
     "attention in the stack": ("gcn", {"conv": "transformer", "skip": "residual"}),
 }
@@ -103,6 +107,13 @@ def _gradients(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
         ({"pair_bias": "hops"}, r"pair_bias: must be none or one of spd, rrwp, resistance; got 'hops'"),
         ({"pair_bias": "spd", "distance_buckets": 2}, "distance_buckets: must be >= 3"),
         ({"attention": "none", "conv": "gcn", "norm": "batch", "norm_first": True}, "norm_first: must be false"),
+        (
+            {"attention": "expander", "expander_degree": 2},
+            "expander_degree: must be >= 3, at 2 the random graph is a ring; got 2",
+        ),
+        ({"attention": "expander", "num_virtual_nodes": 0}, "num_virtual_nodes: must be >= 1, got 0"),
+        ({"expander_degree": 6}, "expander_degree: must be 4 unless attention is expander, which alone reads it; got 6"),
+        ({"attention": "san", "num_virtual_nodes": 2}, "num_virtual_nodes: must be 1 unless attention is expander"),
         ({"attention": "performer", "heads": 16}, "performer needs 2 a head, got 16 for 16 heads"),
     ],
 )
@@ -286,58 +297,106 @@ def test_random_features_are_unit_directions_orthogonal_in_blocks(width: int, ex
 # Exphormer
 
 
-def with_expander(graph: Data) -> Tensor:
-    return ENCODINGS["expander"](graph)
+def with_expander(graph: Data, **settings: int) -> Tensor:
+    return ENCODINGS["expander"](graph, **settings)
 
 
 def exphormer_reads(attention: nn.Module, h: Tensor, virtual: Tensor, pairs: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
-    """What each node, and the virtual node, reads: head by head and node by node, over lists of what is joined to it."""
+    """What each node, and each virtual node, reads: head by head and node by node, over lists of what is joined to it."""
     d, heads = h.size(1) // attention.heads, attention.heads
-    every = torch.cat([h, virtual[None]])  # the virtual node is the last
+    every = torch.cat([h, virtual])  # the virtual nodes are the last
     q, k, v = (linear(every).view(-1, heads, d) for linear in (attention.query, attention.key, attention.value))
-    e, last = attention.kind(kinds).view(4, heads, d), len(h)
+    e, last = attention.kind(kinds).view(2 + 2 * len(virtual), heads, d), len(h)
     out = torch.zeros_like(v)
     for head in range(heads):
-        for i in range(last + 1):
+        for i in range(len(every)):
             joined = (
-                [(u, pairs[i, u] - 1) for u in range(last) if pairs[i, u]] + [(last, 3)]
+                [(u, pairs[i, u] - 1) for u in range(last) if pairs[i, u]]
+                + [(last + number, 3 + 2 * number) for number in range(len(virtual))]
                 if i < last
-                else [(u, 2) for u in range(last)]
+                else [(u, 2 + 2 * (i - last)) for u in range(last)]
             )
             logits = torch.stack([q[i, head] @ (e[kind, head] * k[u, head]) / d**0.5 for u, kind in joined])
             out[i, head] = sum(share * v[u, head] for share, (u, _) in zip(logits.softmax(0), joined, strict=True))
-    return attention.out(out[:last].flatten(1)), out[last].flatten()
+    return attention.out(out[:last].flatten(1)), out[last:].flatten(1)
 
 
-def test_exphormer_equals_a_loop_over_nodes_in_each_graph_of_a_batch() -> None:
+@pytest.mark.parametrize(("degree", "num_virtual"), [(4, 1), (3, 2), (6, 3)])
+def test_exphormer_equals_a_loop_over_nodes_in_each_graph_of_a_batch(degree: int, num_virtual: int) -> None:
     torch.manual_seed(9)
-    model = randomised(build(resolve("exphormer", {"conv": "none", "norm": "none"}), 4, 8, 3, 2))
+    asked = {"conv": "none", "norm": "none", "expander_degree": degree, "num_virtual_nodes": num_virtual}
+    model = randomised(build(resolve("exphormer", asked), 4, 8, 3, 2))
     several = [path(5), ring(9), Data(x=torch.randn(1, 4), edge_index=torch.empty(2, 0).long())]
     batch = graph_batch([Data(**dict(g), y=torch.zeros(1)) for g in several], model.needs)
     x = batch.graphs.x.double().requires_grad_()
     found = model(x, batch.graphs.edge_index, batch=batch.graphs.batch, **batch.needs)
     expected = []
     for graph, part in zip(several, x.split([5, 9, 1]), strict=True):
-        h, virtual = model.encoder(part), model.shared_attention.virtual
+        h, virtual = model.encoder(part), model.shared_attention.virtual.view(num_virtual, 8)
+        pairs = with_expander(graph, degree=degree)
         for block in model.blocks:
-            read, virtual = exphormer_reads(block.attention, h, virtual, with_expander(graph), model.shared_attention.edges)
+            read, virtual = exphormer_reads(block.attention, h, virtual, pairs, model.shared_attention.edges)
             h = h + read
             h = h + block.mlp(h)
         expected.append(model.decoder(h))
     same(found, torch.cat(expected), x, model)
 
 
-def test_expander_of_many_nodes_is_regular_connected_and_of_a_large_spectral_gap() -> None:
-    pairs = with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=400))
+@pytest.mark.parametrize("asked", [3, 4, 5, 10])
+def test_expander_of_many_nodes_is_regular_connected_and_of_a_large_spectral_gap(asked: int) -> None:
+    pairs = with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=400), degree=asked)
     assert set(pairs.flatten().tolist()) == {0, 2}
     adjacency = (pairs > 0).double()
     torch.testing.assert_close(adjacency, adjacency.T)
     degree = adjacency.sum(0)
-    assert degree.max() == 4
-    assert (degree == 4).double().mean() > 0.95  # two random cycles have about 2 edges in common
+    assert degree.max() == asked
+    # Two random cycles have about 2 edges in common, a cycle and a matching 1: a (a - 1) / 4 edges, of two nodes each.
+    assert (degree == asked).double().mean() > 1 - asked * (asked - 1) / 400
     second = torch.linalg.eigvalsh(adjacency)[-2]
-    assert second < 2 * 3**0.5 + 0.2  # Friedman: 2 sqrt(d - 1) and a little; the ring of 400 has 1.9998 of 2
-    assert nx.diameter(nx.from_numpy_array(adjacency.numpy())) <= 10
+    assert second < 2 * (asked - 1) ** 0.5 + 0.2  # Friedman: 2 sqrt(d - 1) and a little; the ring of 400 has 1.9998 of 2
+    most = 2 * math.log(400, asked - 1)  # Bollobás and de la Vega: (1 + o(1)) log_(d-1) n
+    assert nx.diameter(nx.from_numpy_array(adjacency.numpy())) <= most
+
+
+def test_expander_of_an_odd_degree_on_an_odd_number_of_nodes_leaves_one_out_of_its_matching() -> None:
+    degree = (with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=401), degree=3) > 0).sum(0)
+    ring = (with_expander(Data(edge_index=torch.empty(2, 0).long(), num_nodes=401), degree=2) > 0).sum(0)
+    assert ring.tolist() == [2] * 401
+    assert int((degree == 2).sum()) % 2 == 1  # that one, and the two ends of each pair that was joined already
+    assert int((degree == 2).sum()) < 12
+
+
+def test_degree_and_number_of_virtual_nodes_are_part_of_the_key_unless_they_are_the_defaults() -> None:
+    usual = resolve("exphormer")
+    assert usual == resolve("exphormer", {"expander_degree": 4, "num_virtual_nodes": 1})
+    assert not usual.settings.keys() & {"expander_degree", "num_virtual_nodes"}  # there were results before them
+    assert len({resolve("exphormer", {"expander_degree": degree}).model_dump_json() for degree in range(3, 11)}) == 8
+    assert resolve("exphormer", {"num_virtual_nodes": 4}).settings["num_virtual_nodes"] == 4
+
+
+def test_every_virtual_node_has_a_first_state_and_edges_of_two_kinds_of_its_own() -> None:
+    width = 8
+    one, other = (
+        sum(
+            parameter.numel()
+            for parameter in build(resolve("exphormer", {"num_virtual_nodes": number}), 4, width, 3, 2).parameters()
+        )
+        for number in (1, 4)
+    )
+    assert other - one == 3 * 3 * width
+
+
+def test_the_whole_suite_makes_the_expander_of_the_degree_that_the_model_asks() -> None:
+    graph = ring(60)
+    edges = {3: 60 + 90, 10: 60 + 300}  # of the ring and of the random graph, less what they have in common
+    for degree, most in edges.items():
+        model = build(resolve("exphormer", {"expander_degree": degree}), 4, 8, 1, 2)
+        needs = graph_batch([Data(**dict(graph), y=torch.zeros(1))], model.needs).needs["expander"]
+        assert torch.equal(needs[0], with_expander(graph, degree=degree))
+        task = Transfer(topology=Ring(), hops=30)
+        assert torch.equal(encodings(draw(task, 0, "train", 0, 1), model)["expander"], needs[0])
+        assert torch.equal(Frozen(model).join([graph]).needs["expander"], needs)
+        assert most - 60 < int((needs > 0).sum()) // 2 <= most
 
 
 def test_expander_keeps_the_edges_as_such_and_their_direction() -> None:

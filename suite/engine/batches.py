@@ -19,7 +19,7 @@ from torch_geometric.nn import global_mean_pool
 
 from suite.engine.topology import Prepared, coupling, encodings, sizes_of
 from suite.models.base import Model
-from suite.models.encodings import encoded
+from suite.models.encodings import Needs, encoded
 from suite.models.fronted import FrontedModule
 from suite.operators import SharedOperators
 from suite.rng import stream
@@ -130,10 +130,11 @@ def takes_batch(module: nn.Module) -> bool:
     return "batch" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def graph_batch(drawn: Drawn, needs: frozenset[str]) -> GraphBatch:
+def graph_batch(drawn: Drawn, needs: Needs) -> GraphBatch:
     """Batch graphs for the general path; pairwise encodings are padded to the largest graph, -1 where there is no pair."""
     graphs = Packed.of(drawn.to_data_list() if isinstance(drawn, Block) else drawn)
-    return GraphBatch(graphs, {name: _padded([encoded(name, graph) for graph in graphs]) for name in needs})
+    found = [encoded(needs, graph) for graph in graphs]
+    return GraphBatch(graphs, {name: _padded([one[name] for one in found]) for name in needs})
 
 
 def _padded(pairs: list[Tensor]) -> Tensor:

@@ -63,4 +63,4 @@ def sizes_of(block: Block, model: Model, num_layers: int, shortcuts: frozenset[s
 def encodings(block: Block, model: Model) -> dict[str, Tensor]:
     """Return the encodings of the graph that `model` needs."""
     graph = Data(edge_index=block.edge_index, num_nodes=block.num_nodes, original_index=own_edges(block))
-    return {name: encoded(name, graph) for name in model.needs}
+    return encoded(model.needs, graph)

@@ -18,6 +18,7 @@ from suite.engine.replicas import Replicas
 from suite.factors import redrawn, task_of
 from suite.models import build
 from suite.models.base import Model
+from suite.models.encodings import Needs
 from suite.rng import digest
 from suite.samples import Drawn
 from suite.score import losses, scores
@@ -157,7 +158,7 @@ class _Loop:
         self.replicas = Replicas(initial, rates, self.protocol.weight_decay, sharing is not None, self.protocol.conv_weight_decay)
         self.runs = [_Run(c, m, self.replicas.snapshot(i)) for i, (c, m) in enumerate(zip(cells, initial, strict=True))]
         self.cells = cells
-        self.needs: frozenset[str] = getattr(initial[0], "needs", frozenset())
+        self.needs: Needs = getattr(initial[0], "needs", frozenset())
         self.batch_size = batch_graphs(task, cells[0])
         self.sets: dict[Split, list[SharedBatch | GraphBatch]] = {}
         self._fixed = self._draw_batch(0) if task.fixed and not redrawn(cells[0]) else None

@@ -18,6 +18,7 @@ from torch_geometric.nn import MessagePassing
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
 from suite.measures.linearised import Window, by_own
 from suite.models.base import Model
+from suite.models.encodings import Needs
 from suite.rng import global_seed
 
 
@@ -68,7 +69,7 @@ class Frozen:
         past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
         self.reach: int | None = None if past_edges else getattr(model, "reach", None)
         self.alone: bool = getattr(model, "alone", False)
-        self._needs: frozenset[str] = frozenset(getattr(model, "needs", ()))
+        self._needs: Needs = getattr(model, "needs", frozenset())
         for module in self._module.modules():
             _forget_cached_graph(module)
 

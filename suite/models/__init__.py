@@ -47,6 +47,11 @@ class ModelEntry:
     title: str
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Those that are no mitigation."""
+        return {name: value for name, value in self.settings.items() if name not in NAMES}
+
 
 UNCHANGED = Mitigations().model_dump()  # of stacks they are written out: keys are as they were when a stack alone had them
 
@@ -54,6 +59,8 @@ UNCHANGED = Mitigations().model_dump()  # of stacks they are written out: keys a
 def _stack(family: str, title: str, **settings: Any) -> ModelEntry:
     return ModelEntry(Stack, family, title, {"norm": DEFAULT_NORM} | settings | UNCHANGED)
 
+
+EXPHORMER = {"conv": "gcn", "attention": "expander", "expander_degree": 4, "num_virtual_nodes": 1}
 
 MODELS: dict[str, ModelEntry] = {
     "gcn": _stack("MPNN", "GCN"),
@@ -90,7 +97,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "gps": ModelEntry(Transformer, "Transformer", "GPS", {"conv": "gcn"}),
     "gps_performer": ModelEntry(Transformer, "Transformer", "GPS (Performer)", {"conv": "gcn", "attention": "performer"}),
-    "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", {"conv": "gcn", "attention": "expander"}),
+    "exphormer": ModelEntry(Transformer, "Transformer", "Exphormer", EXPHORMER),
     "grit": ModelEntry(GRIT, "Transformer", "GRIT"),
     "sgformer": ModelEntry(SGFormer, "Transformer", "SGFormer"),
     "nodeformer": ModelEntry(Transformer, "Transformer", "NodeFormer", {"attention": "nodeformer"}),
@@ -170,6 +177,9 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     missing = sorted(key for key, value in known.items() if value is inspect.Parameter.empty and key not in settings)
     if missing:
         raise ValueError(f"model '{name}': setting '{missing[0]}' has no default and must be given")
+    for key in getattr(entry.cls, "later", ()):  # one thing has one key
+        if settings[key] == known[key]:
+            del settings[key]
     ref = ref_of(entry.cls)
     return ModelRef(ref=ref, settings=settings, version=getattr(entry.cls, "version", 1), sha256=file_sha256(ref))
 

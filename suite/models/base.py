@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from suite.models.encodings import Needs
 from suite.models.layers import dropout
 from suite.operators import GraphOperators, Operators
 
@@ -15,7 +16,9 @@ class Model(nn.Module):
     """Base of the built-in models: `states` and `decode` are theirs, the calling conventions are here.
 
     Attributes:
-        needs: names of the graph transforms (`suite.models.encodings`) passed by keyword.
+        needs: names of the graph transforms (`suite.models.encodings`) passed by keyword; those that are not made by their
+            defaults with their settings, as a dictionary.
+        later: settings that are no part of a reference where they are at their default: there were results before them.
         global_channel: what carries information past the edges, out of norm, norm(train), virtual_node,
             rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
@@ -32,7 +35,8 @@ class Model(nn.Module):
     """
 
     version: ClassVar[int] = 1
-    needs: frozenset[str] = frozenset()
+    needs: Needs = frozenset()
+    later: ClassVar[frozenset[str]] = frozenset()
     global_channel: frozenset[str] = frozenset()
     operator: str = "none"
     reach: int | None = 0

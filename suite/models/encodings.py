@@ -1,6 +1,7 @@
 """Transforms of a graph that a model may name in `needs`; computed once a topology and passed by keyword."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def spectrum(graph: Data) -> Tensor:
     return torch.stack([vectors, values.clamp(min=0).expand_as(vectors)], dim=-1)
 
 
-ENCODINGS: dict[str, Callable[[Data], Tensor]] = {
+ENCODINGS: dict[str, Callable[..., Tensor]] = {  # of a graph, and settings by keyword
     "expander": with_expander,
     "hop_distance": all_hop_distances,
     "identifiers": identifiers,
@@ -89,6 +90,14 @@ PAIRS = frozenset({"hop_distance", "resistance", "rrwp"})  # that tell how far a
 PAIR_CHANNELS = {"resistance": 1, "rrwp": 17}  # of those that are features of a pair
 
 
-def encoded(name: str, graph: Data) -> Tensor:
-    """Return encoding `name` of a graph: of the edges that the task drew, unless it belongs to those of a rewiring."""
-    return ENCODINGS[name](graph if name in ALONG else Data(edge_index=own_edges(graph), num_nodes=graph.num_nodes))
+Needs = frozenset[str] | Mapping[str, Mapping[str, Any]]  # names of encodings, or these with settings of theirs
+
+
+def encoded(needs: Needs, graph: Data) -> dict[str, Tensor]:
+    """Return the encodings of a graph by name: of the edges that the task drew, unless they belong to those of a rewiring."""
+    settings = needs if isinstance(needs, Mapping) else {name: {} for name in needs}
+    return {name: ENCODINGS[name](graph if name in ALONG else _own(graph), **given) for name, given in settings.items()}
+
+
+def _own(graph: Data) -> Data:
+    return Data(edge_index=own_edges(graph), num_nodes=graph.num_nodes)

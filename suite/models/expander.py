@@ -8,15 +8,15 @@ from torch_geometric.data import Data
 
 from suite.rng import stream
 
-NUM_CYCLES = 2  # of degree 2 each
 EDGE, EXPANDER = 1, 2
 
 
-def with_expander(graph: Data) -> Tensor:
+def with_expander(graph: Data, degree: int = 4) -> Tensor:
     """Return which pairs of nodes attention may join: [n, n] long, 1 at (v, u) for an edge from u to v, 2 for an expander's.
 
-    The expander is the union of two random Hamiltonian cycles, 4-regular where they have no edge in common: connected, and of
-    a spectral gap near the best possible with high probability (Friedman; 2303.06147). Its pairs that are edges stay 1.
+    The expander is the union of degree / 2 random Hamiltonian cycles, regular where they have no edge in common: connected, and
+    of a spectral gap near the best possible with high probability (Friedman; 2303.06147). Where the degree is odd, a random
+    matching of all nodes, but one where their number is odd, makes up the rest. Its pairs that are edges stay 1.
 
     It is drawn from a stream named by the graph's content, so that every split and model sees the same. Nodes are taken in the
     order of their colours under colour refinement: how they are numbered does not matter, but among nodes of one colour. So it
@@ -25,9 +25,12 @@ def with_expander(graph: Data) -> Tensor:
     order, rng = drawn_for(graph, "expander")
     num_nodes = len(order)
     pairs = torch.zeros(num_nodes, num_nodes, dtype=torch.long)
-    for _ in range(NUM_CYCLES):
+    for _ in range(degree // 2):
         cycle = order[torch.randperm(num_nodes, generator=rng)]
         pairs[cycle, cycle.roll(1)] = pairs[cycle.roll(1), cycle] = EXPANDER
+    if degree % 2:
+        one, other = order[torch.randperm(num_nodes, generator=rng)][: num_nodes // 2 * 2].view(2, -1)
+        pairs[one, other] = pairs[other, one] = EXPANDER
     pairs.fill_diagonal_(0)
     pairs[graph.edge_index[1], graph.edge_index[0]] = EDGE
     return pairs

@@ -69,7 +69,7 @@ class Mitigations(Value):
         """Raise ValueError where no edges are read, or those left out of a step would be read all the same."""
         if not getattr(model, "reads_edges", True):
             raise ValueError(f"drop_edge: must be 0 for this {_name(model)}, which reads no edges; got {self.drop_edge}")
-        if found := sorted(getattr(model, "needs", frozenset()) & ALONG):
+        if found := sorted(ALONG.intersection(getattr(model, "needs", ()))):
             raise ValueError(
                 f"drop_edge: must be 0 for this {_name(model)}, which reads edges from '{found[0]}', made once of a whole graph:"
                 f" edges left out of a step would be there all the same; got {self.drop_edge}"

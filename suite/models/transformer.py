@@ -14,6 +14,8 @@ from suite.models.convs import CONVS, Conv, Memory
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
+EXPANDER_DEGREE, NUM_VIRTUAL_NODES = 4, 1
+
 
 class Block(nn.Module):
     """norm(h + conv(h)) + norm(h + attention(h)), then norm(h + MLP(h)), as in GPS (2205.12454; twin of `GPSConv`).
@@ -72,6 +74,8 @@ class Transformer(Model):
         pair_bias: added to the logits of softmax attention, per head and pair of nodes: none; spd: learned, of the hop distance;
             rrwp or resistance: an MLP of the pair's random-walk probabilities or effective resistance.
         distance_buckets: of spd: the number of learned biases (distances beyond are not told apart).
+        expander_degree: of every node in the random graph of expander attention.
+        num_virtual_nodes: of each graph, in expander attention.
         degree_buckets: 0, or the number of learned vectors, by in-degree, added to the encoded input (larger degrees share one).
         norm: as in `Stack`.
         norm_first: whether norms stand in front of attention, convolution and MLP, and one at the end, or behind each sum.
@@ -83,6 +87,7 @@ class Transformer(Model):
     """
 
     version = 2
+    later = frozenset({"expander_degree", "num_virtual_nodes"})
 
     def __init__(
         self,
@@ -97,6 +102,8 @@ class Transformer(Model):
         attention: str = "softmax",
         pair_bias: str = "none",
         distance_buckets: int = 40,
+        expander_degree: int = EXPANDER_DEGREE,
+        num_virtual_nodes: int = NUM_VIRTUAL_NODES,
         degree_buckets: int = 0,
         norm: str = "layer",
         norm_first: bool = False,
@@ -104,6 +111,7 @@ class Transformer(Model):
     ) -> None:
         super().__init__()
         _check(conv, attention, pair_bias, norm, norm_first)
+        _check_expander(attention, expander_degree, num_virtual_nodes)
         inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.degrees = nn.Parameter(torch.zeros(degree_buckets, hidden_channels)) if degree_buckets else None
@@ -119,18 +127,27 @@ class Transformer(Model):
         self.blocks = nn.ModuleList(
             Block(hidden_channels, attend(i), convolve(i), norm, norm_first, inner, dropout) for i in range(num_layers)
         )
-        self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels)
+        self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels, num_virtual_nodes)
         self.norm = make_norm(norm, hidden_channels) if norm_first and num_layers else None
         self.reads_past = conv != "none" and CONVS[conv].reads_past
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
         self.width_multiple = math.lcm(heads, getattr(CONVS.get(conv), "heads", 1))
-        self._declare(conv, attention, pair_bias, distance_buckets, norm, num_layers)
+        self._declare(conv, attention, pair_bias, distance_buckets, expander_degree, norm, num_layers)
         by_channel = (conv != "none" and CONVS[conv].reads_edges()) or (attention != "none" and ATTENTIONS[attention].reads_edges)
         self.reads_edges = by_channel or degree_buckets > 0
         self.random = dropout > 0 or (attention != "none" and ATTENTIONS[attention].random)
 
-    def _declare(self, conv: str, attention: str, pair_bias: str, distance_buckets: int, norm: str, num_layers: int) -> None:
+    def _declare(
+        self,
+        conv: str,
+        attention: str,
+        pair_bias: str,
+        distance_buckets: int,
+        expander_degree: int,
+        norm: str,
+        num_layers: int,
+    ) -> None:
         """Say what carries information, and how far."""
         statistics = find_norm(norm).channel | (frozenset() if conv == "none" else CONVS[conv].channel)
         if attention == "none":
@@ -139,7 +156,7 @@ class Transformer(Model):
             self.layer_hops = tuple(map(alone.hops, range(num_layers)))
         else:
             attends = ATTENTIONS[attention]
-            self.needs = attends.needs | frozenset({PAIR_BIASES[pair_bias]} if pair_bias != "none" else ())
+            self.needs = frozenset({PAIR_BIASES[pair_bias]}) if pair_bias != "none" else attends.needed(expander_degree)
             self.global_channel = attends.channel | statistics
             self.operator, self.reach, self.pe_reach = "complete", None, bias_reach(pair_bias, distance_buckets)
 
@@ -179,3 +196,18 @@ def _check(conv: str, attention: str, pair_bias: str, norm: str, norm_first: boo
         raise ValueError(f"pair_bias: must be none unless attention is softmax, which alone has logits; got '{pair_bias}'")
     if attention == "none" and norm_first and norm == "batch":
         raise ValueError("norm_first: must be false without attention under batch norm, whose rows are those that a layer writes")
+
+
+def _check_expander(attention: str, degree: int, num_virtual_nodes: int) -> None:
+    """Raise ValueError where there is no such graph, or nothing that would read it."""
+    if attention != "expander":
+        for name, given, default in (
+            ("expander_degree", degree, EXPANDER_DEGREE),
+            ("num_virtual_nodes", num_virtual_nodes, NUM_VIRTUAL_NODES),
+        ):
+            if given != default:
+                raise ValueError(f"{name}: must be {default} unless attention is expander, which alone reads it; got {given}")
+    if degree < 3:
+        raise ValueError(f"expander_degree: must be >= 3, at 2 the random graph is a ring; got {degree}")
+    if num_virtual_nodes < 1:
+        raise ValueError(f"num_virtual_nodes: must be >= 1, got {num_virtual_nodes}")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from suite.models.encodings import Needs
 from suite.operators import Operators
 
 
@@ -17,12 +18,12 @@ class Surroundings:
     Attributes:
         needs: the encodings that the model needs, by name.
         shared: what all layers of the model have in common (`Attention.shared`).
-        virtual: the state of the virtual node of each graph, one row per graph; for attention that has one.
+        virtual: the states of the virtual nodes of each graph, one row per graph; none before the first layer.
     """
 
     needs: dict[str, Tensor] = field(default_factory=dict)
     shared: nn.Module | None = None
-    virtual: Tensor | None = None
+    virtual: list[Tensor] = field(default_factory=list)
 
 
 class Attention(nn.Module):
@@ -47,7 +48,12 @@ class Attention(nn.Module):
         self.heads = heads
 
     @classmethod
-    def shared(cls, _channels: int) -> nn.Module | None:
+    def needed(cls, _expander_degree: int) -> Needs:
+        """Return `needs`, with the settings that they are to be made with."""
+        return cls.needs
+
+    @classmethod
+    def shared(cls, _channels: int, _num_virtual_nodes: int) -> nn.Module | None:
         """Return a module that all layers use together, for states of this width: the model owns it, once."""
         return None
 
