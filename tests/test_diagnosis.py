@@ -18,8 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.autograd.functional import hessian
 from torch_geometric.data import Batch, Data, HeteroData
-from torch_geometric.nn import GCN, GCNConv, SimpleConv, global_add_pool
+from torch_geometric.nn import GCN, GCNConv, SimpleConv, global_add_pool, global_mean_pool
 from torch_geometric.utils import to_undirected
 
 import suite
@@ -256,6 +257,36 @@ def test_of_several_outputs_the_first_counts_and_for_that_of_a_graph_its_last_st
     assert pooled.absent["gradient"] == "the output has no row per node to hold against y"
     assert "stands in for the output" in str(pooled)
     assert suite.diagnose(Single(2), ring()).measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
+
+
+class Judging(nn.Module):
+    """One output a graph that is smooth in x and mixes all nodes: tanh of a sum over nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([GCNConv(3, 4), GCNConv(4, 4)])
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, edge_index).tanh()
+        return self.head(global_mean_pool(x, batch)).tanh()
+
+
+def test_what_a_model_of_whole_graphs_mixes_is_that_of_its_output() -> None:
+    torch.manual_seed(0)
+    model, graph = Judging(), ring()
+    found = suite.diagnose(model, graph)
+    exact = copy.deepcopy(model).double()
+    second = torch.stack(
+        [hessian(lambda x, out=out: exact(x, graph.edge_index)[0, out], graph.x.double()).abs().amax((1, 3)) for out in range(2)]
+    ).amax(0)
+    graph.readout_index = torch.arange(1)
+    asked = suite.diagnose(model, graph).measures["mixing"]
+    first = [int((hop_distance(graph.edge_index, torch.arange(1), 12)[0] == hop).double().argmax()) for hop in range(7)]
+    assert asked["mixing"] == pytest.approx([float(second[0, node]) for node in first], rel=1e-9)
+    assert found.measures["mixing"]["mixing"][6] > 0  # past the four hops that two layers join
+    assert "mixing alone is that of the output" in " ".join(str(found).split())
 
 
 def test_read_out_nodes_sources_and_numbers_to_regress_are_read_from_the_graph() -> None:

@@ -198,7 +198,8 @@ def _measured(
     measures, absent = {}, {}
     for name, measure in wanted.items():
         try:
-            measures[name] = measure.run(seen, tasks.get(name, tasks[""]), seed)
+            asked = seen.by_graph if measure.whole and isinstance(seen, LastState) else seen
+            measures[name] = measure.run(asked, tasks.get(name, tasks[""]), seed)
         except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
             absent[name] = str(error).partition("\n")[0]
     return measures, absent
@@ -248,9 +249,8 @@ def _about(data: Any, graphs: Sequence[Data], measures: dict[str, dict[str, Any]
 
 def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
     """Say what of the model was looked at, where that is not what it gives itself."""
-    remarks = (
-        ["The last hidden state stands in for the output, which has no row per node."] if isinstance(seen, LastState) else []
-    )
+    stand_in = "The last hidden state stands in for the output, which has no row per node; mixing alone is that of the output."
+    remarks = [stand_in] if isinstance(seen, LastState) else []
     if isinstance(seen, ByNode):
         told = "its layers are what its PyG convolutions return"
         remarks.append(f"The model does not tell its hidden states: {told}." if len(first.hidden) > 1 else NO_LAYERS)

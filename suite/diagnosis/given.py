@@ -138,28 +138,48 @@ class ByNode(nn.Module):
                 setattr(self, name, getattr(module, name))
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
-        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
-        rows: Any = out[0] if isinstance(out, tuple | list) else out
+        rows = self.first(x, edge_index, batch)
         if not (isinstance(rows, Tensor) and rows.dim() and rows.size(0) == x.size(0)):
             raise NoRowPerNodeError(f"{type(self.module).__name__}: returns {_shape(rows)} for {x.size(0)} nodes")
         return rows.reshape(x.size(0), -1)
+
+    def first(self, x: Tensor, edge_index: Tensor, batch: Tensor | None) -> Any:
+        """Return what the module returns, the first of several."""
+        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+        return out[0] if isinstance(out, tuple | list) else out
+
+
+class ByGraph(ByNode):
+    """The same for a module whose output has no row per node: its own output, all of it in one row. Of one graph at a time."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        rows = self.first(x, edge_index, batch)
+        if not isinstance(rows, Tensor):
+            raise ValueError(f"{type(self.module).__name__}: must return a tensor, returns {_shape(rows)}")
+        return rows.reshape(1, -1)
 
 
 class LastState(ByNode):
     """The same for a module whose output has no row per node (that of a whole graph): its last hidden state stands in.
 
     Raises ValueError where no PyG convolution returns one.
+
+    Attributes:
+        by_graph: the module with its own output, for measures that ask no node for it.
     """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.by_graph = ByGraph(module)
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
         with recorded(self.module, x.size(0)) as states:
-            out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+            rows = self.first(x, edge_index, batch)
         if not states:
             raise ValueError(
                 f"{type(self.module).__name__}: a row per node is needed, of the output or of a layer; the output has none,"
                 " and no layer is a PyG convolution"
             )
-        rows = out[0] if isinstance(out, tuple | list) else out
         return (chain(states, rows) if isinstance(rows, Tensor) else states)[-1]
 
 

@@ -152,13 +152,15 @@ class Measure:
     """A table entry: `run(model, task, seed)` returns JSON values, None where a value is not defined.
 
     Raise `version`, which is part of the result's file name, when the same model would be given other numbers. With `rewired`
-    it is taken of cells with a rewiring alone; without `weights` it is the same before and after training.
+    it is taken of cells with a rewiring alone; without `weights` it is the same before and after training. With `whole` it
+    takes an output that has no row per node.
     """
 
     version: int
     run: Callable[[nn.Module, Task, int], dict[str, Any]]
     rewired: bool = False
     weights: bool = True
+    whole: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -177,7 +179,7 @@ FURTHER: dict[str, Measure] = {
     "groups": Measure(2, similarity.run),
     "far_tokens": Measure(1, distant.run),
     "shares": Measure(2, routing.run),
-    "mixing": Measure(2, _run_mixing),
+    "mixing": Measure(3, _run_mixing, whole=True),
     "spectrum": Measure(1, directions.run),
     "topology": Measure(2, topology.run, weights=False),
 }

@@ -64,8 +64,9 @@ def _second(value: Tensor, x: Tensor) -> Tensor:
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The entry `mixing` of a diagnosis: as many of up to 8 draws as 1,024 second-order passes allow, one read-out node of each.
 
-    Keys: `hops` and `mixing`, the largest second derivative of the read-out's outputs by what it and a node that far hold, mean
-    over draws; `num_graphs`. Raises ValueError, with the reason, for piecewise linear models and where x is too wide.
+    Keys: `hops` and `mixing`, the largest second derivative of the read-out's outputs (of a model of whole graphs, the graph's)
+    by what it and a node that far hold, mean over draws; `num_graphs`. Raises ValueError, with the reason, for piecewise linear
+    models and where x is too wide.
     """
     rng = stream(task.config(), seed, "measure", "mixing")
     graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
