@@ -23,6 +23,7 @@ from suite.hops import hop_distance
 from suite.task import Block, Loss, Task
 
 MAX_NODES = 1024  # a kernel is dense
+NOTHING_OPEN = 1e-9  # of y's variance: rounding
 
 
 class KnownRange(Task):
@@ -34,7 +35,8 @@ class KnownRange(Task):
     | decay | distance^-`exponent` for 1 ... `hops` hops, over the sum of the row; exponent 0: all of these alike |
     | power | (S^hops)(v, u), S = (d+1)^-1/2 (A + 1) (d+1)^-1/2 |
 
-    I is x_u (`copy`) or x_v x_u (`product`). Raises ValueError where no node has another `hops` away, or there are over 1024.
+    I is x_u (`copy`) or x_v x_u (`product`). Raises ValueError where no node has another `hops` away, there are over 1024,
+    or no edge is needed, as where each node of a short line averages all others.
     """
 
     version: ClassVar[int] = 2
@@ -57,6 +59,11 @@ class KnownRange(Task):
         farthest = int(_graph(self.graph, self.size).distance.max())
         if self.hops > farthest:
             raise ValueError(f"hops: must be <= {farthest} on a {self.graph} of size {self.size}, got {self.hops}")
+        if self.chance < NOTHING_OPEN:
+            raise ValueError(
+                f"size: must be larger, or hops other, for edges to matter: on a {self.graph} of size {self.size} values and"
+                f" degrees give the answers of {self.hops} hops away, got {self.size}"
+            )
         return self
 
     @property

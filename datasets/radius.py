@@ -42,10 +42,11 @@ def radius_edges(hops: int, load: int, centres: int, private: bool = False) -> R
 
 
 def looked_up(keys: Tensor, values: Tensor, asked: Tensor) -> Tensor:
-    """Return the value of the other node whose key is most like its own, for each of the nodes `asked`: a witness.
+    """Return the value of the other node whose key is nearest to its own, for each of the nodes `asked`: a witness.
 
     Keys and values are [num_graphs, num_nodes, channels].
     """
-    alike = (keys[:, asked] @ keys.mT).index_fill(2, asked, -torch.inf)
-    found: Tensor = values.gather(1, alike.argmax(2).unsqueeze(2).expand(-1, -1, values.size(2)))
+    apart = torch.cdist(keys[:, asked], keys, compute_mode="donot_use_mm_for_euclid_dist")  # equal keys: 0, without rounding
+    nearest = apart.index_fill(2, asked, torch.inf).argmin(2)
+    found: Tensor = values.gather(1, nearest.unsqueeze(2).expand(-1, -1, values.size(2)))
     return found

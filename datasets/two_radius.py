@@ -71,9 +71,7 @@ class TwoRadius(Task):
     def witness(self, block: Block) -> Tensor:
         """Look the id up; or go on by the neighbour of two edges that carries nothing."""
         if self.matched_by == "id":
-            unit = block.x[:, :, -self.id_width :]
-            unit = unit / unit.norm(dim=2, keepdim=True).clamp(min=torch.finfo(unit.dtype).tiny)
-            return looked_up(unit, block.x[:, :, self.token_channels], block.readout_index)
+            return looked_up(block.x[:, :, -self.id_width :], block.x[:, :, self.token_channels], block.readout_index)
         adjacent = to_dense_adj(block.edge_index, max_num_nodes=block.num_nodes)[0].to(block.x.dtype)
         between = (degree(block.edge_index[0], block.num_nodes) == 2) & ~block.x.any(2).any(0)
         ways = (adjacent * between) @ adjacent

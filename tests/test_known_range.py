@@ -33,9 +33,9 @@ def distances(block: Block) -> dict[int, dict[int, int]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(graph=st.sampled_from(GRAPHS), size=st.integers(4, 7), hops=st.integers(1, 4), exponent=st.sampled_from([0.0, 1.0, 2.6]))
+@given(graph=st.sampled_from(GRAPHS), size=st.integers(4, 8), hops=st.integers(1, 3), exponent=st.sampled_from([0.0, 1.0, 2.6]))
 def test_answers_are_weighted_means_over_distances(graph: Any, size: int, hops: int, exponent: float) -> None:
-    hops = min(hops, size // 2)
+    hops = min(hops, size // 2 - 1)  # where not all others of a ring are within, whose mean needs no edge
     for task in (
         KnownRange(graph=graph, size=size, hops=hops),
         KnownRange(graph=graph, size=size, hops=hops, kernel="decay", exponent=exponent),
@@ -49,6 +49,20 @@ def test_answers_are_weighted_means_over_distances(graph: Any, size: int, hops: 
             mean = sum(w * float(block.x[g, u, 0]) for u, w in weight.items()) / sum(weight.values())
             factor = float(block.x[g, v, 0]) if task.interaction == "product" else 1.0
             assert float(block.y[g, i]) == pytest.approx(factor * mean, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"graph": "line", "size": 3, "kernel": "hop"},  # the ends are asked for the node of degree 2, and it for the others' mean
+        {"graph": "ring", "size": 3, "kernel": "hop"},
+        {"graph": "ring", "size": 7, "kernel": "decay", "hops": 3, "interaction": "product"},  # the mean of all others
+    ],
+    ids=str,
+)
+def test_answers_that_values_and_degrees_give_away_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"size: must be larger, or hops other, for edges to matter"):
+        KnownRange(**{"hops": 1, **fields})
 
 
 def test_only_nodes_with_another_that_far_away_are_asked() -> None:
