@@ -23,7 +23,7 @@ from suite.hops import hop_distance
 from suite.task import Block, Loss, Task
 
 MAX_NODES = 1024  # a kernel is dense
-NOTHING_OPEN = 1e-9  # of y's variance: rounding
+NOTHING_OPEN = 1e-9  # mean squared error: rounding
 
 
 class KnownRange(Task):

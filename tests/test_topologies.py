@@ -7,10 +7,8 @@ from pathlib import Path
 import networkx as nx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch_geometric.data import Data
-from torch_geometric.utils import contains_self_loops, is_undirected, to_dense_adj, to_networkx
+from torch_geometric.utils import to_dense_adj, to_networkx
 
 from datasets import TOPOLOGIES
 from datasets.altered import Noisy, Padded
@@ -77,41 +75,6 @@ def share(topology: Topology, hops: int) -> float:
     graph = topology.build(hops)
     power = torch.linalg.matrix_power(operator(graph), hops)
     return float(power[graph.readout_index, graph.source_index])
-
-
-@pytest.mark.parametrize("hops", [3, 4, 7])
-@pytest.mark.parametrize("size", [2, 5])
-def test_each_family_is_the_graph_of_that_name(hops: int, size: int) -> None:
-    assert nx.is_isomorphic(graph_of(Ring(), hops), nx.cycle_graph(2 * hops))
-    assert nx.is_isomorphic(graph_of(CliquePath(clique_size=size, extra=1), hops), nx.lollipop_graph(size, hops))
-    assert nx.is_isomorphic(graph_of(Barbell(clique_size=size + 1), hops), nx.barbell_graph(size + 1, hops - 3))
-    assert nx.is_isomorphic(graph_of(Clique(clique_size=size), 1), nx.complete_graph(2 * size))
-    if size ** (hops + 1) < 1000:
-        assert nx.is_isomorphic(graph_of(Tree(arity=size, extra=1), hops), nx.balanced_tree(size, hops + 1))
-
-
-@pytest.mark.parametrize("hops", [2, 3, 4, 9])
-def test_crossed_ring_has_the_edges_of_its_definition(hops: int) -> None:
-    n = 2 * hops
-    defined = nx.cycle_graph(n)
-    defined.add_edges_from((i, n - 1 - i) for i in range(n // 2))
-    defined.add_edges_from((i, n + 1 - i) for i in range(2, n // 2))
-    assert nx.utils.edges_equal(graph_of(CrossedRing(), hops).edges, defined.edges)
-    assert defined.number_of_edges() == 2 * n - 4
-
-
-@pytest.mark.parametrize("topology", FAMILIES, ids=repr)
-@given(hops=st.integers(3, 8))
-@settings(max_examples=6, deadline=None)
-def test_source_is_hops_away_and_the_graph_simple(topology: Topology, hops: int) -> None:
-    graph = topology.graph(hops)
-    network = to_networkx(graph, to_undirected=True)
-    assert nx.shortest_path_length(network, int(graph.readout_index), int(graph.source_index)) == hops
-    assert nx.is_connected(network)
-    assert is_undirected(graph.edge_index)
-    assert not contains_self_loops(graph.edge_index)
-    assert graph.edge_index.size(1) == 2 * network.number_of_edges()
-    assert torch.equal(graph.edge_index, topology.build(hops).edge_index)
 
 
 @pytest.mark.parametrize("bridges", [1, 2, 3])

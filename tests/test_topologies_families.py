@@ -130,12 +130,6 @@ def test_grid_is_the_one_of_networkx_with_binomially_many_shortest_paths(hops: i
     assert found[0, source] == comb(hops, down)
 
 
-@pytest.mark.parametrize("hops", [2, 5])
-def test_a_grid_of_width_two_is_a_ladder(hops: int) -> None:
-    graph, _, _ = checked(Grid(width=2, extra=0), hops)
-    assert nx.is_isomorphic(graph, nx.ladder_graph(hops))
-
-
 @settings(deadline=None, max_examples=30)
 @given(width=st.integers(3, 7), more=st.integers(2, 8))
 def test_torus_is_the_one_of_networkx_and_its_source_as_far_as_any_node(width: int, more: int) -> None:
