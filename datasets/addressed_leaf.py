@@ -12,9 +12,11 @@ nodes above it.
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from datasets.chance import commonest_share
@@ -27,12 +29,21 @@ from suite.task import Block, Task, Topology
 class AddressedLeaf(Task):
     """x = [class, one-hot | right child, or left | way, at the root: +1 right, -1 left, level by level | read-out flag].
 
-    A binary tree `hops` deep, random classes at all nodes but the root. A set of nodes knows the last step of the way, and then
-    the classes of half of the leaves: it guesses the commonest, which is `chance`.
+    A binary tree `hops` deep, random classes at all nodes but the root. The way has `max_hops` columns, 0 below the leaves. A set
+    of nodes knows the last step of the way, and then the classes of half of the leaves: it guesses the commonest, which is
+    `chance`. Raises ValueError for a way longer than its columns.
     """
 
+    version: ClassVar[int] = 2
     hops: int = Field(3, ge=2, le=12, description="depth of the leaves")
+    max_hops: int = Field(12, ge=2, le=12, description="columns for the way: one model for all depths up to there")
     num_classes: int = Field(5, ge=2, description="classes of a token")
+
+    @model_validator(mode="after")
+    def _way_has_columns(self) -> Self:
+        if self.hops > self.max_hops:
+            raise ValueError(f"hops: must be <= max_hops = {self.max_hops}, got {self.hops}")
+        return self
 
     @property
     def topology(self) -> Topology:
@@ -56,10 +67,10 @@ class AddressedLeaf(Task):
         classes = torch.randint(self.num_classes, (num_graphs, num_nodes), generator=rng)
         right = torch.randint(2, (num_graphs, self.hops), generator=rng)
         side = F.one_hot((torch.arange(num_nodes) + 1) % 2, 2)  # children of i are 2i + 1, left, and 2i + 2
-        blank = torch.zeros(num_graphs, num_nodes, self.hops + 1)
+        blank = torch.zeros(num_graphs, num_nodes, self.max_hops + 1)
         x = torch.cat([F.one_hot(classes, self.num_classes), side.expand(num_graphs, -1, -1), blank], dim=2)
         x[:, 0] = 0
-        x[:, 0, -self.hops - 1 : -1] = 2.0 * right - 1
+        x[:, 0, self._way] = 2.0 * right - 1
         x[:, 0, -1] = 1
         leaves = torch.arange(first, num_nodes)
         return Block(graph.edge_index, x, classes.gather(1, self._leaf(right)), graph.readout_index, leaves)
@@ -70,11 +81,16 @@ class AddressedLeaf(Task):
         reached = torch.zeros_like(sides[:, :, 0]).index_fill_(1, block.readout_index, 1)
         depth = hop_distance(block.edge_index, block.readout_index, block.num_nodes)[0]
         begin, end = block.edge_index[:, depth[block.edge_index[0]] < depth[block.edge_index[1]]]  # from parent to child
-        for level in range(self.hops):
-            right = block.x[:, block.readout_index, self.num_classes + 2 + level] > 0  # [num_graphs, 1]
+        for step in block.x[:, block.readout_index, self._way].unbind(2):  # [num_graphs, 1] each
+            right = step > 0
             wanted = torch.where(right, sides[:, :, 1], sides[:, :, 0])
             reached = torch.zeros_like(reached).index_add_(1, end, reached[:, begin]) * wanted
         return (reached.unsqueeze(2) * tokens).sum(1, keepdim=True)
+
+    @property
+    def _way(self) -> slice:
+        """The columns of x that the root shows its way in."""
+        return slice(self.num_classes + 2, self.num_classes + 2 + self.hops)
 
     def _leaf(self, right: Tensor) -> Tensor:
         """Return the end of each way of `right` or left turns [num_graphs, hops]: [num_graphs, 1]."""
@@ -96,5 +112,5 @@ class AddressedLeafMarked(AddressedLeaf):
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         block = super().draw(num_graphs, rng)
-        leaf = self._leaf(block.x[:, 0, -self.hops - 1 : -1] > 0)
+        leaf = self._leaf(block.x[:, 0, self._way] > 0)
         return with_columns(block, torch.zeros(num_graphs, block.num_nodes).scatter_(1, leaf, 1).unsqueeze(2))

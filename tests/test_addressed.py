@@ -54,6 +54,24 @@ def test_a_set_of_nodes_knows_the_last_step_and_half_of_the_leaves() -> None:
     assert float((found == block.y[:, 0]).double().mean()) == pytest.approx(task.chance, abs=0.03)
 
 
+def test_addressed_leaf_can_be_asked_deeper_than_it_was_trained() -> None:
+    """The same columns at both depths: way after way, 0 below the leaves."""
+    task = Extrapolated(seen=task_ref(AddressedLeaf(hops=5, max_hops=6)), trained={"hops": 3})
+    for split, hops in (("train", 3), ("validation", 3), ("test", 5)):
+        block = task.at(split, 0).draw(20, stream(split))  # type: ignore[arg-type]
+        assert isinstance(block, Block)
+        assert block.num_nodes == 2 ** (hops + 1) - 1
+        assert block.x.size(2) == K + 2 + 6 + 1
+        way = block.x[:, 0, K + 2 : -1]
+        assert (way[:, :hops].abs() == 1).all()
+        assert not way[:, hops:].any()
+
+
+def test_a_way_longer_than_its_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="hops: must be <= max_hops = 4, got 5"):
+        AddressedLeaf(hops=5, max_hops=4)
+
+
 @pytest.mark.parametrize("topology", [Path(tail=0), "ring", "tree"], ids=str)
 def test_the_flagged_node_at_the_distance_that_is_told_is_asked_for(topology: object) -> None:
     task = MixedTransfer(topology=topology, least=2, hops=5, size=6, max_hops=8)

@@ -323,7 +323,11 @@ def own_token(draw: DrawFn) -> Fields:
 
 
 TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
-    "addressed_leaf": lambda draw: {"hops": up_to(draw, 2, 6), "num_classes": classes(draw)},
+    "addressed_leaf": lambda draw: {
+        "hops": (hops := up_to(draw, 2, 6)),
+        "max_hops": up_to(draw, hops, 12),
+        "num_classes": classes(draw),
+    },
     "colour_islands": colour_islands,
     "contextual_sbm": contextual_sbm,
     "cycle_or_two": cycle_or_two,
