@@ -1,7 +1,7 @@
 """Another topology, altered so that no distance from the read-out changes: with more nodes, or with noise edges.
 
-`Padded` makes rings, trees and clique paths of one distance as large as each other; `Noisy` asks whether a finding lives on one
-regular graph.
+`Padded` makes rings, trees and clique paths of one distance as large as each other, in nodes and in edges; `Noisy` asks whether a
+finding lives on one regular graph.
 """
 
 from __future__ import annotations
@@ -44,11 +44,15 @@ class Altered(Topology):
 class Padded(Altered):
     """`topology` with a path behind its read-out, so that there are `num_nodes` nodes; degrees but the read-out's stay.
 
-    Raises ValueError where the topology has more nodes already.
+    With `num_edges` the path's nodes are joined to one another besides, those two apart first, from its far end on, so that there
+    are as many edges in all: a path alone leaves a ring, a tree and a clique path of one size with unlike numbers of them.
+
+    Raises ValueError where the topology has more nodes already, or not so many edges can be had.
     """
 
     kind: Literal["padded"] = "padded"
     num_nodes: int = Field(64, ge=1, description="nodes in all")
+    num_edges: int | None = Field(None, ge=0, description="edges in all; none: as many as a path makes")
 
     def build(self, hops: int) -> Data:
         graph = self.topology.graph(hops)
@@ -58,7 +62,17 @@ class Padded(Altered):
                 f"num_nodes: must be >= {size}, what this {self.topology.kind} has at {hops} hops, got {self.num_nodes}"
             )
         path = torch.cat([graph.readout_index[:1], torch.arange(size, self.num_nodes)])
-        return _joined(graph, torch.stack([path[:-1], path[1:]]), self.num_nodes)
+        edges = torch.stack([path[:-1], path[1:]])
+        least, behind = graph.num_edges // 2 + edges.size(1), path[1:]
+        chords = [torch.stack([behind[:-gap], behind[gap:]]).flip(1) for gap in range(2, behind.numel())]
+        chord = torch.cat([*chords, edges[:, :0]], dim=1)
+        if self.num_edges is not None and not least <= self.num_edges <= least + chord.size(1):
+            raise ValueError(
+                f"num_edges: must be >= {least} and <= {least + chord.size(1)}, what a path of {behind.numel()} nodes behind this"
+                f" {self.topology.kind} can have at {hops} hops, got {self.num_edges}"
+            )
+        more = 0 if self.num_edges is None else self.num_edges - least
+        return _joined(graph, torch.cat([edges, chord[:, :more]], dim=1), self.num_nodes)
 
 
 class Noisy(Altered):

@@ -54,10 +54,34 @@ def test_noise_adds_edges_and_changes_no_distance(inner: Any, hops: int, more: i
 
 
 def test_matched_size_makes_ring_and_tree_and_clique_path_equally_large() -> None:
-    tasks = [
-        Transfer(topology={"kind": "padded", "topology": inner, "num_nodes": 80}, addressing="content") for inner in INNER[:3]
-    ]
-    assert {task.draw(1, torch.Generator()).x.size(1) for task in tasks} == {80}  # type: ignore[union-attr]
+    """At 5 hops and 80 nodes a path makes 80, 79 and 85 edges of them; chords on the path make 90 of each."""
+    for num_edges, expected in ((None, [80, 79, 85]), (90, [90, 90, 90])):
+        fields = {"kind": "padded", "num_nodes": 80, "num_edges": num_edges}
+        tasks = [Transfer(topology={**fields, "topology": inner}, addressing="content") for inner in INNER[:3]]
+        blocks: list[Any] = [task.draw(1, torch.Generator()) for task in tasks]
+        assert {block.x.size(1) for block in blocks} == {80}
+        assert [block.edge_index.size(1) // 2 for block in blocks] == expected
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(inner=st.sampled_from(INNER), hops=st.integers(3, 6), more=st.integers(0, 9), share=st.floats(0, 1))
+def test_chords_stand_on_the_padding_and_change_no_distance(inner: Any, hops: int, more: int, share: float) -> None:
+    plain = read_topology(inner)
+    before = to_networkx(plain.graph(hops), to_undirected=True)
+    chords = round(share * max(0, more - 1) * (more - 2) / 2)  # pairs of the path's nodes but those it joins
+    asked = Padded(topology=inner, num_nodes=len(before) + more, num_edges=before.size() + more + chords)
+    after, readout = to_networkx(asked.graph(hops), to_undirected=True), int(asked.graph(hops).readout_index)
+    assert (len(after), after.size()) == (len(before) + more, before.size() + more + chords)
+    assert nx.utils.edges_equal(after.subgraph(before).edges, before.edges)
+    assert nx.is_connected(after)
+    assert after.degree[readout] == before.degree[readout] + (more > 0)
+    assert {node: far for node, far in distances(asked, hops).items() if node in before} == distances(plain, hops)
+
+
+def test_edges_that_cannot_be_had_are_refused() -> None:
+    for num_edges in (19, 57):  # 10 of the ring, 10 of the path and 36 pairs that it does not join
+        with pytest.raises(ValueError, match=f"num_edges: must be >= 20 and <= 56, .* got {num_edges}"):
+            Padded(topology="ring", num_nodes=20, num_edges=num_edges).graph(5)
 
 
 def test_what_is_written_is_read_again() -> None:

@@ -186,6 +186,7 @@ def is_noisy(graph: nx.Graph, case: Case) -> None:
 def is_padded(graph: nx.Graph, case: Case) -> None:
     inner, distance = within(case)
     assert len(graph) == case["num_nodes"]
+    assert graph.size() == (case["num_edges"] or inner.size() + len(graph) - len(inner))
     assert nx.utils.edges_equal(graph.subgraph(inner).edges, inner.edges)
     data = read_topology(case["topology"]).graph(case["hops"])
     found = nx.single_source_shortest_path_length(graph, int(data.readout_index))

@@ -142,8 +142,10 @@ def network(draw: DrawFn, most: int) -> Place:  # noqa: ARG001 - real ones are a
 
 def padded(draw: DrawFn, most: int) -> Place:
     fields, hops = draw(places(PLAIN, most))
-    size = int(read_topology(fields).graph(hops).num_nodes or 0)
-    return {"topology": fields, "num_nodes": size + up_to(draw, 0, most // 2)}, hops
+    graph, more = read_topology(fields).graph(hops), up_to(draw, 0, most // 2)
+    edges = graph.num_edges // 2 + more
+    num_edges = draw(st.none() | st.integers(edges, edges + max(0, (more - 1) * (more - 2) // 2)))
+    return {"topology": fields, "num_nodes": int(graph.num_nodes or 0) + more, "num_edges": num_edges}, hops
 
 
 def noisy(draw: DrawFn, most: int) -> Place:
