@@ -257,7 +257,7 @@ def test_a_topology_is_the_graph_of_its_name_all_over_its_range(kind: str) -> No
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", sorted(TOPOLOGIES))
 def test_a_topology_is_the_graph_of_its_name_all_over_its_range_at_length(kind: str) -> None:
-    all_over(kind, 200, 200)
+    all_over(kind, 100, 80)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
