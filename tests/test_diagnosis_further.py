@@ -79,6 +79,10 @@ def test_a_token_from_far_is_read_where_it_is_and_nowhere_else(by: int) -> None:
         assert skills[by] == 1
         assert max(abs(skill) for hop, skill in enumerate(skills) if hop != by) < 0.3
     assert [hop for hop, half in enumerate(tokens["half_epsilon"]) if half] == [by]
+    frame = found.to_frame()
+    rows = frame[frame["quantity"].isin([f"by_hop.{epsilon}" for epsilon in tokens["by_hop"]])]
+    assert len(rows) == sum(map(len, tokens["by_hop"].values()))
+    assert set(rows["axis"]) == {"hop"}
     if by:
         assert "a token 2 hops away is read with skill 1, and half of it is left at noise" in found.findings["Own tokens"].text
 

@@ -259,12 +259,14 @@ def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _numbers(found: dict[str, Any], num_layers: int, prefix: str = "") -> Iterator[tuple[str, str, int | None, float | None]]:
-    """Yield quantity, axis, place and value of every number of a measure's result."""
-    hops = found.get("hops")
+def _numbers(
+    found: dict[str, Any], num_layers: int, prefix: str = "", hops: list[int] | None = None
+) -> Iterator[tuple[str, str, int | None, float | None]]:
+    """Yield quantity, axis, place and value of every number of a measure's result; `hops` are those of the result it is in."""
+    hops = found.get("hops", hops)
     for name, value in found.items():
         if isinstance(value, dict):
-            yield from _numbers(value, num_layers, f"{prefix}{name}.")
+            yield from _numbers(value, num_layers, f"{prefix}{name}.", hops)
         elif isinstance(value, list):
             on_hops = hops is not None and len(value) == len(hops)
             axis = "hop" if on_hops else "layer" if len(value) == num_layers + 1 else "index"
