@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd.functional import hessian
 from torch_geometric.data import Batch, Data, HeteroData
-from torch_geometric.nn import GCN, GCNConv, SimpleConv, global_add_pool, global_mean_pool
+from torch_geometric.nn import GCN, PNA, GCNConv, SimpleConv, global_add_pool, global_mean_pool
 from torch_geometric.utils import to_undirected
 
 import suite
@@ -633,8 +633,43 @@ def test_a_hub_costs_the_curvature_at_it_and_nothing_else() -> None:
     assert found["shell_sizes"] == [1, size - 1]
 
 
-def test_weights_of_edges_are_said_not_to_be_passed() -> None:
+class Weighing(nn.Module):
+    """out_v = sum over edges (u, v) of weight x_u."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
+        return x.new_zeros(x.shape).index_add(0, edge_index[1], edge_weight.unsqueeze(1) * x[edge_index[0]])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_weights_of_edges_are_passed_to_a_parameter_of_that_name(count: int) -> None:
+    graphs = [ring(8, seed=seed) for seed in range(count)]
+    with pytest.raises(ValueError, match="Weighing: forward needs 'edge_weight' besides"):
+        suite.diagnose(Weighing(), graphs)
+    for graph in graphs:
+        graph.edge_weight = torch.where(graph.edge_index[1] > graph.edge_index[0], 3.0, 1.0)
+    found = suite.diagnose(Weighing(), graphs)
+    # an L1 norm of derivatives is what the weights of a node's two edges sum to, times the channels
+    incoming = torch.zeros(8).index_add_(0, graphs[0].edge_index[1], graphs[0].edge_weight)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: Weighing()(x, graphs[0].edge_index, graphs[0].edge_weight), graphs[0].x
+    )
+    assert jacobian.sum((1, 2, 3)).div(3).tolist() == pytest.approx(incoming.tolist())
+    expected = float(np.mean([math.log10(w) for w in graphs[0].edge_weight.tolist()]))
+    frobenius = 0.5 * math.log10(3)  # of w times the identity of three channels
+    assert found.measures["influence"]["log10_norm"][1] == pytest.approx(expected + frobenius)
+    assert "Passed besides, and held: edge_weight." in " ".join(str(found).split())
+
+
+def test_data_of_edges_that_a_model_has_no_use_for_are_said_not_to_be_passed() -> None:
     graph = ring()
-    assert "not passed" not in str(suite.diagnose(Means(2), graph))
+    assert "passed" not in str(suite.diagnose(Means(2), graph)).lower()
     graph.edge_attr = torch.ones(graph.num_edges, 1)
-    assert "Weights and attributes of edges are not passed." in " ".join(str(suite.diagnose(Means(2), graph)).split())
+    assert "Not passed: edge_attr." in " ".join(str(suite.diagnose(Means(2), graph)).split())
+    bare = PNA(3, 4, 2, 2, aggregators=["mean"], scalers=["identity"], deg=torch.tensor([0, 0, 12]))  # made without edge_dim
+    with pytest.raises(AttributeError, match="edge_encoder"):
+        bare(graph.x, graph.edge_index, edge_attr=graph.edge_attr)
+    refusing = suite.diagnose(bare, graph)
+    assert "Not passed: edge_attr (PNA refuses it: AttributeError)." in " ".join(str(refusing).split())
+    graph.edge_attr = torch.ones(5, 1)
+    with pytest.raises(ValueError, match=re.escape("data.edge_attr: must be [num_edges = 24, ...], got [5, 1]")):
+        suite.diagnose(Means(2), graph)

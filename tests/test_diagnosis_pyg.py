@@ -29,6 +29,18 @@ def kite() -> Data:
     return Data(x=x, edge_index=torch.cat([one_way, one_way.flip(0)], dim=1), y=torch.arange(8) % OUT)
 
 
+def bonded() -> Data:
+    """The same with attributes of edges."""
+    graph = kite()
+    graph.edge_attr = torch.randn(graph.num_edges, 2, generator=torch.Generator().manual_seed(1))
+    return graph
+
+
+def test_a_class_that_needs_attributes_of_edges_says_so() -> None:
+    with pytest.raises(ValueError, match=r"AttentiveFP: forward needs 'edge_attr' besides .*, which the graphs have not"):
+        suite.diagnose(made(MAKE["AttentiveFP"]), kite())
+
+
 class Update(nn.Module):
     """A node model of MetaLayer: the sum over neighbours."""
 
@@ -87,11 +99,11 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "ARGA": lambda: pyg.ARGA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
     "ARGVA": lambda: pyg.ARGVA(pyg.GCN(*SIZES), nn.Linear(OUT, 1)),
     "DeepGraphInfomax": lambda: infomax(pyg.GCN(*SIZES)),
+    "AttentiveFP": lambda: pyg.AttentiveFP(IN, HIDDEN, OUT, 2, LAYERS, 2),
 }
 
 # Those that take x and edge_index, and cannot be diagnosed as they are: how they are made, and what diagnose says.
 CANNOT: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "AttentiveFP": (lambda: pyg.AttentiveFP(IN, HIDDEN, OUT, 2, LAYERS, 2), "needs 'edge_attr' besides"),
     "LPFormer": (lambda: pyg.LPFormer(IN, HIDDEN), r"forward must take \(x, edge_index\).*it takes \(batch, x, edge_index"),
     "ARLinkPredictor": (lambda: pyg.ARLinkPredictor(IN, HIDDEN), "a row per node is needed"),  # it scores edges
 }
@@ -121,11 +133,13 @@ def made(make: Callable[[], nn.Module]) -> nn.Module:
 def test_a_class_of_pyg_is_diagnosed_as_it_is(name: str) -> None:
     model = made(MAKE[name])
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    found = suite.diagnose(model, kite())
+    found = suite.diagnose(model, bonded() if name == "AttentiveFP" else kite())
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert {"smoothing", "influence", "recoverability", "operator_share"} <= set(found.measures)
-    assert set(found.absent) - {"mixing", "spectrum"} == ({"gradient"} if name in ("LINKX", "NeuralFingerprint") else set())
+    assert set(found.absent) - {"mixing", "spectrum"} == (
+        {"gradient"} if name in ("LINKX", "NeuralFingerprint", "AttentiveFP") else set()
+    )
     assert ("spectrum" in found.absent) == (found.num_layers == 0)
     assert "piecewise linear" in found.absent.get("mixing", "piecewise linear")  # of ReLU nets there is no second derivative
     assert "mixing" in found.measures or name not in ("GAT", "SGFormer", "Polynormer", "NeuralFingerprint")  # softmax is smooth

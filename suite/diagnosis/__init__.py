@@ -20,12 +20,12 @@ from torch import nn
 from torch_geometric.data import Data
 
 from suite.diagnosis import picture
-from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, given, graphs_in, has_edge_data, loss_of
+from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, edge_data_in, given, graphs_in, loss_of, without
 from suite.diagnosis.untrained import NotKnownError, untrained
 from suite.diagnosis.words import Finding, findings, plural
 from suite.measures import FURTHER, MEASURES, Measure
 from suite.measures.draws import draw
-from suite.measures.frozen import Frozen, Pass
+from suite.measures.frozen import EDGE_DATA, Frozen, Pass, edge_data_taken
 from suite.refs import load
 from suite.task import Task
 
@@ -152,7 +152,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     The model is any module with `forward(x, edge_index)`, and `batch` where it looks past the edges: hidden states are its own
     (`encode` and `decode`, as the suite's models have them) or what its PyG convolutions return. `data` is a graph, several, of
     which 8 are looked at, or a task of the suite; a graph may have `readout_index` (else up to 32 of all nodes are asked),
-    `source_index` and `y` (without it gradients are not measured). Edge weights and attributes are not passed.
+    `source_index` and `y` (without it gradients are not measured). `edge_weight` and `edge_attr`
+    are passed where all graphs have them and the model has parameters of these names; the summary says so.
 
     The same model untrained is measured beside it (`Diagnosis.initial`): made again where it is of the suite, else a copy after
     `reset_parameters`.
@@ -167,7 +168,7 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__}: has lazy parameters; call it once on your data, so that they get their size")
     graphs = draw(data, seed, 0) if isinstance(data, Task) else graphs_in(data)
-    seen, first = _first_pass(by_node(model), graphs[0])
+    graphs, seen, first, edges = _with_edge_data(model, graphs)
     tasks = _tasks(data, graphs, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
     absent = _refused(data, graphs, seen, first.output.size(1))
@@ -180,14 +181,13 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     unknown: tuple[str, ...] = ()
     try:
         if (fresh := untrained(model, seed)) is not None:
-            again = LastState(fresh) if isinstance(seen, LastState) else by_node(fresh)
+            again = LastState(fresh) if isinstance(seen, LastState) else by_node(fresh, edge_data_in(graphs))
             before, _ = _measured({n: wanted[n] for n in measures if wanted[n].weights}, again, tasks, seed)
     except NotKnownError as error:
         unknown = (f"What it was untrained is not known: {error}.",)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     about, remarks = _about(data, graphs, measures), _remarks(seen, first)
-    remarks += ("Weights and attributes of edges are not passed.",) if has_edge_data(data) else ()
-    remarks += ("Derivatives are by x, with encodings and edges held as they are.", *unknown)
+    remarks += (*edges, "Derivatives are by x, with encodings and edges held as they are.", *unknown)
     return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks, before)
 
 
@@ -203,6 +203,33 @@ def _measured(
         except (ValueError, ArithmeticError, RuntimeError) as error:  # said in the summary, and others are still measured
             absent[name] = str(error).partition("\n")[0]
     return measures, absent
+
+
+def _with_edge_data(model: nn.Module, graphs: list[Data]) -> tuple[list[Data], nn.Module, Pass, tuple[str, ...]]:
+    """Run the model first with all data of edges that it has parameters for, and return the graphs with what it took.
+
+    A model that has such a parameter may yet refuse it (PyG's PNA made without `edge_dim`): then it goes without, as it was
+    trained. Returns also the model as measures take it, what it gave on the first graph, and what there is to say.
+    """
+    there = edge_data_in(graphs)
+    seen = by_node(model, there)
+    taken = [name for name in there if name in edge_data_taken(seen)]
+    graphs, refused = without(graphs, {*EDGE_DATA} - {*taken}), ""
+    try:
+        seen, first = _first_pass(seen, graphs[0])
+    except Exception as error:
+        if not taken:
+            raise
+        bare = without(graphs, taken)
+        try:
+            seen, first = _first_pass(by_node(model), bare[0])
+        except Exception:  # it is not for the data of edges
+            raise error from None
+        graphs, refused = bare, f" ({type(model).__name__} refuses it: {type(error).__name__})"
+    passed = [] if refused else taken
+    left = [name for name in there if name not in passed]
+    said = (f"Passed besides, and held: {' and '.join(passed)}.",) if passed else ()
+    return graphs, seen, first, said + ((f"Not passed: {' and '.join(left)}{refused}.",) if left else ())
 
 
 def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
-from suite.measures.frozen import chain, recorded
+from suite.measures.frozen import EDGE_DATA, chain, edge_data_taken, recorded
 from suite.task import Loss, Task
 
 MAX_GRAPHS = 8
@@ -54,10 +54,11 @@ def given(graphs: Sequence[Data], width: int, loss: Loss | None, repeated: bool 
 def graphs_in(data: Any) -> list[Data]:
     """Return up to 8 of the graphs of a `Data`, a `Batch` or a sequence of `Data`, spread evenly, as measures read them.
 
-    Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index` and
-    `y` at the read-out nodes, where there are.
+    Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index`, `y`
+    at the read-out nodes, `edge_weight` and `edge_attr`, where there are.
 
-    Raises ValueError for no graph, and for one without features or edges; TypeError for anything else than `Data`.
+    Raises ValueError for no graph, for one without features or edges, and for data of edges that have no row for each;
+    TypeError for anything else than `Data`.
     """
     several = data.to_data_list() if hasattr(data, "to_data_list") else data if hasattr(data, "__getitem__") else [data]
     several = [data] if isinstance(several, BaseData) else several
@@ -67,10 +68,14 @@ def graphs_in(data: Any) -> list[Data]:
     return [_read(several[index * len(several) // count]) for index in range(count)]
 
 
-def has_edge_data(data: Any) -> bool:
-    """Return whether graphs, of those that `graphs_in` takes, carry weights or attributes of edges."""
-    first = data if isinstance(data, BaseData) else data[0] if hasattr(data, "__getitem__") else None
-    return isinstance(first, BaseData) and any(first.get(name) is not None for name in ("edge_weight", "edge_attr"))
+def edge_data_in(graphs: Sequence[Data]) -> list[str]:
+    """Return which data of edges, weights or attributes, every graph has."""
+    return [name for name in EDGE_DATA if all(name in graph for graph in graphs)]
+
+
+def without(graphs: Sequence[Data], names: Iterable[str]) -> list[Data]:
+    """Return copies of `graphs` that have no data called `names`."""
+    return [Data(**{name: value for name, value in graph.to_dict().items() if name not in set(names)}) for graph in graphs]
 
 
 def _read(data: Any) -> Data:
@@ -82,6 +87,12 @@ def _read(data: Any) -> Data:
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"data.edge_index: must be [2, num_edges], got {_shape(edge_index)}")
     found = {name: data[name].cpu() for name in CARRIED if name in data}
+    for name in EDGE_DATA:
+        if (value := data.get(name)) is None:
+            continue
+        if not isinstance(value, Tensor) or not value.dim() or value.size(0) != edge_index.size(1):
+            raise ValueError(f"data.{name}: must be [num_edges = {edge_index.size(1)}, ...], got {_shape(value)}")
+        found[name] = value.detach().cpu()
     readout = data.readout_index.cpu() if "readout_index" in data else torch.arange(x.size(0))
     answers = _answers(data.y, readout, x.size(0))
     found |= {} if answers is None else {"y": answers}
@@ -122,10 +133,10 @@ class NoRowPerNodeError(ValueError):
 
 
 class ByNode(nn.Module):
-    """Any module, called with x, edge_index and, where it has a parameter of that name, batch; an output row for each node.
+    """Any module, called with x, edge_index and, where it has parameters of these names, batch and data of edges.
 
-    Of several outputs the first counts. A module without `batch` sees graphs one at a time. Raises NoRowPerNodeError where the
-    output has no row per node.
+    It gives an output row for each node; of several outputs the first counts. A module without `batch` sees graphs one at a
+    time. Raises NoRowPerNodeError where the output has no row per node.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -133,27 +144,28 @@ class ByNode(nn.Module):
         self.module = module
         self.batched = "batch" in inspect.signature(module.forward).parameters
         self.alone = not self.batched
+        self.edge_data = edge_data_taken(module)
         for name in ("operator", "global_channel", "reach"):
             if hasattr(module, name):
                 setattr(self, name, getattr(module, name))
 
-    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
-        rows = self.first(x, edge_index, batch)
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **edge_data: Tensor) -> Tensor:
+        rows = self.first(x, edge_index, batch, edge_data)
         if not (isinstance(rows, Tensor) and rows.dim() and rows.size(0) == x.size(0)):
             raise NoRowPerNodeError(f"{type(self.module).__name__}: returns {_shape(rows)} for {x.size(0)} nodes")
         return rows.reshape(x.size(0), -1)
 
-    def first(self, x: Tensor, edge_index: Tensor, batch: Tensor | None) -> Any:
+    def first(self, x: Tensor, edge_index: Tensor, batch: Tensor | None, edge_data: dict[str, Tensor]) -> Any:
         """Return what the module returns, the first of several."""
-        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}))
+        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}), **edge_data)
         return out[0] if isinstance(out, tuple | list) else out
 
 
 class ByGraph(ByNode):
     """The same for a module whose output has no row per node: its own output, all of it in one row. Of one graph at a time."""
 
-    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
-        rows = self.first(x, edge_index, batch)
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **edge_data: Tensor) -> Tensor:
+        rows = self.first(x, edge_index, batch, edge_data)
         if not isinstance(rows, Tensor):
             raise ValueError(f"{type(self.module).__name__}: must return a tensor, returns {_shape(rows)}")
         return rows.reshape(1, -1)
@@ -172,9 +184,9 @@ class LastState(ByNode):
         super().__init__(module)
         self.by_graph = ByGraph(module)
 
-    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **edge_data: Tensor) -> Tensor:
         with recorded(self.module, x.size(0)) as states:
-            rows = self.first(x, edge_index, batch)
+            rows = self.first(x, edge_index, batch, edge_data)
         if not states:
             raise ValueError(
                 f"{type(self.module).__name__}: a row per node is needed, of the output or of a layer; the output has none,"
@@ -183,10 +195,11 @@ class LastState(ByNode):
         return (chain(states, rows) if isinstance(rows, Tensor) else states)[-1]
 
 
-def by_node(model: nn.Module) -> nn.Module:
+def by_node(model: nn.Module, edge_data: Iterable[str] = ()) -> nn.Module:
     """Return `model` if it tells its own hidden states (`encode(x, edge_index)`, `decode(hidden)`), else `ByNode(model)`.
 
-    Raises ValueError where its forward does not take (x, edge_index), or needs more than these and batch.
+    Raises ValueError where its forward does not take (x, edge_index), or needs more than these, batch and the `edge_data` that
+    the graphs have.
     """
     if hasattr(model, "decode") and {"x", "edge_index"} <= _names(getattr(model, "encode", None)):  # GAE's take something else
         return model
@@ -198,8 +211,9 @@ def by_node(model: nn.Module) -> nn.Module:
         raise ValueError(
             f"{type(model).__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(asked)})"
         )
-    if more := sorted(set(needed) - {*asked[:2], "batch"}):
-        raise ValueError(f"{type(model).__name__}: forward needs '{more[0]}' besides (x, edge_index), which is not passed")
+    if more := sorted(set(needed) - {*asked[:2], "batch", *edge_data}):
+        why = "which the graphs have not" if more[0] in EDGE_DATA else "which is not passed"
+        raise ValueError(f"{type(model).__name__}: forward needs '{more[0]}' besides (x, edge_index), {why}")
     return ByNode(model)
 
 

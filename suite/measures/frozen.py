@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,6 +21,8 @@ from suite.measures.linearised import Window, by_own
 from suite.models.base import Model
 from suite.models.encodings import Needs
 from suite.rng import global_seed
+
+EDGE_DATA = ("edge_weight", "edge_attr")  # of a graph, [num_edges, ...]: passed to a module with a parameter of that name
 
 
 class Pass(NamedTuple):
@@ -70,6 +73,7 @@ class Frozen:
         self.reach: int | None = None if past_edges else getattr(model, "reach", None)
         self.alone: bool = getattr(model, "alone", False)
         self._needs: Needs = getattr(model, "needs", frozenset())
+        self._edge_data = edge_data_taken(model)
         for module in self._module.modules():
             _forget_cached_graph(module)
 
@@ -86,7 +90,7 @@ class Frozen:
         with torch.set_grad_enabled(tracked), global_seed(0), self._default_dtype():
             seen = by_own(x, given.graphs.own)
             if self.alone and len(given.graphs) > 1:
-                hidden, output, beside = self._one_by_one(seen, given.graphs.edge_index, given.graphs.ptr)
+                hidden, output, beside = self._one_by_one(seen, given)
             else:
                 hidden, output, beside = self._states(seen, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
@@ -97,8 +101,12 @@ class Frozen:
         return Pass(x, hidden, output, given.graphs.ptr, read, beside)
 
     def join(self, graphs: Sequence[Data]) -> GraphBatch:
-        """Return `graphs` as one, with what the model needs besides."""
-        return graph_batch([_unanswered(graph) for graph in graphs], self._needs)
+        """Return `graphs` as one, with what the model needs besides, and what it takes of edges where every graph has it."""
+        joined = graph_batch([_unanswered(graph) for graph in graphs], self._needs)
+        for name in self._edge_data:
+            if all(graph.get(name) is not None for graph in graphs):
+                joined.needs[name] = _double(torch.cat([graph[name] for graph in graphs]))
+        return joined
 
     @property
     def propagating(self) -> Model | None:
@@ -134,9 +142,14 @@ class Frozen:
         """Return `graphs` in the parts that one pass takes so that the states it returns are the ones its output comes from."""
         return [[graph] for graph in graphs] if self.alone else [graphs]
 
-    def _one_by_one(self, x: Tensor, edge_index: Tensor, ptr: list[int]) -> tuple[list[Tensor], Tensor, int]:
+    def _one_by_one(self, x: Tensor, given: GraphBatch) -> tuple[list[Tensor], Tensor, int]:
+        edge_index, ptr = given.graphs.edge_index, given.graphs.ptr
+        data = {name: given.needs[name] for name in EDGE_DATA if name in given.needs}
         inside = [(edge_index[0] >= a) & (edge_index[0] < b) for a, b in pairwise(ptr)]
-        parts = [self._states(x[a:b], edge_index[:, own] - a, {}) for (a, b), own in zip(pairwise(ptr), inside, strict=True)]
+        parts = [
+            self._states(x[a:b], edge_index[:, own] - a, {name: value[own] for name, value in data.items()})
+            for (a, b), own in zip(pairwise(ptr), inside, strict=True)
+        ]
         hidden = [torch.cat(layer) for layer in zip(*(states for states, _, _ in parts), strict=True)]
         return hidden, torch.cat([output for _, output, _ in parts]), parts[0][2]
 
@@ -149,6 +162,19 @@ class Frozen:
             output = module(x, edge_index, **named)
         layers = chain(states, output)
         return [x, *layers], output, len(states) - len(layers)
+
+
+def edge_data_taken(module: Any) -> frozenset[str]:
+    """Return which data of edges a module has a parameter for: its `encode`, where it tells its own hidden states."""
+    if isinstance(module, Model):
+        return frozenset()
+    told: frozenset[str] | None = getattr(module, "edge_data", None)
+    function = module.encode if hasattr(module, "encode") and hasattr(module, "decode") else module.forward
+    return frozenset(EDGE_DATA) & frozenset(inspect.signature(function).parameters) if told is None else told
+
+
+def _double(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value
 
 
 def _unanswered(graph: Data) -> Data:
