@@ -673,3 +673,13 @@ def test_data_of_edges_that_a_model_has_no_use_for_are_said_not_to_be_passed() -
     graph.edge_attr = torch.ones(5, 1)
     with pytest.raises(ValueError, match=re.escape("data.edge_attr: must be [num_edges = 24, ...], got [5, 1]")):
         suite.diagnose(Means(2), graph)
+
+
+def test_edges_that_go_one_way_are_said_to_be_read_both_ways() -> None:
+    both = ring()
+    said = "Some edges go one way: hops, paths and cuts take them both ways."
+    assert said not in " ".join(str(suite.diagnose(Means(2), both)).split())
+    one_way = Data(x=both.x, edge_index=torch.stack([torch.arange(12), torch.arange(12).roll(-1)]))
+    found = suite.diagnose(Means(2), one_way)
+    assert said in " ".join(str(found).split())
+    assert found.measures["topology"]["pair_hops"] == 6

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import nn
 from torch_geometric.data import Data
+from torch_geometric.utils import is_undirected
 
 from suite.diagnosis import picture
 from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, edge_data_in, given, graphs_in, loss_of, without
@@ -27,7 +28,7 @@ from suite.measures import FURTHER, MEASURES, Measure
 from suite.measures.draws import draw
 from suite.measures.frozen import EDGE_DATA, Frozen, Pass, edge_data_taken
 from suite.refs import load
-from suite.task import Task
+from suite.task import Task, own_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,6 +188,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
         unknown = (f"What it was untrained is not known: {error}.",)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     about, remarks = _about(data, graphs, measures), _remarks(seen, first)
+    if not all(is_undirected(own_edges(graph), num_nodes=graph.num_nodes) for graph in graphs):
+        remarks += ("Some edges go one way: hops, paths and cuts take them both ways.",)
     remarks += (*edges, "Derivatives are by x, with encodings and edges held as they are.", *unknown)
     return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks, before)
 
