@@ -683,3 +683,14 @@ def test_edges_that_go_one_way_are_said_to_be_read_both_ways() -> None:
     found = suite.diagnose(Means(2), one_way)
     assert said in " ".join(str(found).split())
     assert found.measures["topology"]["pair_hops"] == 6
+
+
+def test_features_in_double_are_measured_as_they_are() -> None:
+    graph = ring()
+    graph.x = graph.x.double() / 3  # which float32 would round
+    torch.manual_seed(0)
+    model = Centred()
+    x = graph.x.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(copy.deepcopy(model).double()(x, graph.edge_index), graph.y)
+    expected = float(torch.autograd.grad(loss, x)[0].norm())
+    assert suite.diagnose(model, graph).measures["gradient"]["norm"][0] == pytest.approx(expected, rel=1e-13)

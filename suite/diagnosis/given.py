@@ -96,7 +96,9 @@ def _read(data: Any) -> Data:
     readout = data.readout_index.cpu() if "readout_index" in data else torch.arange(x.size(0))
     answers = _answers(data.y, readout, x.size(0))
     found |= {} if answers is None else {"y": answers}
-    return Data(x=x.detach().cpu().float(), edge_index=edge_index.cpu(), readout_index=readout, **found)
+    x = x.detach().cpu()
+    x = x if x.dtype == torch.float64 else x.float()
+    return Data(x=x, edge_index=edge_index.cpu(), readout_index=readout, **found)
 
 
 def _shape(value: Any) -> str:
