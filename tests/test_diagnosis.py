@@ -694,3 +694,8 @@ def test_features_in_double_are_measured_as_they_are() -> None:
     loss = nn.functional.cross_entropy(copy.deepcopy(model).double()(x, graph.edge_index), graph.y)
     expected = float(torch.autograd.grad(loss, x)[0].norm())
     assert suite.diagnose(model, graph).measures["gradient"]["norm"][0] == pytest.approx(expected, rel=1e-13)
+
+
+def test_a_graph_of_one_node_has_one_node() -> None:
+    lone = Data(x=torch.randn(1, 3), edge_index=torch.zeros(2, 0, dtype=torch.long))
+    assert "The graph has 1 node and 0 edges" in suite.diagnose(Means(1), lone).findings["Graph"].text

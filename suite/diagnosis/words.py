@@ -271,7 +271,7 @@ def _graph(measures: Measures, num_layers: int) -> Finding | None:
     if found is None:
         return None
     of = "The graph has" if found["num_graphs"] == 1 else f"Means over {plural(found['num_graphs'], 'graph')}:"
-    text = f"{of} {number(found['num_nodes'])} nodes and {number(found['num_edges'])} edges"
+    text = f"{of} {_mean(found['num_nodes'], 'node')} and {_mean(found['num_edges'], 'edge')}"
     if found.get("gap") is not None:
         bounds = f"{number(found['cheeger_lower'])} to {number(found['cheeger_upper'])}"
         text += f"; spectral gap {number(found['gap'])}, Cheeger constant {bounds}"
