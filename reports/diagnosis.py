@@ -14,7 +14,7 @@ from suite.diagnosis import Diagnosis, picture
 
 CAPTION = (
     "By hop: share of an output's sensitivity that all nodes at a distance have together, and influence of one node there; "
-    "dotted: what the bare propagation operator brings in as many layers. By layer (0: before the first): Rayleigh quotient "
+    "dotted: what the propagation operator brings in as many layers. By layer (0: before the first): Rayleigh quotient "
     "(dotted: of random rows), effective rank of what tells nodes apart, skill of a linear probe for a node's own token, and "
     "norm of the loss's gradient. Dashed: the model with weights drawn anew. Logarithms are to base 10; a line ends where there "
     "is nothing."

@@ -212,13 +212,14 @@ def test_every_measure_is_taken_by_a_diagnosis_or_the_page_says_why_not() -> Non
     torch.manual_seed(0)
     classes = ring(9)
     classes.y = torch.arange(9) % 3
-    declared, smooth = build(resolve("gcn"), 7, 8, 2, 5), GCN(5, 8, 2, 3, act="tanh")
+    declared, smooth = [build(resolve(name), 7, 8, 2, 5) for name in ("gcn", "gcn_residual")], GCN(5, 8, 2, 3, act="tanh")
     sys.setprofile(note)
     try:
-        found = [suite.diagnose(declared, Transfer(topology=Ring(), hops=2)), suite.diagnose(smooth, classes)]
+        found = [suite.diagnose(model, Transfer(topology=Ring(), hops=2)) for model in declared]
+        found.append(suite.diagnose(smooth, classes))
     finally:
         sys.setprofile(None)
-    assert [set(each.absent) for each in found] == [{"mixing"}, set()]
+    assert [set(each.absent) for each in found] == [{"mixing"}, {"mixing"}, set()]
     taken = {function.__name__ for function in functions() if function.__code__ in called}
     every = {function.__name__ for function in functions()}
     assert every - taken == left_out()

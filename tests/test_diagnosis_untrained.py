@@ -82,7 +82,7 @@ def test_before_and_after_stand_beside_each_other() -> None:
     found = suite.diagnose(model, ring())
     assert found.findings["Reach"].short == "feels nothing"
     assert found.sentences["Untrained"].startswith("With weights drawn anew: blind beyond 2 hops;")
-    assert set(found.measures) - set(found.initial) == {"operator_share", "topology"}  # which no weights change
+    assert set(found.measures) - set(found.initial) == {"topology"}  # which no weights change
     frame = found.to_frame()
     rows = frame[(frame["measure"] == "smoothing") & (frame["quantity"] == "feature_norm")]
     assert rows["initial"].tolist() == found.initial["smoothing"]["feature_norm"]

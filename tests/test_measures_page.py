@@ -58,6 +58,7 @@ HELPERS = {
     "plant": "suite.measures.recoverability",
     "by_hop": "suite.measures.squashing",
     "check_operator": "suite.measures.structure",
+    "power_as_run": "suite.measures.structure",
     "fiedler": "suite.measures.structure",
     "laplacian_solver": "suite.measures.structure",
     "undirected": "suite.measures.structure",

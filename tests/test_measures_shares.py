@@ -1,5 +1,8 @@
 """Facts about shares, ranges, mixing and layers: linear models by hand, central differences, closed forms of walks."""
 
+import itertools
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
 from torch_geometric.utils import total_influence as of_pyg
 
+import suite
+from datasets.ring import Ring
 from datasets.transfer import Transfer
 from suite.factors import Factored, combine
 from suite.hops import hop_distance
@@ -28,7 +33,8 @@ from suite.measures.shares import (
     total_influence,
 )
 from suite.measures.squashing import influence
-from suite.measures.structure import effective_resistance, operator_power, propagation_matrix
+from suite.measures.structure import effective_resistance, operator_power, power_as_run, propagation_matrix, skipping_power
+from suite.models import build, resolve
 from suite.rng import stream
 from suite.samples import graphs_of
 from suite.views import task_ref
@@ -96,6 +102,89 @@ def test_a_linear_gcn_has_no_routing_gain() -> None:
     operator = operator_power(graph.edge_index, 7, "gcn", 5, graph.readout_index)
     gain = routing_gain(influence(model, [graph])[0].x, operator)
     torch.testing.assert_close(gain, torch.zeros_like(gain), atol=1e-12, rtol=0)
+
+
+def test_squares_of_a_skip_add_up_over_weights_of_either_sign() -> None:
+    """The mean square of entries of the product of I +- c S, over all signs: what uncorrelated weights come to."""
+    edge_index, scales = edges(LOLLIPOP), [0.5, 2.0, 1.0, 0.3]
+    matrix = operator_power(edge_index, 7, "gcn", 1, torch.arange(7))
+    total = torch.zeros(7, 7, dtype=torch.float64)
+    for signs in itertools.product((1, -1), repeat=4):
+        product = torch.eye(7, dtype=torch.float64)
+        for sign, scale in zip(signs, scales, strict=True):
+            product = product @ (torch.eye(7, dtype=torch.float64) + sign * scale * matrix)
+        total += product.square() / 16
+    torch.testing.assert_close(skipping_power(edge_index, 7, "gcn", [*scales], torch.arange(7)), total.sqrt())
+    bare = skipping_power(edge_index, 7, "mean", [None] * 5, torch.tensor([3]))
+    torch.testing.assert_close(bare, operator_power(edge_index, 7, "mean", 5, torch.tensor([3])))
+    with pytest.raises(ValueError, match="operator"):
+        skipping_power(edge_index, 7, "rook", [1.0], torch.tensor([0]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("operator", ["gcn", "complete"])
+def test_layers_that_change_width_hand_nothing_on(operator: Any) -> None:
+    every, edge_index = torch.arange(7), edges(LOLLIPOP)
+    matrix, unit = operator_power(edge_index, 7, operator, 1, every), torch.eye(7, dtype=torch.float64)
+    expected = (matrix.square() + 0.25 * (matrix @ matrix).square()).sqrt()
+    torch.testing.assert_close(skipping_power(edge_index, 7, operator, [None, 0.5], every), expected)
+    torch.testing.assert_close(skipping_power(edge_index, 7, operator, [], every), unit)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gcn_residual"])
+def test_untrained_nets_do_not_route(name: str) -> None:
+    """On a ring of 24, at 0, 3, ... 12 hops: with a skip as without, over seeds of weights and inputs."""
+    gains = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        graph = graph_of(nx.cycle_graph(24), 7, [0])
+        graph.x = torch.randn(24, 7)
+        model = build(resolve(name), 7, 32, 12, 5)
+        operator = power_as_run(Frozen(model).run([graph]), graph, "gcn", graph.readout_index)
+        gains.append(routing_gain(influence(model, [graph])[0].x, operator)[0, :13:3])
+    mean = torch.stack(gains).mean(0)
+    assert mean.abs().max() < 0.25, mean  # the operator without the skip: -3 at 12 hops
+
+
+class Skipping(nn.Module):
+    """Convolutions with what was before added, outside of them: a residual net as PyG users write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(GCNConv(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = x + conv(x, edge_index).relu()
+        return x
+
+
+@pytest.mark.parametrize(
+    ("make", "skips"),
+    [
+        (lambda: GCN(4, 8, 3, 4), "none"),
+        (lambda: GCN(4, 8, 3, 4, jk="cat"), "other"),
+        (Skipping, "other"),
+        (lambda: built("gcn", 4, 3), "none"),
+        (lambda: built("gcn", 4, 3, skip="residual"), "added"),
+        (lambda: built("gcn", 4, 3, readout="concat"), "other"),
+        (lambda: built("gcn_initial", 4, 3), "other"),
+    ],
+)
+def test_what_passes_layers_by_is_known(make: Any, skips: str) -> None:
+    assert Frozen(make()).run([graph_of(LOLLIPOP, 4, [0])]).skips == skips
+
+
+def test_an_operator_without_the_skip_tells_no_routing_and_says_so() -> None:
+    task = Transfer(topology=Ring(), hops=3)
+    found = suite.diagnose(build(resolve("gcn_initial"), 7, 8, 4, 5), task)
+    assert found.measures["shares"]["source_gain"] is None
+    assert "gcn operator without the skip" in found.sentences["Over-squashing"]
+    assert "How much of it is routing is not known" in found.sentences["Over-squashing"]
+    shown = [text.get_text() for ax in found.plot().axes if (legend := ax.get_legend()) for text in legend.get_texts()]
+    assert "operator without the skip" in shown
+    found = suite.diagnose(build(resolve("gcn_residual"), 7, 8, 4, 5), task)
+    assert "the gcn operator with its skip" in found.sentences["Over-squashing"]
+    assert "times that of the operator with its skip" in found.sentences["Over-squashing"]
 
 
 def test_a_gain_is_undefined_where_the_operator_does_not_reach() -> None:

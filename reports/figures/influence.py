@@ -37,7 +37,8 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
             f"{task}: what the read-out node feels of the source, against hop distance. Share: norm of the Jacobian "
             "from source to read-out over the sum of these norms over all nodes; total: that sum. Solid with 95 % "
             "t-bands over seeds (cut at the frame): trained; thin: at initialisation; grey dots: the share under the "
-            "bare propagation operator, (Sᴸ) row-normalised, which needs no weights. A line ends where the source is "
+            "propagation operator, (Sᴸ) row-normalised, which needs no weights; with the skip where layers add to their input, "
+            "each by the measured size of what it adds, and without the skip for any other. A line ends where the source is "
             "not felt at all. Rows: rule for the number of layers."
         )
         alt = "Line charts of the log share of the source and of total sensitivity against hop distance, by model family"

@@ -38,7 +38,7 @@ def drawings(analysis: Analysis, looks: dict[str, Look]) -> list[Drawing]:
         caption = (
             f"{task}{at}, the deepest models run there: share of the read-out's sensitivity that falls on the nodes k "
             "hops away (sum over the shell, mean of log₁₀ over seeds). Solid with 95 % t-bands (cut at the frame): "
-            "trained; thin: at initialisation; grey dots: the bare propagation operator. The vertical line marks the "
+            "trained; thin: at initialisation; grey dots: the propagation operator. The vertical line marks the "
             "source's distance; a line ends where the share is exactly zero."
         ) + unmeasured(chosen, data["models"])
         alt = "Line charts of the log share of sensitivity against hops from the read-out node, by model family"

@@ -75,7 +75,7 @@ def _further(context: Context) -> list[Block]:
         return []
     caption = (
         "Further measures. Range: how many hops away, on average, inputs are that the read-out feels, weighted by how much, "
-        "before and after training, and the same of the bare operator as often as there are layers. After the last trained "
+        "before and after training, and the same of the operator as often as there are layers. After the last trained "
         "layer: skill at which the token of the source can be read at the read-out node; stable rank of what tells nodes apart; "
         "mean angle distance of all pairs (MAD). At initialisation: largest singular value of a layer's Jacobian, geometric mean "
         "over layers; Rayleigh quotient of the error signal at layer 0 by the model's own operator. Means over seeds."

@@ -131,7 +131,7 @@ def _gain(gains: list[tuple[float, Any]]) -> str:
 
 
 def _range(local: list[dict[Any, Any]]) -> list[str]:
-    """Say how far away what counts is, beside the distance asked and the bare operator."""
+    """Say how far away what counts is, beside the distance asked and the operator alone."""
     rows = [(row["mean_hops_trained"].mean, row["operator_hops_trained"].mean, row["hops"]) for row in local]
     known = [(ours, bare, hops) for ours, bare, hops in rows if None not in (ours, bare)]
     if not known:
@@ -139,7 +139,7 @@ def _range(local: list[dict[Any, Any]]) -> list[str]:
     ahead, near = sum(ours > bare for ours, bare, _ in known), sum(ours < hops for ours, _, hops in known)
     return [
         f"In {ahead} of {plural(len(known), 'edge-only condition')} the inputs that count for a trained model lie farther away, "
-        f"on average, than those of its bare operator; in {near} they lie nearer than the answer. All ranges are in the appendix."
+        f"on average, than those of its operator; in {near} they lie nearer than the answer. All ranges are in the appendix."
     ]
 
 

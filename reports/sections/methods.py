@@ -195,10 +195,15 @@ def _measures(context: Context) -> list[Block]:
             invertible in exact arithmetic, so smoothing is loss at a precision. Influence: Jacobians of the read-out
             with respect to the input of every node, by reverse differentiation, encodings held fixed and distances those of
             the task's own graph, whatever a rewiring made of it; share and total as in the section on over-squashing,
-            averaged as logarithms over pairs. The operator share is that of the bare operator at the model's depth,"""
+            averaged as logarithms over pairs. The operator share is that of the operator at the model's depth,"""
         ),
         equation("operator", "operator share equals entry v u of S to the power L over the sum of row v"),
-        prose("which needs no weights. A share of exactly zero is shown apart, never as a small number."),
+        prose(
+            """which needs no weights. Where layers add to their input it is the root of the sum over k of the squares of row v
+            of S to the power k, weighed by the elementary symmetric polynomials of c², c of a layer the norm of what it adds
+            over that of its input; with any other skip it is the operator without the skip."""
+        ),
+        prose("A share of exactly zero is shown apart, never as a small number."),
         *(figure(drawing) for drawing in drawings),
     ]
 

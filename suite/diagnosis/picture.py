@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from suite.diagnosis.words import Measures, quotient_of
+from suite.diagnosis.words import SKIPS, Measures, quotient_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,9 @@ def draw(data: dict[str, Any]) -> Figure:
     smoothing = measures.get("smoothing", {})
     judged = quotient_of(smoothing) if smoothing and smoothing["rq_complete"][-1] is not None else None
     null = [smoothing[f"null_rq_{judged}"]] * len(smoothing[f"rq_{judged}"]) if judged else None
-    beside = {0: (_log(measures.get("operator_share", {}).get("share")), "bare operator"), 2: (_log(null), "random rows")}
+    alone = measures.get("operator_share", {})
+    operator = f"operator{SKIPS[alone['skips']]}" if alone and alone["skips"] != "none" else "bare operator"
+    beside = {0: (_log(alone.get("share")), operator), 2: (_log(null), "random rows")}
     figure = Figure(figsize=SIZE, layout="constrained")
     panels = zip(figure.subplots(2, 3).flat, PANELS, _lines(measures, judged), _lines(data["initial"], judged), strict=True)
     for place, (ax, (title, axis), values, before) in enumerate(panels):

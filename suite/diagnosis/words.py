@@ -12,6 +12,8 @@ ALIKE, SMOOTHER = 0.01, 0.5  # of the Rayleigh quotient of random rows
 LOST, READ, KEPT = 0.1, 0.5, 0.9  # skill of the probe
 VANISHED = 1e-3  # ratio of gradient norms, and its inverse of exploding
 
+SKIPS = {"none": "", "added": " with its skip", "other": " without the skip"}  # what is said of an operator, by `Pass.skips`
+
 Measures = dict[str, dict[str, Any]]
 
 
@@ -106,7 +108,11 @@ def _range_beside(measures: Measures, num_layers: int) -> str:
     operator = measures.get("operator_share")
     if operator is None or not num_layers or operator["operator"] == "none" or operator["mean_hops"] is None:
         return ""
-    return f" (for the bare {operator['operator']} operator {number(operator['mean_hops'])})"
+    return f" (for {_as_run(operator)} {number(operator['mean_hops'])})"
+
+
+def _as_run(operator: dict[str, Any]) -> str:
+    return f"the {'' if operator['skips'] != 'none' else 'bare '}{operator['operator']} operator{SKIPS[operator['skips']]}"
 
 
 def _beside(measures: Measures, num_layers: int, far: int) -> str:
@@ -116,7 +122,7 @@ def _beside(measures: Measures, num_layers: int, far: int) -> str:
         return ""
     alone = operator["share"][far]
     undeclared = "" if operator["declared"] else ", which is assumed"
-    return f"; the bare {operator['operator']} operator{undeclared}, as often as there are layers, brings {number(alone)}"
+    return f"; {_as_run(operator)}{undeclared}, as often as there are layers, brings {number(alone)}"
 
 
 def _source(influence: dict[str, Any]) -> str:
@@ -134,8 +140,10 @@ def _against_all_else(shares: dict[str, Any]) -> str:
         return ""
     text = f" The power of a source is {number(10 ** shares['source_signal'])} times that of all other nodes together"
     text += " (as inputs of the task vary)" if shares["variances"] == "inputs" else " (were all inputs to vary alike)"
-    gain = shares["source_gain"]
-    return f"{text}." if gain is None else f"{text}, its share {number(10**gain)} times that of the bare operator."
+    gain, unknown, added = shares["source_gain"], shares["skips"] == "other", shares["skips"] == "added"
+    if gain is None:
+        return f"{text}." + (" How much of it is routing is not known: the operator is one without the skip." if unknown else "")
+    return f"{text}, its share {number(10**gain)} times that of the {'operator with its skip' if added else 'bare operator'}."
 
 
 def _smoothing(measures: Measures, num_layers: int) -> Finding | None:

@@ -9,8 +9,8 @@ The functions serve any PyG model, or hidden states that come from anywhere, and
     recoverability  recoverability of a node's own token, or of one far away, by a linear probe; half_epsilon
     squashing       influence of every node on the read-out nodes, and by hop
     profile         influence_profile: the same by hop on large graphs, with error bars
-    structure       operator_power: what the topology alone brings from a source to a read-out node; effective_resistance,
-                    spectral_gap
+    structure       operator_power, skipping_power: what the topology alone brings from a source to a read-out node;
+                    effective_resistance, spectral_gap
     ways            shell_sizes, walk_counts, shortest_path_counts, edge_cuts, vertex_cuts, commute_time, wl_classes
     spectrum        total_resistance, cheeger
     hops            suite.hops.hop_distance: shortest paths
@@ -86,7 +86,7 @@ from suite.measures.smoothing import (
 )
 from suite.measures.spectrum import cheeger, total_resistance
 from suite.measures.squashing import influence, influence_by_hop
-from suite.measures.structure import effective_resistance, operator_power, propagation_matrix, spectral_gap
+from suite.measures.structure import effective_resistance, operator_power, propagation_matrix, skipping_power, spectral_gap
 from suite.measures.ways import commute_time, edge_cuts, shell_sizes, shortest_path_counts, vertex_cuts, walk_counts, wl_classes
 from suite.refs import unknown
 from suite.task import Task
@@ -137,6 +137,7 @@ __all__ = [
     "shell_sizes",
     "shortest_path_counts",
     "signal_to_interference",
+    "skipping_power",
     "spectral_gap",
     "total_influence",
     "total_resistance",
@@ -167,7 +168,7 @@ MEASURES: dict[str, Measure] = {
     "smoothing": Measure(3, smoothing.run),
     "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
-    "operator_share": Measure(2, structure.run, weights=False),
+    "operator_share": Measure(3, structure.run),
     "gradient": Measure(2, gradients.run),
     "layers": Measure(1, layers.run),
     "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
@@ -178,7 +179,7 @@ FURTHER: dict[str, Measure] = {
     "energies": Measure(1, energies.run),
     "groups": Measure(2, similarity.run),
     "far_tokens": Measure(1, distant.run),
-    "shares": Measure(2, routing.run),
+    "shares": Measure(3, routing.run),
     "mixing": Measure(3, _run_mixing, whole=True),
     "spectrum": Measure(1, directions.run),
     "topology": Measure(2, topology.run, weights=False),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
@@ -35,6 +36,8 @@ class Pass(NamedTuple):
         ptr: [num_graphs + 1] long, where each graph's nodes begin.
         read: what the output is decoded from: the last hidden state, unless the model reads others too.
         beside: how many states that PyG convolutions returned are no layers (see `Frozen`).
+        skips: what layers hand on past their operator, as a built-in model declares it (`Model.skips`); of a module whose states
+            were recorded "other" where something passes by a layer, else "none".
     """
 
     x: Tensor
@@ -43,6 +46,7 @@ class Pass(NamedTuple):
     ptr: list[int]
     read: Tensor
     beside: int
+    skips: str
 
     def per_graph(self, rows: Tensor) -> list[Tensor]:
         """Cut [num_nodes, ...] into the rows of each graph."""
@@ -90,15 +94,15 @@ class Frozen:
         with torch.set_grad_enabled(tracked), global_seed(0), self._default_dtype():
             seen = by_own(x, given.graphs.own)
             if self.alone and len(given.graphs) > 1:
-                hidden, output, beside = self._one_by_one(seen, given)
+                hidden, output, beside, skips = self._one_by_one(seen, given)
             else:
-                hidden, output, beside = self._states(seen, given.graphs.edge_index, named | given.needs)
+                hidden, output, beside, skips = self._states(seen, given.graphs.edge_index, named | given.needs)
             read = self._module.read(hidden) if hasattr(self._module, "read") else hidden[-1]
         if tracked and not differentiable:
             last = read is hidden[-1]
             x, hidden, output = x.detach(), [state.detach() for state in hidden], output.detach()
             read = hidden[-1] if last else read.detach()
-        return Pass(x, hidden, output, given.graphs.ptr, read, beside)
+        return Pass(x, hidden, output, given.graphs.ptr, read, beside, skips)
 
     def join(self, graphs: Sequence[Data]) -> GraphBatch:
         """Return `graphs` as one, with what the model needs besides, and what it takes of edges where every graph has it."""
@@ -142,7 +146,7 @@ class Frozen:
         """Return `graphs` in the parts that one pass takes so that the states it returns are the ones its output comes from."""
         return [[graph] for graph in graphs] if self.alone else [graphs]
 
-    def _one_by_one(self, x: Tensor, given: GraphBatch) -> tuple[list[Tensor], Tensor, int]:
+    def _one_by_one(self, x: Tensor, given: GraphBatch) -> tuple[list[Tensor], Tensor, int, str]:
         edge_index, ptr = given.graphs.edge_index, given.graphs.ptr
         data = {name: given.needs[name] for name in EDGE_DATA if name in given.needs}
         inside = [(edge_index[0] >= a) & (edge_index[0] < b) for a, b in pairwise(ptr)]
@@ -150,18 +154,19 @@ class Frozen:
             self._states(x[a:b], edge_index[:, own] - a, {name: value[own] for name, value in data.items()})
             for (a, b), own in zip(pairwise(ptr), inside, strict=True)
         ]
-        hidden = [torch.cat(layer) for layer in zip(*(states for states, _, _ in parts), strict=True)]
-        return hidden, torch.cat([output for _, output, _ in parts]), parts[0][2]
+        hidden = [torch.cat(layer) for layer in zip(*(states for states, *_ in parts), strict=True)]
+        return hidden, torch.cat([output for _, output, *_ in parts]), *parts[0][2:]
 
-    def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor, int]:
+    def _states(self, x: Tensor, edge_index: Tensor, named: dict[str, Any]) -> tuple[list[Tensor], Tensor, int, str]:
         module: Any = self._module
         if self.encodes:
             hidden = list(module.encode(x, edge_index, **named))
-            return hidden, module.decode(hidden), 0
+            return hidden, module.decode(hidden), 0, getattr(module, "skips", "none")
         with recorded(module, x.size(0)) as states:
             output = module(x, edge_index, **named)
         layers = chain(states, output)
-        return [x, *layers], output, len(states) - len(layers)
+        skips = "other" if passed_by([x, *layers], output) else "none"
+        return [x, *layers], output, len(states) - len(layers), skips
 
 
 def edge_data_taken(module: Any) -> frozenset[str]:
@@ -227,6 +232,26 @@ def chain(states: list[Tensor], output: Tensor) -> list[Tensor]:
             longest[step] = [*run, *made.get(step, [])]
         ahead.pop()
     return [states[place] for place in longest[output.grad_fn]] or states
+
+
+def passed_by(states: list[Tensor], output: Tensor) -> bool:
+    """Return whether `output` is made from one of `states` in a way that does not lead through the next: past that layer.
+
+    Read off autograd's graph, as `chain` does; of states that it does not know nothing is said.
+    """
+    for before, after in pairwise(states):
+        if not before.requires_grad or after.grad_fn is None:
+            continue
+        source = get_gradient_edge(before).node  # x, which nothing made, has one too
+        ahead, seen = [output.grad_fn], {after.grad_fn}
+        while ahead:
+            step = ahead.pop()
+            if step is source:
+                return True
+            if step is not None and step not in seen:
+                seen.add(step)
+                ahead += [found for found, _ in step.next_functions]
+    return False
 
 
 def copied(model: nn.Module) -> nn.Module:

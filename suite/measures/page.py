@@ -60,6 +60,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "Structure: operators": (
         "propagation_matrix",
         "operator_power",
+        "skipping_power",
         "effective_resistance",
         "spectral_gap",
     ),

@@ -22,7 +22,7 @@ from suite.measures.shares import (
     total_influence,
 )
 from suite.measures.squashing import influence
-from suite.measures.structure import log10_mean, operator_power
+from suite.measures.structure import log10_mean, power_as_run
 from suite.rng import stream
 from suite.task import Task
 
@@ -37,13 +37,13 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
 
     Of L1 norms (`absolute_influence`): `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`, rho
     normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless graphs are connected and have at most
-    4,096 nodes). Of planted sources, by Frobenius norms (`influence`): `source_gain`, mean log10 of what their share is over that
-    of the declared operator (gcn where none is declared) at the model's depth; `source_signal`, log10 of the geometric mean of
-    `signal_to_interference`, and `undisturbed`, at how many read-outs it is infinite, as nothing else that varies is felt;
-    `variances` it is taken with: "inputs", each node's over 64 samples of the graph, or "alike", where there are fewer than 8.
-    Of each read-out and its source, or else the farthest node: `obstruction`, mean over `num_obstructed` of
-    them, 8 at most (None where no layer is as wide as the last, or all are too large). Derivatives are by x as it was given,
-    `encodings` and edges "held".
+    4,096 nodes). Of planted sources, by Frobenius norms (`influence`): `source_gain`, mean log10 of what their share is over
+    that of the declared operator (gcn where none is declared) at the model's depth, with what layers add to (`skipping_power`;
+    None where `skips` is "other"); `source_signal`, log10 of the geometric mean of `signal_to_interference`, and `undisturbed`,
+    at how many read-outs it is infinite, as nothing else that varies is felt; `variances` it is taken with: "inputs", each
+    node's over 64 samples of the graph, or "alike", where there are fewer than 8. Of each read-out and its source, or else the
+    farthest node: `obstruction`, mean over `num_obstructed` of them, 8 at most (None where no layer is as wide as the last, or
+    all are too large). Derivatives are by x as it was given, `encodings` and edges "held".
     """
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "shares")
     graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
@@ -70,13 +70,14 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         result["variances"] = "inputs" if all(known) else "alike"
     result |= {"obstruction": torch.tensor(obstructed, dtype=torch.float64).mean(), "num_obstructed": len(obstructed)}
     result.setdefault("range_ohms", None)
-    return as_json(result | {"num_graphs": len(graphs), "encodings": "held"})
+    skips = frozen.run(graphs[:1]).skips
+    return as_json(result | {"num_graphs": len(graphs), "encodings": "held", "skips": skips})
 
 
 def _felt(frozen: Frozen, model: nn.Module, graph: Data, rng: torch.Generator) -> tuple[dict[str, Any], Tensor | None]:
     """Return what is said of one graph, and where it has sources the Frobenius norms of `influence`."""
     num_nodes, readouts, hops = int(graph.num_nodes or 0), readouts_of(graph), hops_of(graph)
-    hidden, mask = frozen.run([graph]).hidden, source_mask(graph)
+    seen, mask = frozen.run([graph]), source_mask(graph)
     felt = absolute_influence(model, graph)
     far = influence_range(felt, hops)
     found: dict[str, Any] = {"total_influence": total_influence(felt, hops)}
@@ -88,8 +89,8 @@ def _felt(frozen: Frozen, model: nn.Module, graph: Data, rng: torch.Generator) -
     operator: Any = frozen.operator or "gcn"
     norms = influence(model, [graph], rng)[0].x
     gain = torch.full_like(norms, torch.nan)
-    if operator != "complete":
-        gain = routing_gain(norms, operator_power(graph.edge_index, num_nodes, operator, len(hidden) - 1, readouts))
+    if operator != "complete" and seen.skips != "other":
+        gain = routing_gain(norms, power_as_run(seen, graph, operator, readouts))
     return found | {"source_gain": gain[mask].nanmean()}, norms
 
 

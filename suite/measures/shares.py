@@ -45,11 +45,11 @@ def shares(norms: Tensor) -> Tensor:
 def routing_gain(norms: Tensor, operator: Tensor) -> Tensor:
     """Return log10 of the share of each node over that of the bare operator: [num_readouts, num_nodes] float64.
 
-    `operator` is (Op^L)_v as `operator_power` returns it, of the operator as run. log share = log topological attenuation + gain:
-    positive after training means that the model learnt to look there. Zero: the topology alone explains the share, as in a
-    linear GCN, exactly, and on average in a ReLU-GCN at initialisation. Scale-free. NaN where either share is 0 or undefined.
-    Pitfall: against an operator that is not the model's (GAT against gcn) it says as much about the operator.
-    Cost: O(entries). (This project's own.)
+    `operator` is (Op^L)_v as `operator_power` returns it, of the operator as run (`skipping_power`, where layers add). log
+    share = log topological attenuation + gain: positive after training means that the model learnt to look there. Zero: the
+    topology alone explains the share, as in a linear GCN, exactly, and on average in a ReLU-GCN at initialisation. Scale-free.
+    NaN where either share is 0 or undefined. Pitfall: against an operator that is not the model's (GAT against gcn) it says as
+    much about the operator. Cost: O(entries). (This project's own.)
     """
     gain = (shares(norms) / shares(operator)).log10()
     return gain.where(gain.isfinite(), torch.nan)

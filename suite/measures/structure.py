@@ -9,6 +9,7 @@ those of the target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -17,10 +18,11 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components, dijkstra, reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh, splu
 from torch import Tensor, nn
+from torch_geometric.data import Data
 from torch_geometric.utils import add_remaining_self_loops, scatter
 
 from suite.measures.draws import as_json, draw_several, hops_of, readouts_of, source_mask, with_readouts
-from suite.measures.frozen import Frozen
+from suite.measures.frozen import Frozen, Pass
 from suite.refs import unknown
 from suite.rng import stream
 from suite.task import Task
@@ -77,8 +79,8 @@ def operator_power(edge_index: Tensor, num_nodes: int, operator: Operator, num_l
     of mean do, rows of sum grow like the spectral radius: compare shares of a row. complete: J / n, the mean over all nodes. On
     a bipartite graph the self-loops are what keeps entries of the other parity from vanishing. It knows no weights; gcn and mean
     stay within [0, 1] at any depth, sum is not scale-free. Cost: O(layers m) for each read-out node, and n numbers of each held:
-    10^5 nodes in a fraction of a second. Pitfall: the operator as run, duplicates, residuals and weights included, or it
-    predicts another model. (2302.02941)
+    10^5 nodes in a fraction of a second. Pitfall: the operator as run, duplicates, residuals (`skipping_power`) and weights
+    included, or it predicts another model. (2302.02941)
 
     Raises ValueError for an unknown operator.
     """
@@ -90,6 +92,52 @@ def operator_power(edge_index: Tensor, num_nodes: int, operator: Operator, num_l
     source, target, weight = propagation_matrix(edge_index, num_nodes, operator)
     transposed = csr_array((weight.numpy(), (source.numpy(), target.numpy())), shape=(num_nodes, num_nodes))
     return torch.from_numpy(np.ascontiguousarray(applied(transposed, rows.T.numpy(), num_layers).T))
+
+
+def skipping_power(edge_index: Tensor, num_nodes: int, operator: Operator, scales: list[float | None], readout: Tensor) -> Tensor:
+    """Return what `operator_power` does, of layers that add to the state before: [num_readouts, num_nodes] float64.
+
+    `scales` has c = |dH| / |H| of each layer H + dH, or None for a layer that hands nothing past the operator. The product of
+    I + c Op over layers is a sum over k of steps, e_k(c) Op^k, where layers share their weights. Each has its own, drawn
+    apart: the terms are uncorrelated, and their squares add up instead, to the root of sum_k e_k(c^2) (Op^k)_vu^2, in which e_k
+    is the elementary symmetric polynomial. Without a skip it is Op^L exactly. Zero: out of reach in L steps or fewer.
+
+    Not scale-free: compare shares of a row. Cost: that of `operator_power`. Pitfall: c is of states, which include what they have
+    in common, and of one input. (This project's own.)
+
+    Raises ValueError for an unknown operator.
+    """
+    check_operator(operator, get_args(Operator))
+    weights = [1.0]  # of the squares of Op^k, k = 0, 1, ...
+    for scale in scales:
+        stepped = [0.0, *weights] if scale is None else [0.0, *(scale**2 * weight for weight in weights)]
+        weights = stepped if scale is None else [a + b for a, b in zip([*weights, 0.0], stepped, strict=True)]
+    rows = operator_power(edge_index, num_nodes, operator, 0, readout)
+    squares = weights[0] * rows.square()
+    if operator == "complete":
+        return (squares + sum(weights[1:]) / num_nodes**2).sqrt()  # J / n is its own square
+    source, target, weight = propagation_matrix(edge_index, num_nodes, operator)
+    transposed = csr_array((weight.numpy(), (source.numpy(), target.numpy())), shape=(num_nodes, num_nodes))
+    columns = rows.T.numpy()
+    for factor in weights[1:]:
+        columns = applied(transposed, columns, 1)
+        squares += factor * torch.from_numpy(np.ascontiguousarray(columns.T)).square()
+    return squares.sqrt()
+
+
+def power_as_run(seen: Pass, graph: Data, operator: Operator, readout: Tensor) -> Tensor:
+    """Return the rows of the operator as the layers of `seen`, one pass over `graph`, apply it, skips that add included.
+
+    Where `seen.skips` is "other" it is the operator alone: what passes it by is not known.
+    """
+    num_nodes, num_layers = int(graph.num_nodes or 0), len(seen.hidden) - 1
+    if seen.skips != "added":
+        return operator_power(graph.edge_index, num_nodes, operator, num_layers, readout)
+    scales = [
+        float((after - before).norm() / before.norm()) if after.shape == before.shape else None
+        for before, after in pairwise(seen.hidden)
+    ]
+    return skipping_power(graph.edge_index, num_nodes, operator, scales, readout)
 
 
 def applied(matrix: csr_array, columns: Any, times: int) -> Any:
@@ -307,20 +355,24 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     A model that declares no operator is compared with gcn, and `declared` is false. Keys: `source` (Op^L)_vu, mean over the
     pairs; `source_share`, its share of v's row; `log10_source_share`, mean over the pairs where it is not 0; `source_hops`,
     mean; `mean_hops`, the mean hop of what the operator brings; by hop: `by_hop`, the shell's sum of entries, and `share`, the
-    same of the row shares. The operator is that of the rewired graph, where there is one; hops are those of the task's own.
+    same of the row shares. `skips`: what passes the operator by; "added" states are part of it (`skipping_power`), "other"
+    skips are not, and what is said is of the operator without the skip. The operator is that of the rewired graph, where there
+    is one; hops are those of the task's own.
     """
     frozen = Frozen(model)
     graphs = draw_several(task, seed, at_most=8, max_nodes=1 << 15)  # as influence, where that can be afforded
-    num_layers = len(frozen.run(graphs[:1]).hidden) - 1
+    seen = frozen.run(graphs[:1])
     operator: Any = frozen.operator or "gcn"
     rng = stream(task.config(), seed, "measure", "readouts")
     rows, hops, sources = [], [], []
     for graph in (with_readouts(graph, 32, rng) for graph in graphs):
-        readout, num_nodes = readouts_of(graph), int(graph.num_nodes or 0)
-        rows.append(operator_power(graph.edge_index, num_nodes, operator, num_layers, readout))
+        readout = readouts_of(graph)
+        seen = frozen.run([graph]) if seen.skips == "added" else seen  # the rest needs the number of layers alone
+        rows.append(power_as_run(seen, graph, operator, readout))
         hops.append(hops_of(graph))
         sources.append(source_mask(graph))
-    result = {"operator": operator, "declared": frozen.operator is not None, "num_layers": num_layers}
+    result = {"operator": operator, "declared": frozen.operator is not None, "skips": seen.skips}
+    result["num_layers"] = len(seen.hidden) - 1
     return as_json(result | _by_hop(rows, hops) | _of_source(rows, hops, sources))
 
 

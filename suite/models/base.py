@@ -22,6 +22,8 @@ class Model(nn.Module):
         global_channel: what carries information past the edges, out of norm, norm(train), virtual_node,
             rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
+        skips: what layers hand on past `operator`: none; added: the state before, where it is as wide as what is added to it;
+            other: anything else, beside which powers of the operator say little.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
         pe_reach: up to how many hops apart encodings of pairs (`PAIRS`), which it needs, tell it one distance from another:
             what is asked farther away is out of their reach, if not of attention's. 0 without any, None: at any distance.
@@ -39,6 +41,7 @@ class Model(nn.Module):
     later: ClassVar[frozenset[str]] = frozenset()
     global_channel: frozenset[str] = frozenset()
     operator: str = "none"
+    skips: str = "other"
     reach: int | None = 0
     pe_reach: int | None = 0
     layer_hops: tuple[int, ...] | None = None

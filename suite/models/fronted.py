@@ -14,6 +14,7 @@ DECLARED = (
     "needs",
     "global_channel",
     "operator",
+    "skips",
     "reach",
     "pe_reach",
     "layer_hops",

@@ -21,7 +21,7 @@ class Propagation(Model):
             so that only their direction is left to read (ours).
     """
 
-    operator = "gcn"
+    operator, skips = "gcn", "none"
 
     def __init__(
         self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, *, rescale: bool = True

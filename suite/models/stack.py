@@ -105,6 +105,8 @@ class Stack(Model):
         hops = [self.conv.hops(index) for index in range(num_layers)]
         edgeless = not any(hops)
         self.operator = "complete" if edgeless and virtual_node else self.conv.operator
+        plain = self.readout == "last" and self.conv.stepwise
+        self.skips = {"none": "none", "residual": "added"}.get(self.skip, "other") if plain else "other"
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
         opened = {"pooling" if edgeless else "virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
         self.global_channel = channel | {name for name, is_open in opened.items() if is_open}

@@ -36,6 +36,7 @@ class Conv(nn.Module):
 
     Attributes:
         operator: whose fixed space the layer smooths towards.
+        stepwise: whether a layer is one step of it and no more: no gate, earlier state or farther shell beside.
         reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
         by_distance: whether it has other weights for each distance up to `hops`.
         on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
@@ -44,6 +45,7 @@ class Conv(nn.Module):
     """
 
     operator: ClassVar[str] = "none"
+    stepwise: ClassVar[bool] = True
     reads_past: ClassVar[bool] = False
     by_distance: ClassVar[bool] = False
     on_edges: ClassVar[bool] = False

@@ -20,6 +20,7 @@ class DRew(Conv):
     """
 
     operator, by_distance = "gcn", True
+    stepwise = False
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)

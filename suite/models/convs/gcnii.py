@@ -18,6 +18,7 @@ class GCNII(Conv):
     """
 
     operator = "gcn"
+    stepwise = False
     alpha, theta = 0.1, 0.5
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:

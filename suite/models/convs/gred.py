@@ -26,6 +26,7 @@ class GRED(Conv):
     """
 
     operator = "gcn"
+    stepwise = False
     num_hops = 4
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:

@@ -19,6 +19,7 @@ class MixHop(Conv):
     """
 
     operator = "gcn"
+    stepwise = False
     powers = 3
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
