@@ -491,14 +491,14 @@ def test_distances_have_facts_of_the_pair_and_eccentricities_have_no_source() ->
 
 
 def test_the_exact_range_and_what_is_open_by_radius_are_on_the_certificate_where_the_task_knows_them() -> None:
-    """On a ring, weights 1, 1/2, 1/3 on two nodes each: range 3 / (11/6); a share of the squares is left beyond each radius."""
+    """On a ring, weights 1, 1/2, 1/3 over 11/3, on two nodes each: range 3 / (11/6); beyond each radius the squares are left."""
     facts = facts_of(KnownRange(graph="ring", size=30, kernel="decay", exponent=1, hops=3))
     assert facts["exact_range"] == pytest.approx(18 / 11)
-    squares = [1, 1 / 4, 1 / 9]
-    assert facts["oracle"] == pytest.approx([sum(squares[radius:]) / sum(squares) for radius in range(4)])
+    squares = [2 * (weight / (11 / 3)) ** 2 for weight in (1, 1 / 2, 1 / 3)]
+    assert facts["oracle"] == pytest.approx([sum(squares[radius:]) for radius in range(4)])
     detail = _described(facts).detail
     assert "nodes 1.636 hops away on average" in detail
-    assert "0: 1.000, 1: 0.265, 2: 0.082, 3: 0.000" in detail
+    assert "0: 0.202, 1: 0.054, 2: 0.017, 3: 0.000" in detail
     assert not {"exact_range", "oracle"} & facts_of(Transfer()).keys()
 
 

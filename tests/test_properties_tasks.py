@@ -39,7 +39,8 @@ def made(cls: type[Task], fields: Fields) -> Task | None:
     except ValidationError as error:
         said = error.errors()[0]
         named = str(said["loc"][0]) if said["loc"] else said["msg"].removeprefix("Value error, ").partition(":")[0]
-        assert named in cls.model_fields, said["msg"]
+        topology = fields.get("topology")
+        assert named in cls.model_fields.keys() | (topology.keys() if isinstance(topology, dict) else set()), said["msg"]
         return None
 
 
