@@ -132,4 +132,6 @@ def reason_of(error: Exception) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    return Path(__file__).parent in Path(filename).parents or "site-packages" in filename or "/lib/python" in filename
+    root, path = Path(__file__).parents[1], Path(filename)
+    own = path == root / "run_all.py" or any(root / package in path.parents for package in BUILT_IN)
+    return own or "site-packages" in filename or "/lib/python" in filename

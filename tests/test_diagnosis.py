@@ -318,6 +318,12 @@ def test_a_batch_is_its_graphs_and_of_many_eight_are_looked_at() -> None:
     assert suite.diagnose(Means(2), graphs).data.startswith("8 of 20 graphs of 5 to 22 nodes, asked at 32")
 
 
+def asked(readout: list[Any] | None = None, x: Tensor | None = None) -> Data:
+    """An edge, asked at some of its nodes."""
+    index = {} if readout is None else {"readout_index": torch.tensor(readout)}
+    return Data(x=torch.ones(2, 1) if x is None else x, edge_index=torch.tensor([[0, 1], [1, 0]]), **index)
+
+
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
@@ -332,11 +338,26 @@ def test_a_batch_is_its_graphs_and_of_many_eight_are_looked_at() -> None:
         ),
         (Data(x=torch.zeros(3)), ValueError, "data.x: must be [num_nodes, in_channels], got [3]"),
         (Data(x=torch.zeros(3, 1)), ValueError, "data.edge_index: must be [2, num_edges], got NoneType"),
+        (asked(x=torch.tensor([[0.0], [torch.nan]])), ValueError, "data.x: must be finite, got 1 of 2 values that are not"),
+        (asked([2]), ValueError, "data.readout_index: must name nodes 0 ... 1, at least one, or mask them, got [1], torch.int64"),
+        (asked([]), ValueError, "data.readout_index: must name nodes 0 ... 1"),
+        (asked([False, False]), ValueError, "data.readout_index: must name nodes 0 ... 1"),
     ],
 )
 def test_data_that_are_no_graphs_are_refused(data: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         suite.diagnose(Means(1), data)
+
+
+def test_read_outs_may_be_masked() -> None:
+    model = GCN(1, 4, 2, 1)
+    one, other = (suite.diagnose(model, asked(index)).measures for index in ([1], [False, True]))
+    assert one == other
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"model: must be a torch\.nn\.Module, made and not its class or name, got 'gcn'"):
+        suite.diagnose("gcn", ring())  # type: ignore[arg-type]
 
 
 def test_models_that_are_called_in_another_way_are_refused() -> None:

@@ -163,9 +163,11 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     come from streams of `seed`.
 
     Raises ValueError where the model is not called like that, has parameters that no call has given a size yet, or returns
-    neither a row per node nor has PyG convolutions that do; and for data without features or edges. What the model itself
-    raises on the first graph comes through.
+    neither a row per node nor has PyG convolutions that do; and for data without finite features or edges. TypeError for a model
+    that is no module. What the model itself raises on the first graph comes through.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: must be a torch.nn.Module, made and not its class or name, got {model!r:.60}")
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__}: has lazy parameters; call it once on your data, so that they get their size")
     graphs = draw(data, seed, 0) if isinstance(data, Task) else graphs_in(data)

@@ -57,7 +57,8 @@ def graphs_in(data: Any) -> list[Data]:
     Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index`, `y`
     at the read-out nodes, `edge_weight` and `edge_attr`, where there are.
 
-    Raises ValueError for no graph, for one without features or edges, and for data of edges that have no row for each;
+    Raises ValueError for no graph, for one without finite features or without edges, for read-outs that are no nodes, and for
+    data of edges that have no row for each;
     TypeError for anything else than `Data`.
     """
     several = data.to_data_list() if hasattr(data, "to_data_list") else data if hasattr(data, "__getitem__") else [data]
@@ -86,6 +87,8 @@ def _read(data: Any) -> Data:
         raise ValueError(f"data.x: must be [num_nodes, in_channels], got {_shape(x)}")
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"data.edge_index: must be [2, num_edges], got {_shape(edge_index)}")
+    if wrong := int((~x.isfinite()).sum()):
+        raise ValueError(f"data.x: must be finite, got {wrong} of {x.numel()} values that are not")
     found = {name: data[name].cpu() for name in CARRIED if name in data}
     for name in EDGE_DATA:
         if (value := data.get(name)) is None:
@@ -93,12 +96,23 @@ def _read(data: Any) -> Data:
         if not isinstance(value, Tensor) or not value.dim() or value.size(0) != edge_index.size(1):
             raise ValueError(f"data.{name}: must be [num_edges = {edge_index.size(1)}, ...], got {_shape(value)}")
         found[name] = value.detach().cpu()
-    readout = data.readout_index.cpu() if "readout_index" in data else torch.arange(x.size(0))
+    readout = _readouts(data.readout_index, x.size(0)) if "readout_index" in data else torch.arange(x.size(0))
     answers = _answers(data.y, readout, x.size(0))
     found |= {} if answers is None else {"y": answers}
     x = x.detach().cpu()
     x = x if x.dtype == torch.float64 else x.float()
     return Data(x=x, edge_index=edge_index.cpu(), readout_index=readout, **found)
+
+
+def _readouts(index: Any, num_nodes: int) -> Tensor:
+    """Return the read-out nodes, numbered or masked, [num_readouts] long."""
+    found = torch.as_tensor(index).cpu()
+    if found.dtype == torch.bool and found.shape == (num_nodes,):
+        found = found.nonzero().flatten()
+    if found.dim() != 1 or found.is_floating_point() or not found.numel() or not bool(((found >= 0) & (found < num_nodes)).all()):
+        nodes = f"nodes 0 ... {num_nodes - 1}"
+        raise ValueError(f"data.readout_index: must name {nodes}, at least one, or mask them, got {_shape(found)}, {found.dtype}")
+    return found.long()
 
 
 def _shape(value: Any) -> str:
