@@ -120,6 +120,15 @@ def test_singular_values_of_means_over_a_ring_are_its_eigenvalues() -> None:
     assert found["lost"][1] == pytest.approx(sum(value < 0.1 for value in values) / n)
 
 
+def test_what_a_layer_does_to_a_small_change_is_exact_where_its_directions_are_all_known() -> None:
+    """The squares of (1 + 2 cos) / 3 over a ring have the mean 3 / 9."""
+    found = suite.diagnose(Means(3), ring(12))
+    assert found.measures["spectrum"]["rms"][1:] == pytest.approx([3**-0.5] * 3)
+    assert "A layer multiplies a small change by 0.577 (root mean square" in found.sentences["Scale"]
+    large = suite.diagnose(Means(3), ring(200))  # too large for all directions
+    assert "estimated from 4 probes" in large.sentences["Scale"]
+
+
 def test_energies_have_their_norms_beside_them_and_bare_diffusion_comes_to_its_limit() -> None:
     n, graph = 8, ring(8)
     found = suite.diagnose(Means(3), graph).measures["energies"]

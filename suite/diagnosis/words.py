@@ -238,13 +238,17 @@ def _scale(measures: Measures, num_layers: int) -> Finding | None:
     if not num_layers or norm[0] is None or norm[-1] is None:
         return None
     text = f"The norm of the states goes from {number(norm[0])} at layer 0 to {number(norm[-1])} at layer {num_layers}."
-    gains = [gain for gain in measures.get("layers", {}).get("rms", [])[1:] if gain is not None]
+    spectrum = measures.get("spectrum")
+    exact = spectrum is not None
+    gains = [gain for gain in measures.get("spectrum" if exact else "layers", {}).get("rms", [])[1:] if gain is not None]
     if gains:
+        ends = list(dict.fromkeys([number(min(gains)), number(max(gains))]))
+        how = "" if exact else ", estimated from 4 probes"
         text += (
-            f" A layer multiplies a small change by {number(min(gains))} to {number(max(gains))} (root mean square of the"
-            " singular values of its Jacobian)."
+            f" A layer multiplies a small change by {' to '.join(ends)} (root mean square of the singular values of its"
+            f" Jacobian{how})."
         )
-    if (spectrum := measures.get("spectrum")) is not None:
+    if spectrum is not None:
         text += f" It shrinks {_percent(spectrum['shrinking'])} of directions, {_percent(spectrum['lost'])} to less than a tenth."
     ratio = measures.get("gradient", {}).get("ratio")
     if ratio is None:

@@ -181,7 +181,7 @@ FURTHER: dict[str, Measure] = {
     "far_tokens": Measure(1, distant.run),
     "shares": Measure(3, routing.run),
     "mixing": Measure(3, _run_mixing, whole=True),
-    "spectrum": Measure(1, directions.run),
+    "spectrum": Measure(2, directions.run),
     "topology": Measure(2, topology.run, weights=False),
 }
 """Taken by `suite.diagnose` alone, of one model in question: for every cell of a study too dear, or the same again."""
