@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn import SimpleConv
 from torch_geometric.utils import erdos_renyi_graph
 
 from suite.operators import GraphOperators
@@ -63,3 +64,16 @@ def same(found: Tensor, expected: Tensor, *over: Tensor | nn.Module) -> None:
         torch.autograd.grad((out * weight).sum(), list(named.values()), retain_graph=True) for out in (found, expected)
     )
     torch.testing.assert_close(dict(zip(named, ours, strict=True)), dict(zip(named, theirs, strict=True)), rtol=1e-9, atol=1e-9)
+
+
+class Means(nn.Module):
+    """`num_layers` times the mean over neighbours and self."""
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(SimpleConv("mean", combine_root="self_loop") for _ in range(num_layers))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, edge_index)
+        return x

@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import Means
 from torch import Tensor, nn
 from torch.autograd.functional import hessian
 from torch_geometric.data import Batch, Data, HeteroData
@@ -52,19 +53,6 @@ class Fading(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         hops = hop_distance(edge_index, torch.arange(len(x)), len(x))
         return torch.where(hops < 0, 0, self.base ** -hops.double()).to(x) @ x
-
-
-class Means(nn.Module):
-    """`num_layers` times the mean over neighbours and self."""
-
-    def __init__(self, num_layers: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(SimpleConv("mean", combine_root="self_loop") for _ in range(num_layers))
-
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        for conv in self.convs:
-            x = conv(x, edge_index)
-        return x
 
 
 class Still(nn.Module):

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import Means
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GCN, SimpleConv
+from torch_geometric.nn import GCN
 from torch_geometric.utils import to_undirected
 
 import suite
@@ -36,19 +37,6 @@ def ring(num_nodes: int, x: Tensor | None = None) -> Data:
     node = torch.arange(num_nodes)
     x = torch.randn(num_nodes, 5, generator=torch.Generator().manual_seed(0)) if x is None else x
     return Data(x=x, edge_index=to_undirected(torch.stack([node, node.roll(-1)])))
-
-
-class Means(nn.Module):
-    """`num_layers` times the mean over neighbours and self."""
-
-    def __init__(self, num_layers: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(SimpleConv("mean", combine_root="self_loop") for _ in range(num_layers))
-
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        for conv in self.convs:
-            x = conv(x, edge_index)
-        return x
 
 
 class Turned(nn.Module):
