@@ -42,7 +42,7 @@ def file_sha256(ref: str) -> str | None:
     place = ref.rpartition(":")[0]
     if place.endswith(".py"):
         return hashlib.sha256(Path(place).read_bytes()).hexdigest()
-    return None if place.partition(".")[0] in BUILT_IN else _module_sha256(place)
+    return None if _built_in(place) else _source_sha256(_load_module(place, None))
 
 
 def ref_of(cls: type) -> str:
@@ -76,32 +76,42 @@ def said(found: Any, prefix: str, known: set[str]) -> str:
 
 
 def _load_module(name: str, sha256: str | None) -> ModuleType:
-    """Import a module, of those in the working folder too."""
-    if (here := str(Path.cwd())) not in sys.path:
+    """Import a module; a stranger's is looked for in the working folder too."""
+    if not _built_in(name) and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last: it hides nothing
-    if sha256 is not None and (found := _module_sha256(name)) != sha256:
-        raise ValueError(f"{name} changed since the study was expanded (sha256 was {sha256[:12]}, is {str(found)[:12]})")
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # something that the module itself imports
         advice = "start from the folder that holds it, install it, or name the file: path/to/file.py:Name"
-        raise ModuleNotFoundError(f"no module '{error.name}', installed or in {here}: {advice}", name=error.name) from None
+        raise ModuleNotFoundError(f"no module '{error.name}', installed or in {Path.cwd()}: {advice}", name=error.name) from None
+    if sha256 is not None:
+        _check_unchanged(name, _source_sha256(module), sha256)
+    return module
 
 
-def _module_sha256(name: str) -> str | None:
+def _built_in(module: str) -> bool:
+    return module.partition(".")[0] in BUILT_IN
+
+
+def _source_sha256(module: ModuleType) -> str | None:
     """Return the digest of a module's source; None where it has none, as one that is compiled."""
-    path = getattr(_load_module(name, None), "__file__", None)
+    path = getattr(module, "__file__", None)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and path.endswith(".py") else None
+
+
+def _check_unchanged(place: object, found: str | None, sha256: str) -> None:
+    if found != sha256:
+        raise ValueError(f"{place} changed since the study was expanded (sha256 was {sha256[:12]}, is {str(found)[:12]})")
 
 
 def _load_file(path: Path, sha256: str | None) -> ModuleType:
     path = path.resolve()
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ValueError(f"{path} changed since the study was expanded (sha256 was {sha256[:12]}, is {found[:12]})")
+    if sha256 is not None:
+        _check_unchanged(path, found, sha256)
     name = f"hopscope_file_{found[:16]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -7,32 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_command_line import own_task
 
 from suite.refs import file_sha256, load
 
 ROOT = Path(__file__).resolve().parents[1]
-TASK = """
-import torch
-from torch_geometric.data import Data
-from suite.task import Task
-
-class Mine(Task):
-    hops: int = 2
-    num_classes: int = 2
-
-    def sample(self, rng):
-        y = torch.randint(2, (1,), generator=rng)
-        x = torch.zeros(3, 2)
-        x[2, y] = 1
-        edge_index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
-        return Data(x=x, edge_index=edge_index, y={y}, readout_index=torch.tensor([0]), source_index=torch.tensor([2]))
-"""
 KEY = "from suite.tasks import find_task, make_task; print(make_task(find_task('{ref}', {{}}), {{}})[0].key)"
 
 
-def package(folder: Path, y: str = "y") -> None:
+def package(folder: Path, before: str = "") -> None:
     (folder / "mine").mkdir(exist_ok=True)
-    (folder / "mine" / "tasks.py").write_text(TASK.replace("{y}", y))
+    own_task(folder / "mine", before, "tasks")
 
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,8 +28,8 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_task_in_a_package_of_the_working_folder_is_found_and_known_by_its_content(tmp_path: Path) -> None:
     keys = []
-    for y in ("y", "1 - y", "y"):
-        package(tmp_path, y)
+    for before in ("", "rng.manual_seed(0)", ""):
+        package(tmp_path, before)
         found = python(tmp_path, KEY.format(ref="mine.tasks:Mine"))
         assert found.returncode == 0, found.stderr
         keys.append(found.stdout)

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import degree, remove_self_loops
 
 from suite.measures.draws import as_json, averaged, draw, draw_diagnosed, hops_of, readouts_of, source_mask
-from suite.measures.frozen import Frozen
+from suite.measures.frozen import Frozen, Pass
 from suite.measures.shares import (
     absolute_influence,
     all_resistances,
@@ -50,8 +50,9 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     samples = draw(task, seed, 0, NUM_SAMPLES)
     parts, signals, known = [], [], []
     obstructed: list[float] = []
-    for graph in graphs:
-        found, norms = _felt(frozen, model, graph, rng)
+    passes = [frozen.run([graph]) for graph in graphs]
+    for graph, seen in zip(graphs, passes, strict=True):
+        found, norms = _felt(frozen, seen, model, graph, rng)
         mask = source_mask(graph)
         if norms is not None and mask is not None:
             variance = _variance(graph, samples)
@@ -59,7 +60,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
             signals.append(signal_to_interference(norms, mask, torch.ones(norms.size(1)) if variance is None else variance))
         parts.append(found)
         if len(obstructed) < MAX_PAIRS:
-            obstructed += _obstruction(frozen, model, graph, mask).tolist()[: MAX_PAIRS - len(obstructed)]
+            obstructed += _obstruction(seen, model, graph, mask).tolist()[: MAX_PAIRS - len(obstructed)]
     longest = max(len(part["total_influence"]) for part in parts)
     for part in parts:  # beyond the last shell nothing is felt
         part["total_influence"] = torch.nn.functional.pad(part["total_influence"], (0, longest - len(part["total_influence"])))
@@ -70,14 +71,15 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         result["variances"] = "inputs" if all(known) else "alike"
     result |= {"obstruction": torch.tensor(obstructed, dtype=torch.float64).mean(), "num_obstructed": len(obstructed)}
     result.setdefault("range_ohms", None)
-    skips = frozen.run(graphs[:1]).skips
-    return as_json(result | {"num_graphs": len(graphs), "encodings": "held", "skips": skips})
+    return as_json(result | {"num_graphs": len(graphs), "encodings": "held", "skips": passes[0].skips})
 
 
-def _felt(frozen: Frozen, model: nn.Module, graph: Data, rng: torch.Generator) -> tuple[dict[str, Any], Tensor | None]:
+def _felt(
+    frozen: Frozen, seen: Pass, model: nn.Module, graph: Data, rng: torch.Generator
+) -> tuple[dict[str, Any], Tensor | None]:
     """Return what is said of one graph, and where it has sources the Frobenius norms of `influence`."""
     num_nodes, readouts, hops = int(graph.num_nodes or 0), readouts_of(graph), hops_of(graph)
-    seen, mask = frozen.run([graph]), source_mask(graph)
+    mask = source_mask(graph)
     felt = absolute_influence(model, graph)
     far = influence_range(felt, hops)
     found: dict[str, Any] = {"total_influence": total_influence(felt, hops)}
@@ -103,9 +105,9 @@ def _variance(graph: Data, samples: list[Data]) -> Tensor | None:
     return torch.stack(alike).var(0).sum(1) if len(alike) >= MIN_SAMPLES else None
 
 
-def _obstruction(frozen: Frozen, model: nn.Module, graph: Data, sources: Tensor | None) -> Tensor:
+def _obstruction(seen: Pass, model: nn.Module, graph: Data, sources: Tensor | None) -> Tensor:
     """Return the obstruction of up to 4 read-outs to their first source, or to the farthest node: [num_pairs], maybe none."""
-    *layers, last = frozen.run([graph]).hidden
+    *layers, last = seen.hidden
     other = hops_of(graph).argmax(1) if sources is None else sources.double().argmax(1)
     pairs = torch.stack([readouts_of(graph), other], dim=1)
     lone = degree(remove_self_loops(graph.edge_index)[0][1], int(graph.num_nodes or 0)) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from scipy.sparse.csgraph import connected_components
@@ -53,24 +53,32 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     rng = stream(task.config(), seed, "measure", "topology")
     graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
     num_layers = len(Frozen(model).run(graphs[:1]).hidden) - 1
-    parts = [_whole(graph) | _between(graph, num_layers) for graph in graphs]
+    simple = [_simple(graph) for graph in graphs]
+    parts = [_whole(graph, own) | _between(graph, own, num_layers) for graph, own in zip(graphs, simple, strict=True)]
     found: dict[str, Any] = dict(averaged(parts))
     found |= {
         "hops": list(range(found["shell_sizes"].numel())),
         "planted": all(source_mask(graph) is not None for graph in graphs),
     }
-    return as_json(found | _curvatures(graphs, rng) | {"num_graphs": len(graphs)})
+    return as_json(found | _curvatures(simple, rng) | {"num_graphs": len(graphs)})
 
 
-def _edges(graph: Data) -> tuple[Tensor, int, bool]:
-    """Return the task's edges, simple and undirected, how many nodes there are, and whether all are connected."""
+class _Simple(NamedTuple):
+    """The task's edges of a graph, simple and undirected."""
+
+    edges: Tensor
+    num_nodes: int
+    connected: bool
+
+
+def _simple(graph: Data) -> _Simple:
     num_nodes = int(graph.num_nodes or 0)
     edges = simple_edges(own_edges(graph), num_nodes)
-    return edges, num_nodes, connected_components(adjacency_of(edges, num_nodes))[0] == 1
+    return _Simple(edges, num_nodes, connected_components(adjacency_of(edges, num_nodes))[0] == 1)
 
 
-def _whole(graph: Data) -> dict[str, Any]:
-    edges, num_nodes, connected = _edges(graph)
+def _whole(graph: Data, simple: _Simple) -> dict[str, Any]:
+    edges, num_nodes, connected = simple
     found: dict[str, Any] = {"num_nodes": num_nodes, "num_edges": edges.size(1) // 2}
     if connected and num_nodes > 1:
         with suppress(ArithmeticError):
@@ -87,10 +95,9 @@ def _whole(graph: Data) -> dict[str, Any]:
     return found | {"shell_sizes": shell_sizes(edges, num_nodes, readouts_of(graph)).double().mean(0)}
 
 
-def _curvatures(graphs: list[Data], rng: torch.Generator) -> dict[str, Any]:
+def _curvatures(graphs: list[_Simple], rng: torch.Generator) -> dict[str, Any]:
     kinds: dict[str, list[Tensor]] = {"curvature": [], "augmented_forman": [], "ollivier_ricci": []}
-    for graph in graphs:
-        edges, num_nodes, _ = _edges(graph)
+    for edges, num_nodes, _ in graphs:
         degrees = degree(edges[1], num_nodes)
         once = edges[:, edges[0] < edges[1]]
         once = once[:, degrees[once].sum(0) <= MAX_BALL]  # around a hub more nodes are than curvature looks at
@@ -108,9 +115,9 @@ def _curvatures(graphs: list[Data], rng: torch.Generator) -> dict[str, Any]:
     return found
 
 
-def _between(graph: Data, num_layers: int) -> dict[str, Any]:
+def _between(graph: Data, simple: _Simple, num_layers: int) -> dict[str, Any]:
     """Return what lies between each read-out node and its source, or the node farthest from it."""
-    edges, num_nodes, connected = _edges(graph)
+    edges, num_nodes, connected = simple
     readouts = readouts_of(graph)
     hops, mask = hop_distance(edges, readouts, num_nodes), source_mask(graph)
     mask = torch.nn.functional.one_hot(hops.argmax(1), num_nodes).bool() if mask is None else mask
