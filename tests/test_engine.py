@@ -1,6 +1,7 @@
 """The engine against plain PyTorch: every shortcut computes the same function as a loop over PyG batches."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from suite.engine.replicas import Replicas
 from suite.engine.topology import steps_to_readout
 from suite.models import MODELS, build, resolve
 from suite.models.layers import NORMS
+from suite.operators.shared import _Window
 from suite.refs import ref_of
 from suite.score import losses
 from suite.task import Task
@@ -35,7 +37,7 @@ TASKS = {
     "published clique path": lambda hops: PublishedRingTransfer(hops=hops, family="clique_path"),  # edges listed twice
     "published tree": lambda hops: PublishedNeighborsMatch(hops=hops - 1),  # directed, inner nodes alike
 }
-PATHS = ("cone", "last_layer", "alike_nodes", "equal_inputs")
+PATHS = ("cone", "last_layer", "alike_nodes", "equal_inputs", "frozen_states")
 
 
 def make_cells(task: Task, model: str, num_layers: int, seeds: range, width: int = 8, **protocol: object) -> list[Cell]:
@@ -198,6 +200,43 @@ def test_equal_graphs_are_computed_once_and_counted() -> None:
     for counts, y, block in zip(batch.counts, batch.y, drawn, strict=True):
         expected = torch.bincount(block.y.flatten(), minlength=5)
         assert torch.zeros(5).index_add(0, y, counts).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("name", ["sgc", "propagation"])
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_states_before_the_first_weight_are_computed_once_and_change_nothing(name: str, task: str) -> None:
+    assert_equal_on_a_path(name, {}, TASKS[task](3), 3, 8, {*PATHS})
+    assert_equal_on_a_path(name, {}, TASKS[task](3), 3, 8, {"frozen_states"})
+
+
+def test_propagation_is_not_repeated_by_steps_and_no_more_than_two_states_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Tensor]] = []
+    most, product = [0], _Window.gcn
+
+    def watched(self: _Window, h: Tensor, times: int = 1) -> Tensor:
+        out = product(self, h, times)
+        made.append(weakref.ref(out))
+        most[0] = max(most[0], sum(state() is not None for state in made))
+        return out
+
+    monkeypatch.setattr(_Window, "gcn", watched)
+    drawn = draw(Transfer(topology=Ring(), hops=3), 0, "train", 0, 6)
+    model = build(resolve("propagation"), 7, 8, 9, 5)
+    batch = Sharing(model, 9, ALL_SHORTCUTS, [drawn]).batch([drawn], training=True)
+    assert len(made) == 9
+    assert most[0] == 2
+    for _ in range(3):
+        batch.forward(Replicas([model], [1e-3], 0.0, stacked=True).module)
+    assert len(made) == 9
+
+
+@pytest.mark.parametrize("settings", [{"drop_node": 0.5}, {"drop_edge": 0.5}])
+def test_states_that_training_thins_out_are_drawn_at_every_step(settings: dict[str, float]) -> None:
+    drawn = [draw(Transfer(topology=Ring(), hops=3), 0, "train", 0, 6)]
+    model = build(resolve("propagation", settings), 7, 8, 3, 5)
+    batch = Sharing(model, 3, ALL_SHORTCUTS, drawn).batch(drawn, training=True)
+    module = Replicas([model], [1e-3], 0.0, stacked=True).module.train()
+    assert not torch.equal(batch.forward(module), batch.forward(module))
 
 
 def test_a_node_that_varies_later_is_seen_to_vary() -> None:

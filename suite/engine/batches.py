@@ -61,9 +61,10 @@ class SharedBatch:
     """A step's input on the shared path: one block per replica, all of one topology."""
 
     prepared: Prepared
-    x: Tensor  # [replicas, rows, in_channels], as the operators enter it
+    x: Tensor  # [replicas, rows, in_channels], as the operators enter it; where `frozen`, the last state
     y: Tensor  # [replicas, readouts * graphs, ...]
     counts: Tensor | None  # [replicas, graphs] how many equal graphs each stands for; None: one
+    frozen: bool = False
 
     @property
     def weight(self) -> Tensor | None:
@@ -79,12 +80,13 @@ class SharedBatch:
         """Return the outputs at the read-outs: [replicas, readouts * graphs, out_channels]."""
         prepared = self.prepared
         prepared.op.counts = self.counts
-        out: Tensor = module.decode(module.run(self.x, prepared.op, **prepared.needs))
+        hidden = [self.x] if self.frozen else module.run(self.x, prepared.op, **prepared.needs)
+        out: Tensor = module.decode(hidden)
         return prepared.op.read(out, prepared.readouts, self.y.size(1) // len(prepared.readouts))
 
     def keep(self, index: list[int]) -> SharedBatch:
         counts = None if self.counts is None else self.counts[index]
-        return SharedBatch(self.prepared, self.x[index], self.y[index], counts)
+        return SharedBatch(self.prepared, self.x[index], self.y[index], counts, self.frozen)
 
 
 @dataclass
@@ -152,7 +154,8 @@ class Sharing:
         model: one of the replicas.
         num_layers: its depth.
         shortcuts: those allowed; what the model makes inexact is not taken. `alike_nodes` needs edges to be the only channel
-            (statistics of the batch aside, which weigh rows), and neither it nor `equal_inputs` goes with random layers.
+            (statistics of the batch aside, which weigh rows), and neither it, `equal_inputs` nor `frozen_states` goes with
+            random layers.
         first: the first training block of each replica, which decides whether there is anything to look for.
     """
 
@@ -162,6 +165,7 @@ class Sharing:
         self._ops: dict[Any, SharedOperators] = {}  # several read-outs may do with one
         self._needs: dict[Any, dict[str, Tensor]] = {}
         self.equal_inputs = "equal_inputs" in shortcuts and not model.random and _repeats(first)
+        self.frozen = "frozen_states" in shortcuts and model.frozen and not model.random
         alike = "alike_nodes" in shortcuts and not model.random and not coupling(model, training=False)
         varying = _varying(first) if alike else torch.ones(first[0].num_nodes, dtype=torch.bool)
         self._varying = varying | (varying.double().mean() > 1 - WORTHWHILE)
@@ -179,7 +183,11 @@ class Sharing:
             self._varying = varying = varying | _varying(drawn)  # what has varied once may vary again
         prepared = self._prepared(drawn[0], training, varying)
         answers = torch.stack([rearrange(one, "g n ... -> (n g) ...") for one in y])
-        return SharedBatch(prepared, prepared.op.enter(x), answers, counts)
+        entered = prepared.op.enter(x)
+        if self.frozen:
+            prepared.op.counts = counts
+            entered = self.model.last(entered, prepared.op, **prepared.needs)
+        return SharedBatch(prepared, entered, answers, counts, self.frozen)
 
     def num_rows(self, block: Block) -> int:
         """Return the largest number of rows that a layer has for a training block such as `block`."""

@@ -25,7 +25,17 @@ from suite.score import losses, scores
 from suite.task import Block, Packed, Split, Task
 
 ALL_SHORTCUTS = frozenset(
-    {"shared_topology", "cone", "last_layer", "alike_nodes", "equal_inputs", "stack", "fast_products", "kept_memory"}
+    {
+        "shared_topology",
+        "cone",
+        "last_layer",
+        "alike_nodes",
+        "equal_inputs",
+        "frozen_states",
+        "stack",
+        "fast_products",
+        "kept_memory",
+    }
 )
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TIMED_STEPS, TIMED_SECONDS = 5, 0.2  # at most, to find out what a step takes
@@ -63,6 +73,7 @@ def train(
     last_layer: models that see past the edges still write the last layer at the read-outs alone.
     alike_nodes: nodes whose input is the same in all graphs of a batch are computed once, until something varying reaches them.
     equal_inputs: equal graphs of a batch are computed once, and counted.
+    frozen_states: states before the first weight are computed once a batch, and the last alone is held.
     stack: several cells in one step.
     fast_products, kept_memory: oneDNN's float32 kernels, and freed memory kept (`suite.engine.machine`), for the whole process.
     """

@@ -31,6 +31,7 @@ class Model(nn.Module):
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
         reads_edges: whether its layers, however many, read the edges that they run on: by operators, or by a need in `ALONG`.
         pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
+        frozen: whether no weights stand before `decode`, so that the last state, which it reads, is the same at every step.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
         drop_edge, drop_node: what training leaves out, as `suite.models.mitigations` says; set on the model once built.
         made: the arguments it was made with, so that its like can be made untrained.
@@ -48,6 +49,7 @@ class Model(nn.Module):
     width_multiple: int = 1
     reads_edges: bool = True
     pairwise: bool = False
+    frozen: bool = False
     random: bool = False
     drop_edge: float = 0.0
     drop_node: float = 0.0
@@ -69,6 +71,10 @@ class Model(nn.Module):
         if self.training:
             x = thinned_input(x, self.drop_node)
         return self.states(x, op, **needs)
+
+    def last(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
+        """Return the last of the `states`; a `frozen` model need not hold the others meanwhile."""
+        return self.states(x, op, **needs)[-1]
 
     @property
     def trunk(self) -> list[nn.Module]:

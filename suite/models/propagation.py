@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,7 +24,7 @@ class Propagation(Model):
             so that only their direction is left to read (ours).
     """
 
-    operator, skips = "gcn", "none"
+    operator, skips, frozen = "gcn", "none", True
 
     def __init__(
         self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, *, rescale: bool = True
@@ -32,10 +35,16 @@ class Propagation(Model):
         self.decoder = Linear(in_channels, out_channels)
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        hidden = [x]
+        return list(self._steps(x, op))
+
+    def last(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
+        return deque(self._steps(x, op), maxlen=1).pop()
+
+    def _steps(self, x: Tensor, op: Operators) -> Iterator[Tensor]:
+        yield x
         for index in range(self.num_layers):
-            hidden.append(op.layer(index).gcn(hidden[-1]))
-        return hidden
+            x = op.layer(index).gcn(x)
+            yield x
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
         out: Tensor = self.decoder(F.normalize(hidden[-1], dim=-1) if self.rescale else hidden[-1])
