@@ -183,11 +183,16 @@ class Sharing:
             self._varying = varying = varying | _varying(drawn)  # what has varied once may vary again
         prepared = self._prepared(drawn[0], training, varying)
         answers = torch.stack([rearrange(one, "g n ... -> (n g) ...") for one in y])
-        entered = prepared.op.enter(x)
         if self.frozen:
-            prepared.op.counts = counts
-            entered = self.model.last(entered, prepared.op, **prepared.needs)
-        return SharedBatch(prepared, entered, answers, counts, self.frozen)
+            return SharedBatch(prepared, self._last(x, counts, prepared), answers, counts, frozen=True)
+        return SharedBatch(prepared, prepared.op.enter(x), answers, counts)
+
+    def _last(self, x: Sequence[Tensor], counts: Tensor | None, prepared: Prepared) -> Tensor:
+        """Return the last state of a frozen model; replicas with the same x, as of a task with one graph, have it in common."""
+        same = counts is None and all(torch.equal(x[0], other) for other in x[1:])
+        prepared.op.counts = counts
+        last = self.model.last(prepared.op.enter(x[:1] if same else x), prepared.op, **prepared.needs)
+        return last.expand(len(x), -1, -1)
 
     def num_rows(self, block: Block) -> int:
         """Return the largest number of rows that a layer has for a training block such as `block`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -81,7 +82,7 @@ class SharedOperators(Operators):
         self.counts: Tensor | None = None  # of the batch at hand: graph g of replica r stands for counts[r, g] equal ones
         self._powers: dict[int, csr_array] = {}
         self.rows = self._rows()
-        self._windows = [_Window(self, i) for i in range(len(sizes) - 1)]
+        self._windows = self._each_window()
 
     def layer(self, index: int) -> Operators:
         return self._windows[index]
@@ -131,6 +132,15 @@ class SharedOperators(Operators):
         pairs = (~torch.eye(self.num_nodes, dtype=torch.bool, device=self.order.device)).nonzero().T
         return SharedOperators(pairs, self.order, self.sizes, self.dtype, self.varying, self.hops)
 
+    def _each_window(self) -> list[_Window]:
+        """Return one for each layer; layers that read and write the same rows, as most do on a small world, share theirs."""
+        windows: list[_Window] = []
+        for before, after in pairwise(self.rows):
+            last = windows[-1] if windows else None
+            same = last is not None and (last.before, last.after) == (before, after)
+            windows.append(last if last is not None and same else _Window(self, before, after))
+        return windows
+
     def _rows(self) -> list[Rows]:
         """Follow what varies along the edges, layer by layer, within the cone."""
         varying = self.varying[self.order]
@@ -149,9 +159,9 @@ class SharedOperators(Operators):
 class _Window(Operators):
     """One layer's window on shared operators: reads some rows, writes some of them."""
 
-    def __init__(self, whole: SharedOperators, index: int) -> None:
+    def __init__(self, whole: SharedOperators, before: Rows, after: Rows) -> None:
         super().__init__(whole.edge_index, whole.num_nodes, whole.dtype)
-        self.whole, self.before, self.after = whole, whole.rows[index], whole.rows[index + 1]
+        self.whole, self.before, self.after = whole, before, after
         self._edge_lists: dict[tuple[bool | bytes, int], EdgeList] = {}
         self._powers: dict[int, Any] = {}
 
