@@ -231,6 +231,23 @@ def test_classes_are_those_of_rounds_that_look_at_every_node() -> None:
             assert [a == b for a, b in combinations(found, 2)] == [a == b for a, b in combinations(colour, 2)]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.tensor(1.0, dtype=torch.float64), torch.tensor(1.0 + 1e-10, dtype=torch.float64)),
+        (torch.tensor(2**24), torch.tensor(2**24 + 1)),  # which float32 takes for one
+        (torch.tensor(1.0), torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))),
+    ],
+)
+def test_features_are_told_apart_to_the_last_digit_of_their_type(one: torch.Tensor, other: torch.Tensor) -> None:
+    x = torch.stack([one, one, other, one, one, one]).unsqueeze(1)
+    assert torch.unique(wl_classes(ring_edges(6), 6, x)).numel() == 4  # marked at one node: distances 0 to 3
+    assert torch.unique(wl_classes(ring_edges(6), 6, x[:1].expand(6, 1))).numel() == 1
+    assert torch.unique(wl_classes(ring_edges(6), 6, x[:, :0])).numel() == 1  # nothing told
+    signed = torch.tensor([0.0, -0.0] * 3).unsqueeze(1)
+    assert torch.unique(wl_classes(ring_edges(6), 6, signed)).numel() == 1
+
+
 def test_wl_classes_part_what_networkx_hashes_part() -> None:
     graph = GRAPHS["barbell"].copy()
     nx.set_node_attributes(graph, "node", "kind")
