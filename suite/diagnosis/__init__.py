@@ -22,6 +22,7 @@ from torch_geometric.utils import is_undirected
 
 from suite.diagnosis import picture
 from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, edge_data_in, given, graphs_in, loss_of, without
+from suite.diagnosis.judged import Judged, judged, judged_by
 from suite.diagnosis.untrained import NotKnownError, untrained
 from suite.diagnosis.words import Finding, findings, plural
 from suite.measures import FURTHER, MEASURES, Measure
@@ -37,7 +38,10 @@ __all__ = ["Diagnosis", "diagnose"]
 
 WIDTH, INDENT = 80, 16  # columns of the printed summary, and of its topics
 AXES = ("hops", "epsilons")  # lists that say where values are, and are none
-NO_LAYERS = "The model tells no hidden states and has no PyG convolutions: nothing can be said by layer."
+NO_LAYERS = (
+    "The model tells no hidden states and has no PyG convolutions: nothing can be said by layer. Methods encode(x, edge_index),"
+    " which returns the list of its states [H0, ..., HL], and decode(hidden), which makes the output of them, would tell."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,6 +176,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
         raise ValueError(f"{type(model).__name__}: has lazy parameters; call it once on your data, so that they get their size")
     graphs = draw(data, seed, 0) if isinstance(data, Task) else graphs_in(data)
     graphs, seen, first, edges = _with_edge_data(model, graphs)
+    operator = judged(model, first, graphs[0])
+    seen = judged_by(seen, operator)
     tasks = _tasks(data, graphs, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
     absent = _refused(data, graphs, seen, first.output.size(1))
@@ -185,11 +191,12 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     try:
         if (fresh := untrained(model, seed)) is not None:
             again = LastState(fresh) if isinstance(seen, LastState) else by_node(fresh, edge_data_in(graphs))
+            again = judged_by(again, operator)
             before, _ = _measured({n: wanted[n] for n in measures if wanted[n].weights}, again, tasks, seed)
     except NotKnownError as error:
         unknown = (f"What it was untrained is not known: {error}.",)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    about, remarks = _about(data, graphs, measures), _remarks(seen, first)
+    about, remarks = _about(data, graphs, measures), _remarks(seen, first, operator)
     if not all(is_undirected(own_edges(graph), num_nodes=graph.num_nodes) for graph in graphs):
         remarks += ("Some edges go one way: hops, paths and cuts take them both ways.",)
     remarks += (*edges, "Derivatives are by x, with encodings and edges held as they are.", *unknown)
@@ -279,7 +286,7 @@ def _about(data: Any, graphs: Sequence[Data], measures: dict[str, dict[str, Any]
     return f"{what} of {nodes}" + ("" if asked is None else f", asked at {plural(asked, 'read-out node')}")
 
 
-def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
+def _remarks(seen: nn.Module, first: Pass, operator: Judged) -> tuple[str, ...]:
     """Say what of the model was looked at, where that is not what it gives itself."""
     stand_in = "The last hidden state stands in for the output, which has no row per node; mixing alone is that of the output."
     remarks = [stand_in] if isinstance(seen, LastState) else []
@@ -288,7 +295,7 @@ def _remarks(seen: nn.Module, first: Pass) -> tuple[str, ...]:
         remarks.append(f"The model does not tell its hidden states: {told}." if len(first.hidden) > 1 else NO_LAYERS)
         if first.beside:
             remarks.append(f"{plural(first.beside, 'result')} of convolutions beside that line left out.")
-    return tuple(remarks)
+    return (*remarks, operator.text) if len(first.hidden) > 1 else tuple(remarks)
 
 
 def _numbers(

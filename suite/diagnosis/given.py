@@ -161,7 +161,7 @@ class ByNode(nn.Module):
         self.batched = "batch" in inspect.signature(module.forward).parameters
         self.alone = not self.batched
         self.edge_data = edge_data_taken(module)
-        for name in ("operator", "global_channel", "reach"):
+        for name in ("global_channel", "reach"):
             if hasattr(module, name):
                 setattr(self, name, getattr(module, name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from suite.diagnosis.words import SKIPS, Measures, quotient_of
+from suite.diagnosis.words import SKIPS, Measures, roughness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,25 +34,28 @@ def draw(data: dict[str, Any]) -> Figure:
 
     measures: Measures = data["measures"]
     smoothing = measures.get("smoothing", {})
-    judged = quotient_of(smoothing) if smoothing and smoothing["rq_complete"][-1] is not None else None
-    null = [smoothing[f"null_rq_{judged}"]] * len(smoothing[f"rq_{judged}"]) if judged else None
+    known = bool(smoothing) and smoothing["rq_complete"][-1] is not None
+    judged = roughness(smoothing) if known else None
+    null: Values | None = [judged.null] * len(judged.values) if judged else None
     alone = measures.get("operator_share", {})
-    operator = f"operator{SKIPS[alone['skips']]}" if alone and alone["skips"] != "none" else "bare operator"
+    name = alone.get("operator", "")
+    operator = f"{name}{SKIPS[alone['skips']]}" if alone and alone["skips"] != "none" else f"bare {name}"
     beside = {0: (_log(alone.get("share")), operator), 2: (_log(null), "random rows")}
     figure = Figure(figsize=SIZE, layout="constrained")
-    panels = zip(figure.subplots(2, 3).flat, PANELS, _lines(measures, judged), _lines(data["initial"], judged), strict=True)
+    panels = zip(figure.subplots(2, 3).flat, PANELS, _lines(measures), _lines(data["initial"]), strict=True)
     for place, (ax, (title, axis), values, before) in enumerate(panels):
+        title = f"{judged.title}, log₁₀" if judged and place == 2 else title
         _line(ax, title, axis, values, {"untrained": before} | {name: line for line, name in [beside.get(place, (None, ""))]})
     return figure
 
 
-def _lines(measures: Measures, judged: str | None) -> list[Values | None]:
-    """Return what each panel shows; of smoothing under the operator that the model is `judged` by."""
+def _lines(measures: Measures) -> list[Values | None]:
+    """Return what each panel shows."""
     influence, smoothing = measures.get("influence", {}), measures.get("smoothing", {})
     return [
         _log(influence.get("share")),
         influence.get("log10_norm"),
-        _log(smoothing.get(f"rq_{judged}")),
+        _log(roughness(smoothing).values) if smoothing else None,
         smoothing.get("effective_rank_centred"),
         measures.get("recoverability", {}).get("by_layer", {}).get("0.001"),
         _log(measures.get("gradient", {}).get("norm")),

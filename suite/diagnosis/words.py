@@ -121,8 +121,7 @@ def _beside(measures: Measures, num_layers: int, far: int) -> str:
     if operator is None or not num_layers or operator["operator"] == "none" or far >= len(operator["share"]):
         return ""
     alone = operator["share"][far]
-    undeclared = "" if operator["declared"] else ", which is assumed"
-    return f"; {_as_run(operator)}{undeclared}, as often as there are layers, brings {number(alone)}"
+    return f"; {_as_run(operator)}, as often as there are layers, brings {number(alone)}"
 
 
 def _source(influence: dict[str, Any]) -> str:
@@ -154,18 +153,16 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
         return Finding(
             "states are 0 or not finite", "The last state is 0 or not finite: nothing can be said of how alike its rows are."
         )
-    operator = quotient_of(found)
-    quotient, null = found[f"rq_{operator}"], found[f"null_rq_{operator}"]
-    if not null:  # no pair of nodes that could be alike
+    what, _, quotient, null = roughness(found)
+    if not null or quotient[-1] is None:  # no pair of nodes that could be alike
         return None
     ratio = quotient[-1] / null
     short = "states are alike" if ratio < ALIKE else "states are smoothed" if ratio < SMOOTHER else "states are not smoothed"
     rank = found["effective_rank_centred"]
-    of = f"the {operator} operator" if operator != "complete" else "all pairs of nodes"
     first = "is undefined at" if quotient[0] is None else f"goes from {number(quotient[0])} at"
     text = (
-        f"The Rayleigh quotient of {of} {first} layer 0 to {number(quotient[-1])} at layer {num_layers}; random rows have"
-        f" {number(null)}, states in its limit 0."
+        f"The {what} {first} layer 0 to {number(quotient[-1])} at layer {num_layers}; random rows have {number(null)}, states in"
+        " its limit 0."
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
@@ -189,13 +186,29 @@ def _classes(groups: dict[str, Any]) -> str:
     return "" if ratio is None else f" Nodes of two classes are {number(ratio)} times as far apart as those of one."
 
 
-def quotient_of(smoothing: dict[str, Any]) -> str:
-    """Return the operator whose quotient to look at: the declared one, else that which is smallest for its random rows."""
-    declared = str(smoothing["operator"])
-    if smoothing.get(f"null_rq_{declared}"):
-        return declared
-    known = [name for name in ("gcn", "mean", "complete") if smoothing[f"null_rq_{name}"]]  # 0 without edges
-    return min(known, key=lambda name: smoothing[f"rq_{name}"][-1] / smoothing[f"null_rq_{name}"], default="complete")
+class Roughness(NamedTuple):
+    """What states are judged by: its name in a sentence and over a panel, its values by layer, and that of random rows."""
+
+    name: str
+    title: str
+    values: list[float | None]
+    null: float
+
+
+def roughness(smoothing: dict[str, Any]) -> Roughness:
+    """Return the Rayleigh quotient of the model's operator; that of all pairs of nodes, where it is none or there is no edge.
+
+    Of sums, which have no quotient, the share of |H|^2 outside the space that they end in.
+    """
+    operator = str(smoothing["operator"])
+    if operator == "sum" and smoothing.get("null_distance"):
+        outside = [None if d is None else d * d for d in smoothing["distance"]]
+        name = "share of |H|² outside the limit of sums"
+        return Roughness(name, "Outside the limit of sums", outside, smoothing["null_distance"] ** 2)
+    operator = operator if smoothing.get(f"null_rq_{operator}") else "complete"
+    of = ("the {} operator" if operator != "complete" else "all pairs of nodes").format(operator)
+    title = f"Rayleigh quotient ({operator if operator != 'complete' else 'all pairs'})"
+    return Roughness(f"Rayleigh quotient of {of}", title, smoothing[f"rq_{operator}"], smoothing[f"null_rq_{operator}"])
 
 
 def _tokens(measures: Measures, num_layers: int) -> Finding | None:

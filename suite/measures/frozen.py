@@ -64,7 +64,8 @@ class Frozen:
 
     Attributes:
         encodes: whether the hidden states are the model's own.
-        operator: what the model declares, or None.
+        operator: what the model declares, or what a diagnosis judges it by, or None.
+        declared: whether that is the model's own word.
         reach: how many hops away an output can depend on an input at most, by the model's word; None where any distance is.
         alone: whether graphs are run one at a time, by the model's word: it would mix those that are joined.
     """
@@ -72,7 +73,10 @@ class Frozen:
     def __init__(self, model: nn.Module) -> None:
         self._module: Any = copied(model).to("cpu", torch.float64).eval().requires_grad_(False)
         self.encodes = hasattr(model, "encode") and hasattr(model, "decode")
-        self.operator: str | None = getattr(model, "operator", None)
+        word: str | None = getattr(model, "operator", None)
+        self.operator: str | None
+        self.declared: bool
+        self.operator, self.declared = getattr(model, "judged_by", (word, word is not None))
         past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
         self.reach: int | None = None if past_edges else getattr(model, "reach", None)
         self.alone: bool = getattr(model, "alone", False)
@@ -199,7 +203,7 @@ def recorded(module: nn.Module, num_nodes: int) -> Iterator[list[Tensor]]:
         if isinstance(state, Tensor) and state.dim() == 2 and state.size(0) == num_nodes:
             states.append(state)
 
-    handles = [conv.register_forward_hook(record) for conv in dict.fromkeys(_outermost_convs(module))]
+    handles = [conv.register_forward_hook(record) for conv in dict.fromkeys(outermost_convs(module))]
     try:
         yield states
     finally:
@@ -273,10 +277,11 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, known)
 
 
-def _outermost_convs(module: nn.Module) -> list[nn.Module]:
+def outermost_convs(module: nn.Module) -> list[nn.Module]:
+    """Return the PyG convolutions of `module` that are in no other, in the order they stand."""
     if isinstance(module, MessagePassing) or type(module).__module__.startswith("torch_geometric.nn.conv."):  # GPSConv is none
         return [module]
-    return [conv for child in module.children() for conv in _outermost_convs(child)]
+    return [conv for child in module.children() for conv in outermost_convs(child)]
 
 
 def _forget_cached_graph(module: Any) -> None:

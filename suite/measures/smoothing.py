@@ -175,8 +175,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     Keys by layer: `rq_gcn`, `rq_mean`, `rq_complete`; `distance` to the fixed space of the model's own `operator` (None where it
     has none); `effective_rank`, `effective_rank_centred`; `stable_rank`, `numerical_rank` and `rank_residual`, centred;
     `mad_edges` over the ends of edges, `mad_pairs` over 2,048 pairs drawn from all (None where no pair has an angle);
-    `feature_norm`; `undefined`, the draws left out because the state was 0 or not finite. Scalars of reference: `null_rq_*` and
-    `constant_rq_gcn`, the quotient of a constant.
+    `feature_norm`; `undefined`, the draws left out because the state was 0 or not finite. Scalars of reference: `null_rq_*`, and
+    under sum `null_distance`, root mean square, of independent rows; `constant_rq_gcn`, the quotient of a constant.
     """
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "pairs")
     parts = []
@@ -184,7 +184,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         groups = together(frozen.run([graph]).hidden)
         pairs = torch.randint(int(graph.num_nodes or 1), (2, NUM_PAIRS), generator=rng)
         states = [_describe(group, graph.edge_index, frozen.operator, pairs[:, pairs[0] != pairs[1]]) for group in groups]
-        parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph))
+        parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph, frozen.operator))
     stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
     result: dict[str, Any] = {key: value.nanmean(0) for key, value in stacked.items()}
     result["undefined"] = stacked["rq_complete"].isnan().sum(0)
@@ -212,10 +212,13 @@ def _describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> di
     return found | {"feature_norm": feature_norm(h)}
 
 
-def _reference(graph: Data) -> dict[str, Tensor]:
+def _reference(graph: Data, operator: Any) -> dict[str, Tensor]:
     num_nodes = int(graph.num_nodes or 0)
     null = {f"null_rq_{name}": expected_rayleigh_quotient(graph.edge_index, num_nodes, name) for name in RAYLEIGH}
     constant = rayleigh_quotient(torch.ones(num_nodes, 1), graph.edge_index, "gcn")
+    if operator == "sum":  # of independent rows all directions hold as much
+        spaces = 1 + int(fixed_space(graph.edge_index, num_nodes, "mean")[1].max())  # one a component
+        null["null_distance"] = (1 - spaces / num_nodes) ** 0.5
     return {key: torch.tensor(value, dtype=torch.float64) for key, value in null.items()} | {"constant_rq_gcn": constant}
 
 

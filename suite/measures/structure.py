@@ -371,7 +371,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         rows.append(power_as_run(seen, graph, operator, readout))
         hops.append(hops_of(graph))
         sources.append(source_mask(graph))
-    result = {"operator": operator, "declared": frozen.operator is not None, "skips": seen.skips}
+    result = {"operator": operator, "declared": frozen.declared, "skips": seen.skips}
     result["num_layers"] = len(seen.hidden) - 1
     return as_json(result | _by_hop(rows, hops) | _of_source(rows, hops, sources))
 
