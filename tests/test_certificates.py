@@ -492,7 +492,7 @@ def test_distances_have_facts_of_the_pair_and_eccentricities_have_no_source() ->
 
 def test_the_exact_range_and_what_is_open_by_radius_are_on_the_certificate_where_the_task_knows_them() -> None:
     """On a ring, weights 1, 1/2, 1/3 over 11/3, on two nodes each: range 3 / (11/6); beyond each radius the squares are left."""
-    facts = facts_of(KnownRange(graph="ring", size=30, kernel="decay", exponent=1, hops=3))
+    facts = facts_of(KnownRange(topology=Ring(), size=15, kernel="decay", exponent=1, hops=3))
     assert facts["exact_range"] == pytest.approx(18 / 11)
     squares = [2 * (weight / (11 / 3)) ** 2 for weight in (1, 1 / 2, 1 / 3)]
     assert facts["oracle"] == pytest.approx([sum(squares[radius:]) for radius in range(4)])

@@ -88,7 +88,7 @@ TASKS: dict[str, Task] = {
     "transfer": Transfer(topology=Ring(), hops=3),
     "own_token": OwnToken(topology=Ring(), size=3),
     "mean_exchange": MeanExchange(hops=3),
-    "known_range": KnownRange(graph="ring", size=8, hops=2),
+    "known_range": KnownRange(topology=Ring(), size=4, hops=2),
     "distances": Distances(min_nodes=8, max_nodes=10),
     "same_cycle": SameCycle(hops=2),
     "neighbors_match": NeighborsMatch(hops=2),

@@ -114,7 +114,7 @@ TASKS: dict[str, Task] = {
     "directed decoy chains": DecoyChains(hops=2, directed=True),
     "two-radius by path": TwoRadius(matched_by="path", load=4),
     "published two-radius": PublishedTwoRadius(load=4),
-    "known range": KnownRange(graph="ring", size=12, hops=3),
+    "known range": KnownRange(topology=Ring(), size=6, hops=3),
     "distances": Distances(min_nodes=8, max_nodes=12),
     "distances by cost": Distances(quantity="cost", min_nodes=8, max_nodes=12),
     "published distances": PublishedDistances(),

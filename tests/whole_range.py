@@ -220,17 +220,24 @@ def cycle_or_two(draw: DrawFn) -> Fields:
 
 
 def known_range(draw: DrawFn) -> Fields:
-    graph, kernel = draw(st.sampled_from(["line", "ring", "grid", "torus"])), draw(st.sampled_from(["hop", "decay", "power"]))
-    size = up_to(draw, 3, 7 if graph in ("grid", "torus") else 30)
-    farthest = {"line": size - 1, "ring": size // 2, "grid": 2 * size - 2, "torus": size // 2 * 2}[graph]
+    """Kernels that fall mostly up to half of the way: of far ones the mean of all others is left, which needs no edges."""
+    fields, size = draw(places())
+    kernel = draw(st.sampled_from(["power", "power", "power", "hop", "decay", "exponential", "resistance"]))
+    interaction = draw(st.sampled_from(["cosine", "cosine", "copy", "product", "distance"]))
+    falls, steps = kernel in ("decay", "exponential", "resistance"), kernel == "power"
+    farthest = nx.diameter(to_networkx(read_topology(fields).graph(size), to_undirected=True))
     return {
-        "graph": graph,
+        "topology": fields,
         "size": size,
         "kernel": kernel,
-        "hops": up_to(draw, 1, farthest),
-        "exponent": draw(st.floats(0, 4)) if kernel == "decay" else 0.0,
-        "interaction": draw(st.sampled_from(["copy", "product"])),
-        "values": draw(st.sampled_from(["normal", "spin"])),
+        "hops": up_to(draw, 1, min(farthest, 1 + farthest // 2)),
+        "exponent": draw(st.floats(-4, -0.1) | st.floats(0.1, 4)) if falls else 0.0,
+        "operator": draw(st.sampled_from(["gcn", "mean", "sum"])) if steps else "gcn",
+        "loops": draw(st.booleans()) if steps else True,
+        "entries": draw(st.sampled_from(["plain", "root", "inverse"])) if steps else "plain",
+        "interaction": interaction,
+        "values": "normal" if interaction == "cosine" else draw(st.sampled_from(["normal", "spin"])),
+        "channels": up_to(draw, 1, 8) if interaction == "cosine" else 1,
     }
 
 
