@@ -1,18 +1,18 @@
 """Another topology, altered so that no distance from the read-out changes: with more nodes, or with noise edges.
 
 `Padded` makes rings, trees and clique paths of one distance as large as each other, in nodes and in edges; `Noisy` asks whether a
-finding lives on one regular graph.
+finding lives on one regular graph; `Decoyed` hides a source that its degree would give away.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import to_undirected
+from torch_geometric.utils import degree, to_undirected
 
 from datasets.ring import Ring
 from suite.hops import hop_distance
@@ -21,7 +21,7 @@ from suite.task import Split, Topology
 
 
 def _read(value: Any) -> Topology:
-    from datasets.topologies import read_topology  # here: the table names these two as well
+    from datasets.topologies import read_topology  # here: the table names these as well
 
     return read_topology(value)
 
@@ -86,10 +86,7 @@ class Noisy(Altered):
     seed: int = Field(0, ge=0, description="which of the pairs are joined")
 
     def build(self, hops: int) -> Data:
-        graph = self.topology.graph(hops)
-        if graph.readout_index.numel() != 1:
-            raise ValueError(f"topology: must have one read-out, this {self.topology.kind} has {graph.readout_index.numel()}")
-        size = int(graph.num_nodes or 0)
+        graph, size = self.topology.graph(hops), _size_of_one_pair(self.topology, hops)
         distance = hop_distance(graph.edge_index, graph.readout_index, size)[0]
         near = (distance[:, None] - distance).abs() <= 1
         near[graph.edge_index[0], graph.edge_index[1]] = False
@@ -101,6 +98,43 @@ class Noisy(Altered):
             )
         chosen = torch.randperm(len(pairs), generator=stream("noise", self.seed, size))[: self.num_edges]
         return _joined(graph, pairs[chosen].T, size)
+
+
+class Decoyed(Altered):
+    """`topology` with pendant nodes, so that `decoys` nodes at each distance before the source, or all there, have its degree.
+
+    Of a theta, a layered graph or a crossed ring the source has a degree of its own, by which a set of nodes without edges knows
+    it. A pendant node raises one degree by one and leads nowhere: distances, cuts and resistances between nodes of `topology`
+    stay. The degree is the least that does, and the source has pendants too where it is larger than its own.
+
+    Raises ValueError where there are several read-outs.
+    """
+
+    kind: Literal["decoyed"] = "decoyed"
+    min_hops: ClassVar[int] = 2  # one hop away there is nobody nearer
+    decoys: int = Field(2, ge=1, description="nodes at each distance before the source that have its degree, or all there are")
+
+    def build(self, hops: int) -> Data:
+        graph, size = self.topology.graph(hops), _size_of_one_pair(self.topology, hops)
+        degrees = degree(graph.edge_index[0], size, torch.long)
+        distance = hop_distance(graph.edge_index, graph.readout_index, size)[0]
+        levels = [(distance == hop).nonzero().flatten() for hop in range(1, hops)]
+        reached = [degrees[level].sort().values[: self.decoys][-1] for level in levels]
+        shared = torch.stack([*reached, degrees[graph.source_index[0]]]).max()
+        alike = [level[degrees[level] <= shared] for level in levels]
+        raised = [level[degrees[level].argsort(descending=True, stable=True)][: self.decoys] for level in alike]
+        nodes = torch.cat([*raised, graph.source_index])
+        holders = nodes.repeat_interleave(shared - degrees[nodes])  # once for each pendant
+        pendants = torch.arange(size, size + holders.numel())
+        return _joined(graph, torch.stack([holders, pendants]), size + holders.numel())
+
+
+def _size_of_one_pair(topology: Topology, hops: int) -> int:
+    """Return the number of nodes; raises ValueError where there are several read-outs."""
+    graph = topology.graph(hops)
+    if graph.readout_index.numel() != 1:
+        raise ValueError(f"topology: must have one read-out, this {topology.kind} has {graph.readout_index.numel()}")
+    return int(graph.num_nodes or 0)
 
 
 def _joined(graph: Data, edges: Tensor, num_nodes: int) -> Data:

@@ -21,7 +21,7 @@ from suite.task import Topology
 class CrossedRing(Topology):
     """A ring of `2 * hops` nodes whose neighbouring levels are joined completely: `4 * hops - 4` edges.
 
-    Read-out and source alone have degree 2, so a task that must hide the source from its degree cannot be put on it.
+    Read-out and source alone have degree 2; a task that must not show the source by its degree takes it `Decoyed`.
     """
 
     kind: Literal["crossed_ring"] = "crossed_ring"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
-from datasets.altered import Noisy, Padded
+from datasets.altered import Decoyed, Noisy, Padded
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
@@ -39,6 +39,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "clique_chain": CliqueChain,
     "clique_path": CliquePath,
     "crossed_ring": CrossedRing,
+    "decoyed": Decoyed,
     "erdos_renyi": ErdosRenyi,
     "expander": Expander,
     "grid": Grid,

@@ -234,7 +234,8 @@ def _by_flag(task: Transfer, peers: list[Peers]) -> Plan:
 def _degree_leak(task: Transfer) -> str:
     return (
         f"addressing: by position the source must not be known by its degree, and {task.hops} hops away on a "
-        f"{task.topology.kind} it is, since no nearer node has it too; ask farther away, by content, or where the "
+        f"{task.topology.kind} it is, since no nearer node has it too; hang pendant nodes on some that are nearer, "
+        f"topology = {{ kind = 'decoyed', topology = '{task.topology.kind}' }}, ask farther away, by content, or where the "
         "graph goes on behind the source (`extra` of tree and clique_path), got 'position'"
     )
 

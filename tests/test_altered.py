@@ -7,12 +7,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networkx.algorithms.isomorphism import GraphMatcher
+from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
-from datasets.altered import Noisy, Padded
+from datasets.altered import Decoyed, Noisy, Padded
 from datasets.clique_chain import CliqueChain
+from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
+from datasets.ring import Ring
+from datasets.theta import Theta
 from datasets.topologies import read_topology, write_topology
 from datasets.transfer import Transfer
+from suite.facts import pair_facts
 from suite.task import Topology
 
 INNER: list[Any] = [
@@ -82,6 +89,36 @@ def test_edges_that_cannot_be_had_are_refused() -> None:
     for num_edges in (19, 57):  # 10 of the ring, 10 of the path and 36 pairs that it does not join
         with pytest.raises(ValueError, match=f"num_edges: must be >= 20 and <= 56, .* got {num_edges}"):
             Padded(topology="ring", num_nodes=20, num_edges=num_edges).graph(5)
+
+
+@pytest.mark.parametrize("inner", [Theta(), Theta(paths=4), Layered(width=2), CrossedRing()], ids=str)
+@pytest.mark.parametrize("hops", [2, 3])
+def test_pendants_leave_the_way_as_it_is_and_the_source_alone_where_it_stands(inner: Topology, hops: int) -> None:
+    """By NetworkX; no symmetry that keeps the read-out moves the source, and the certificate says how many nodes are like it."""
+    hung, plain = Decoyed(topology=inner).graph(hops), inner.graph(hops)
+    graphs = [to_networkx(data, to_undirected=True) for data in (hung, plain)]
+    readout, source = int(plain.readout_index), int(plain.source_index)
+    for between in (nx.resistance_distance, nx.edge_connectivity, nx.shortest_path_length):
+        assert between(graphs[0], readout, source) == pytest.approx(between(graphs[1], readout, source))
+    symmetries = GraphMatcher(graphs[0], graphs[0]).isomorphisms_iter()
+    assert {symmetry[source] for symmetry in symmetries if symmetry[readout] == readout} == {source}
+    assert pair_facts(hung)["like_source"] == 0
+
+
+class TwoPlaces(Topology):
+    """A ring that asks at two nodes at once."""
+
+    kind: str = "two_places"
+
+    def build(self, hops: int) -> Data:
+        graph = Ring().build(hops)
+        return Data(**{**graph.to_dict(), "readout_index": torch.tensor([0, 1]), "source_index": torch.tensor([hops, hops + 1])})
+
+
+@pytest.mark.parametrize("altered", [Decoyed, Noisy])
+def test_several_read_outs_are_refused(altered: type[Decoyed | Noisy]) -> None:
+    with pytest.raises(ValueError, match="topology: must have one read-out, this two_places has 2"):
+        altered(topology=TwoPlaces()).graph(2)
 
 
 def test_what_is_written_is_read_again() -> None:

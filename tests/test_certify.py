@@ -14,8 +14,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
+from datasets.altered import Decoyed
+from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
 from datasets.own_token import OwnToken as DatasetOwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.theta import Theta
 from datasets.transfer import Transfer
 from suite import controls
 from suite.cell import Protocol
@@ -24,7 +28,7 @@ from suite.controls import Blind, Pooled, Unordered, by_distance, distinct, edge
 from suite.engine import blocks
 from suite.rng import stream
 from suite.samples import graphs_of, linear_hash
-from suite.task import Block, Loss, Split, Task
+from suite.task import Block, Loss, Split, Task, Topology
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -342,6 +346,12 @@ def test_known_flaws_are_flagged(task: Task, tags: set[str]) -> None:
 @pytest.mark.parametrize("hops", [5, 10])
 def test_transfer_by_position_is_certified(hops: int) -> None:
     assert certify(Transfer(addressing="position", hops=hops))["verdict"] == CERTIFIED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", [Theta(paths=4), Theta(paths=8), Layered(width=4), CrossedRing()], ids=str)
+def test_transfer_by_position_is_certified_where_decoys_are_hung(inner: Topology) -> None:
+    assert certify(Transfer(topology=Decoyed(topology=inner), addressing="position"))["verdict"] == CERTIFIED
 
 
 # what the controls see

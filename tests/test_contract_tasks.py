@@ -20,6 +20,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks
     "tree": [{"extra": 1}],
     "clique_path": [{"extra": 1}],
     "barbell": [{"bridges": 2}],
+    "decoyed": [{"topology": "layered"}],
     "network": [{"name": "ky4_water"}],
 }
 FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another question

@@ -193,8 +193,23 @@ def is_padded(graph: nx.Graph, case: Case) -> None:
     assert {node: found[node] for node in inner} == distance
 
 
+def is_decoyed(graph: nx.Graph, case: Case) -> None:
+    """Only leaves are added; of all nodes between, as many as asked, or all there are, have the source's degree."""
+    inner, distance = within(case)
+    data = read_topology(case["topology"]).graph(case["hops"])
+    assert nx.utils.edges_equal(graph.subgraph(inner).edges, inner.edges)
+    assert all(graph.degree[node] == 1 for node in graph if node not in inner)
+    found = nx.single_source_shortest_path_length(graph, int(data.readout_index))
+    assert {node: found[node] for node in inner} == distance
+    for hop in range(1, case["hops"]):
+        level = [node for node in inner if distance[node] == hop]
+        alike = [node for node in level if graph.degree[node] == graph.degree[int(data.source_index)]]
+        assert len(alike) >= min(case["decoys"], len(level))
+
+
 HOLDS: dict[str, Callable[[nx.Graph, Case], None]] = {
     "barabasi_albert": is_barabasi_albert,
+    "decoyed": is_decoyed,
     "erdos_renyi": is_component,
     "expander": is_expander,
     "network": is_network,

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_dense_adj, to_networkx
 
 from datasets import TOPOLOGIES
-from datasets.altered import Noisy, Padded
+from datasets.altered import Decoyed, Noisy, Padded
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
@@ -247,6 +247,12 @@ SIZES: dict[str, tuple[str, Topology, tuple[int, int], Callable[[int], tuple[flo
         Padded(topology=Tree(), num_nodes=40),
         (2, 4),
         lambda _: (40, 40 - 1),
+    ),
+    "decoyed": (
+        "as the one altered and its pendants: on a theta d(r − 1)(p − 2) for d <= p",
+        Decoyed(topology=Theta(paths=4), decoys=3),
+        (2, 5),
+        lambda r: (2 + 4 * (r - 1) + 3 * (r - 1) * (4 - 2), 4 * r + 3 * (r - 1) * (4 - 2)),
     ),
     "noisy": (
         "as the one altered, and num_edges more",

@@ -13,12 +13,15 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, to_networkx
 
+from datasets.altered import Decoyed
 from datasets.barbell import Barbell
 from datasets.chance import commonest_share
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.layered import Layered
 from datasets.network import Network
 from datasets.ring import Ring
+from datasets.theta import Theta
 from datasets.transfer import Transfer, TransferWithAnswer, TransferWithSource
 from datasets.tree import Tree
 from suite.cell import TaskRef
@@ -124,6 +127,41 @@ def test_where_the_source_is_alone_at_its_distance_all_nodes_are_decoys() -> Non
     assert block.x[:, :, :K].sum(2).sum(1).eq(2 * 6 - 1).all()
 
 
+DEGREE_OF_ITS_OWN = (  # of the source, by the arguments of each family
+    st.builds(Theta, paths=st.integers(3, 8)),
+    st.builds(Layered, width=st.integers(1, 8)),
+    st.just(CrossedRing()),
+)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(inner=st.one_of(DEGREE_OF_ITS_OWN), hops=st.integers(2, 9), decoys=st.integers(1, 4))
+def test_pendant_decoys_leave_the_position_as_all_that_tells_the_source(inner: Topology, hops: int, decoys: int) -> None:
+    task = Transfer(topology=Decoyed(topology=inner, decoys=decoys), addressing="position", hops=hops)
+    block = drawn(task, 20)
+    distance, degrees = hops_from(block), degree(block.edge_index[0], block.num_nodes)
+    source, readout = int(block.source_index), int(block.readout_index)
+    assert distance[source] == hops
+    flagged = block.x[:, :, K] == 1 if block.x.size(2) == K + 2 else torch.arange(block.num_nodes) != readout
+    alike = flagged.expand(block.num_graphs, -1) & (degrees == degrees[source])
+    assert alike[:, source].all()
+    nearer = torch.tensor([distance[node] < hops for node in range(block.num_nodes)])
+    assert (alike & nearer).any(1).all()
+    assert not any(distance[v] == hops for row in alike for v in row.nonzero().flatten().tolist() if v != source)
+    # What a set of nodes sees of the source, but for its class, which is iid, it sees of `decoys + 1` nodes or more.
+    seen = [torch.cat([block.x[:, v, K:], degrees[v].expand(block.num_graphs, 1)], dim=1) for v in range(block.num_nodes)]
+    same = torch.stack([(one == seen[source]).all(1) for one in seen], dim=1)
+    assert torch.equal(same, alike)
+    assert task.chance == pytest.approx(commonest_share(int(same[0].sum()), K))
+
+
+def test_pendant_decoys_give_theta_and_crossed_ring_the_chance_of_a_ring() -> None:
+    for inner in (Theta(paths=4), CrossedRing()):  # two nodes a level, as a ring has
+        fields = {"addressing": "position", "hops": 5, "crowding": 8 if isinstance(inner, Theta) else None}
+        task = Transfer(topology=Decoyed(topology=inner), **fields)
+        assert task.chance == pytest.approx(Transfer(addressing="position", hops=5).chance)
+
+
 TABLE = {  # of `num_tokens` tokens of `num_classes`, from the task catalogue; one entry there is cut, not rounded
     (5, 2): 0.687, (9, 2): 0.637, (10, 2): 0.623, (19, 2): 0.593, (39, 2): 0.564, (99, 2): 0.540,
     (5, 5): 0.457, (9, 5): 0.386, (10, 5): 0.376, (19, 5): 0.325, (20, 5): 0.322, (39, 5): 0.286, (99, 5): 0.253,
@@ -199,7 +237,12 @@ def test_a_stream_gives_the_same_graphs_again_and_leaves_global_randomness_alone
         ({"distance": 3}, "distance"),
         ({"crowding": 9}, "crowding: must be <= 8, .* got 9"),
         ({"flags": True}, "flags: .* by content leave it out, got True"),
-        ({"addressing": "position", "topology": CrossedRing()}, "known by its degree.*crossed_ring"),
+        (
+            {"addressing": "position", "topology": CrossedRing()},
+            "known by its degree.*kind = 'decoyed', topology = 'crossed_ring'",
+        ),
+        ({"addressing": "position", "topology": Theta()}, "known by its degree.*kind = 'decoyed', topology = 'theta'"),
+        ({"addressing": "position", "topology": Layered()}, "known by its degree.*kind = 'decoyed', topology = 'layered'"),
         ({"addressing": "position", "topology": Tree(), "hops": 3}, "known by its degree.*tree"),
         ({"addressing": "position", "topology": CliquePath()}, "known by its degree.*clique_path"),
         ({"addressing": "position", "crowding": 2}, "crowding: without flags .* got 2"),

@@ -23,7 +23,7 @@ from suite.task import Topology
 Fields = dict[str, Any]
 Place = tuple[Fields, int]  # a topology's fields, `kind` among them, and a distance that it has
 
-ALTERED, REAL = ("noisy", "padded"), ("network",)
+ALTERED, REAL = ("decoyed", "noisy", "padded"), ("network",)
 PLAIN = tuple(sorted(TOPOLOGIES.keys() - {*ALTERED, *REAL}))
 SYNTHETIC = (*PLAIN, *ALTERED)
 TAILED = ("caterpillar", "grid", "path", "tree")  # that go on behind the source, wherever it is
@@ -148,6 +148,12 @@ def padded(draw: DrawFn, most: int) -> Place:
     return {"topology": fields, "num_nodes": int(graph.num_nodes or 0) + more, "num_edges": num_edges}, hops
 
 
+def decoyed(draw: DrawFn, most: int) -> Place:
+    fields, hops = draw(places(PLAIN, most))
+    assume(hops > 1)  # nobody is nearer
+    return {"topology": fields, "decoys": up_to(draw, 1, 5)}, hops
+
+
 def noisy(draw: DrawFn, most: int) -> Place:
     fields, hops = draw(places(PLAIN, most))
     graph = to_networkx(read_topology(fields).graph(hops), to_undirected=True)
@@ -166,6 +172,7 @@ PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
     "clique_chain": clique_chain,
     "clique_path": clique_path,
     "crossed_ring": lambda draw, most: ({}, up_to(draw, 2, most // 2)),
+    "decoyed": decoyed,
     "erdos_renyi": erdos_renyi,
     "expander": expander,
     "grid": grid,
@@ -291,7 +298,7 @@ def signals(draw: DrawFn) -> Fields:
 def transfer(draw: DrawFn) -> Fields:
     """By position mostly where the graph has room for decoys: other families refuse most of their fields."""
     addressing = draw(st.sampled_from(["content", "position"]))
-    roomy = ("caterpillar", "circular_ladder", "expander", "grid", "noisy", "path", "ring", "torus", "tree")
+    roomy = ("caterpillar", "circular_ladder", "decoyed", "expander", "grid", "noisy", "path", "ring", "torus", "tree")
     fields, hops = draw(places(SYNTHETIC if addressing == "content" else roomy))
     asked = {"topology": fields, "hops": hops, "num_classes": classes(draw), "addressing": addressing}
     if addressing == "content":
