@@ -21,8 +21,10 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
@@ -35,7 +37,7 @@ from suite.expansion import Expansion, expand
 from suite.progress import Lines, Screen, asked, at_hops, duration, place
 from suite.provenance import arguments, public
 from suite.refs import reason_of, unknown
-from suite.runner import Planner, Runner, give_up, time_steps, warm_up
+from suite.runner import Planner, Runner, give_up, processes, time_steps, warm_up
 from suite.store import Store, StoreError, Tier
 from suite.study import Study, StudyError, load_study
 from suite.survey import State, all_lines, left_out, survey
@@ -240,15 +242,9 @@ def certify(
         from suite import certify as certificates
 
         if certificates.VERSION not in store.certified(ref.key, tier):
-            store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made, tier)), tier)
-    found = store.certificate(ref.key) or {}
-    table = Table("check", "", "value", "limit", "passed", box=None, pad_edge=False)
-    for check in found["checks"]:
-        value = f"{check['value']:.4g}" if isinstance(check["value"], float) else check["value"] or ""
-        passed = {True: "yes", False: "no", None: ""}[check["passed"]]
-        table.add_row(check["id"], check["name"], str(value), check["limit"], passed)
-    console.print(table)
-    print(f"{found['title']}: {found['verdict']}")
+            with processes(cores) if (cores := _cores()) > 1 else nullcontext() as pool:
+                store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made, tier, pool)), tier)
+    _say_certificate(store.certificate(ref.key) or {})
     return DONE
 
 
@@ -451,6 +447,19 @@ def _say_problems(problems: Sequence[dict[str, Any]], listing: dict[str, Any]) -
         more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         log = f" (store/{first['log']})" if first["log"] and status != "unavailable" else ""
         print(f"{status}: {stage}{lines[first['key']]}{more}: {message}{log}")
+
+
+def _say_certificate(found: dict[str, Any]) -> None:
+    """Print each check, what it found below it, and last the verdict with whatever else holds of the task."""
+    for check in found["checks"]:
+        value = f"{check['value']:.4g}" if isinstance(check["value"], float) else check["value"] or "-"
+        passed = {True: "passed", False: "not passed", None: "-"}[check["passed"]]
+        print(f"{check['id']:<4} {check['name']:<32} {value:>9}   {passed}")
+        limited = check["limit"] != "published" and not check["detail"].startswith("not applicable")
+        detail = f"asked: {check['limit']}; {check['detail']}" if limited else check["detail"]
+        print(fill(detail, console.width, initial_indent=" " * 5, subsequent_indent=" " * 5))
+    more = [tag for tag in found["tags"] if tag != found["verdict"]]
+    print(f"{found['title']}: {', '.join([found['verdict'], *more])}")
 
 
 # what is diagnosed

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, get_args
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
+from suite.cell import TaskRef
 from suite.controls import SEEDS, SOLVED, Outcome, Shuffled, by_distance, edge_free, graph_blind
 from suite.engine import blocks
 from suite.engine.batches import as_drawn
@@ -47,7 +49,7 @@ from suite.verdicts import (
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
-VERSION = 7  # raise it when the same task would get another certificate
+VERSION = 8  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
 BLOCK = 64  # graphs drawn together, as in training by default
 SEEN = 0.05  # share of test inputs that as many training inputs may have shown
@@ -58,6 +60,22 @@ LEAK = 0.05  # how far above chance a control may come: accuracy, or share of th
 NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
 
+
+WORDS = {  # how K10 calls the facts of `suite.facts`
+    "num_nodes": "nodes",
+    "num_edges": "edges",
+    "repeated_edges": "further copies of edges",
+    "self_loops": "self-loops",
+    "orbits_at_least": "orbits at least",
+    "pair_hops": "hops to the source",
+    "operator_gcn": "(S^r)_vu by GCN",
+    "share_gcn": "its share of the row",
+    "operator_mean": "(S^r)_vu by the mean",
+    "share_mean": "its share of the row",
+    "resistance": "resistance to the source",
+    "cut": "cut",
+    "like_source": "other nodes like the source",
+}
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -75,20 +93,28 @@ class Check:
     tag: str | None = None
 
 
-def certify(task: Task, tier: Tier = "quick") -> dict[str, Any]:
+def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> dict[str, Any]:
     """Return the certificate of `task` as JSON values: its checks, the tags they give, and the first of them as verdict.
+
+    `pool`: processes in which controls are trained side by side; None: here, one after another.
+
 
     K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K6 ball
     nearer than the answer, K7 permuted edges, K8 solvability witness, K9 1-WL colours, K10 facts of the graph, K11 distances and
     structure, K12 determinism; K13 shuffled answers in the `full` tier.
     """
     start = time.perf_counter()
-    survey, facts = _survey(task), facts_of(task)
-    blind = _graph_blind(task)
-    unordered = _edge_free(task, blind)
-    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, unordered]
-    checks += [_ball(task, blind, tier), _permuted(task, unordered, tier), _solvable(task), _identified(task), _described(facts)]
-    checks += [_structure(task, survey), _determinism(task), *([_shuffled(task)] if tier == "full" else [])]
+    begin = partial(_begin, pool, task)
+    begun = begin(_graph_blind)
+    survey, blind = _survey(task), begun.result()
+    begun, ball = begin(_edge_free, blind), begin(_ball, blind, tier)
+    last = [begin(_shuffled)] if tier == "full" else []
+    facts, solvable, identified, determinism = facts_of(task), _solvable(task), _identified(task), _determinism(task)
+    unordered = begun.result()
+    permuted = begin(_permuted, unordered, tier)
+    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, unordered, ball.result()]
+    checks += [permuted.result(), solvable, identified, _described(facts), _structure(task, survey), determinism]
+    checks += [check.result() for check in last]
     tags = [tag for tag in TAGS if any(check.tag == tag for check in checks)]
     ref = task_ref(task)
     return {
@@ -106,6 +132,19 @@ def certify(task: Task, tier: Tier = "quick") -> dict[str, Any]:
         "checks": [{key: value for key, value in asdict(check).items() if key != "tag"} for check in checks],
         "seconds": round(time.perf_counter() - start, 2),
     }
+
+
+def _begin(pool: Executor | None, task: Task, check: Callable[..., Check], *given: Any) -> Future[Check]:
+    """Begin a check in another process, or do it here and now."""
+    if pool is not None:
+        return pool.submit(_check, task_ref(task), check, *given)
+    done: Future[Check] = Future()
+    done.set_result(check(task, *given))
+    return done
+
+
+def _check(ref: TaskRef, check: Callable[..., Check], *given: Any) -> Check:
+    return check(ref.load(), *given)
 
 
 @dataclass
@@ -161,7 +200,7 @@ def _distinct(task: Task, survey: _Survey) -> Check:
     train = survey.hashes["train"]
     inputs, structures, features = (torch.unique(part).numel() for part in train)
     total = train.inputs.numel()
-    detail = f"{inputs} distinct of {total} inputs, up to node order; {structures} structures, {features} multisets of features"
+    detail = f"{inputs} of {total}, up to node order; distinct structures: {structures}; multisets of features: {features}"
     return Check("K1", "distinct inputs", inputs / total, "published", None, detail)
 
 
@@ -234,7 +273,7 @@ def _edge_free(task: Task, blind: Check) -> Check:
     if _leaks(task, found.score):
         detail = f"{found.title} on the set of nodes scores {found.score:.3f}, guessing {task.chance:.3f}"
         return Check("K5", name, found.score, _limit(task), False, detail, CONTENT)
-    return _at_chance("K5", name, task, found, task.content_twin(), edge_free)
+    return _at_chance("K5", name, task, found, task.content_twin(), partial(edge_free, twin=True))
 
 
 def _ball(task: Task, blind: Check, tier: Tier) -> Check:
@@ -251,7 +290,7 @@ def _ball(task: Task, blind: Check, tier: Tier) -> Check:
     if _leaks(task, found.score):
         detail = f"{found.title} on the ball of radius {hops - 1} scores {found.score:.3f}, guessing {task.chance:.3f}{curve}"
         return Check("K6", name, found.score, _limit(task), False, detail, LOCAL if found.solved else PARTLY_LOCAL)
-    control = partial(by_distance, radius=hops, seeds=seeds)
+    control = partial(by_distance, radius=hops, seeds=seeds, twin=True)
     return _at_chance("K6", name, task, found, task.content_twin() or task, control, curve)
 
 
@@ -279,7 +318,7 @@ def _permuted(task: Task, unordered: Check, tier: Tier) -> Check:
     if true.solved:
         detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{edges}"
         return Check("K7", name, found.score, _limit(task), True, detail)
-    control = partial(by_distance, permuted=True, seeds=seeds)
+    control = partial(by_distance, permuted=True, seeds=seeds, twin=True)
     return _at_chance("K7", name, task, found, task.content_twin(), control, edges)
 
 
@@ -344,7 +383,7 @@ def _described(facts: dict[str, Any]) -> Check:
     for name, value in facts.items():
         if name not in own:
             between = f" ({' – '.join(map(_said, spread[name]))})" if name in spread else ""
-            said.append(f"{name.replace('_', ' ')} {_said(value)}{between}")
+            said.append(f"{WORDS.get(name, name)} {_said(value)}{between}")
     detail = f"of {'one graph' if count == 1 else f'{count} graphs, medians (least – largest)'}: {', '.join(said)}"
     if "exact_range" in facts:
         detail += f"; the answer depends on nodes {_said(facts['exact_range'])} hops away on average, exactly"
@@ -355,6 +394,8 @@ def _described(facts: dict[str, Any]) -> Check:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import PrivateAttr
@@ -42,6 +43,7 @@ LEAST_CLASSES, LEAST_ERRORS = 32, 512  # where they are large; errors of a graph
 PROBED = 128  # graphs looked at to learn how large they are
 MAX_DEGREE = 15  # degrees from here on are one class to a control
 MAX_ROWS = 128  # nodes a set model reads one by one; of more it reads the distinct ones and how often each occurs
+MAX_ANSWERS = 8  # of one graph that a set model is asked for: to all who ask the set is the same
 ROUNDS = 3  # of messages along the edges of a ball, at most
 MAX_HOPS = 15  # distances from here on are one class to a control, where the task is at none in particular
 
@@ -63,23 +65,23 @@ class Whole(View):
 class Unordered(View):
     """All nodes as a set: x and degree of each, no edges; the read-out nodes come first.
 
-    With `max_rows` the set is given as its distinct rows, up to that many, and how often each occurs: the same
-    information, exactly, in fewer rows.
+    Where there are more than `MAX_ANSWERS` read-out nodes, so many of them are asked, drawn for each graph; the others are
+    nodes of the set. With `max_rows` the set is given as its distinct rows, up to that many, and how often each occurs: the
+    same information, exactly, in fewer rows.
     """
 
     max_rows: int | None = None
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
-        readout, context = block.readout_index, _context(block)
-        other = torch.ones(block.num_nodes, dtype=torch.bool).index_fill(0, readout, False).nonzero().flatten()
+        graph, asked, (first, other) = _asked_first(block, rng)
+        y = block.y[graph, asked]
         if self.max_rows is None:
-            return _edgeless(described(block, torch.cat([readout, other])), block.y, readout.numel())
-        number = linear_hash(block.x[:, other]) + linear_hash(F.pad(context[other], (block.x.size(2), 0)))  # of one row
-        place, count = distinct(number, self.max_rows)
-        graph, node = torch.arange(block.num_graphs).unsqueeze(1), other[place]
-        rows = torch.cat([block.x[graph, node], context[node]], dim=2) * (count > 0).unsqueeze(2)
+            return _edgeless(_rows(block, torch.cat([first, other], dim=1)), y, first.size(1))
+        number = linear_hash(block.x) + linear_hash(F.pad(_context(block), (block.x.size(2), 0)))  # of a node's row
+        place, count = distinct(number.gather(1, other), self.max_rows)
+        rows = _rows(block, other.gather(1, place)) * (count > 0).unsqueeze(2)
         rows = torch.cat([rows, count.log1p().unsqueeze(2)], dim=2)
-        return _edgeless(torch.cat([F.pad(described(block, readout), (0, 1)), rows], dim=1), block.y, readout.numel())
+        return _edgeless(torch.cat([F.pad(_rows(block, first), (0, 1)), rows], dim=1), y, first.size(1))
 
 
 class Shells(View):
@@ -108,12 +110,13 @@ class Shells(View):
         readout = block.readout_index[asked]
         if self.permuted:
             hops = _permuted_hops(block, readout, rng)
+        elif block.num_graphs > 1:
+            hops = _known_hops(block)[asked]
         else:
-            once, which = torch.unique(readout, return_inverse=True)
-            hops = hop_distance(block.edge_index, once, block.num_nodes)[which]
+            hops = hop_distance(block.edge_index, readout, block.num_nodes)
         hops, radius, rows = hops.masked_fill(hops < 0, far), far if self.radius is None else self.radius, block.num_nodes
         if self.radius is not None:  # as many for every read-out node: those of the largest ball
-            known = hop_distance(block.edge_index, block.readout_index, block.num_nodes)
+            known = _known_hops(block)
             rows = int(((known >= 0) & (known <= radius)).sum(dim=1).max())
         nodes = hops.argsort(dim=1, stable=True)[:, :rows]
         hops = hops.gather(1, nodes)
@@ -146,6 +149,17 @@ class Ball(Shells):
         return [
             Data(x=x[i], edge_index=edges[asked], y=y[i], readout_index=first) for i, asked in enumerate(nodes[:, 0].tolist())
         ]
+
+
+def _known_hops(block: Block) -> Tensor:
+    """Return how far every node is from each of the read-out nodes: [num_readouts, num_nodes]."""
+    return _hops(block.edge_index.numpy().tobytes(), block.readout_index.numpy().tobytes(), block.num_nodes)
+
+
+@lru_cache(maxsize=8)  # most blocks have the topology of the one before them
+def _hops(edge_index: bytes, readout_index: bytes, num_nodes: int) -> Tensor:
+    edges, readout = (torch.from_numpy(np.frombuffer(part, np.int64).copy()) for part in (edge_index, readout_index))
+    return hop_distance(edges.view(2, -1), readout, num_nodes)
 
 
 def _permuted_hops(block: Block, readout: Tensor, rng: torch.Generator) -> Tensor:
@@ -228,7 +242,24 @@ def _first(seen: str, split: Split, size: int) -> list[Data]:
 
 def described(block: Block, nodes: Tensor) -> Tensor:
     """Return x of `nodes`, their degree (one-hot) and the logarithm of the number of nodes: [graphs, nodes, channels]."""
-    return torch.cat([block.x[:, nodes], _context(block)[nodes].expand(block.num_graphs, -1, -1)], dim=2)
+    return _rows(block, nodes.expand(block.num_graphs, -1))
+
+
+def _rows(block: Block, nodes: Tensor) -> Tensor:
+    """Return the same of other `nodes` of each graph: [graphs, nodes] -> [graphs, nodes, channels]."""
+    return torch.cat([block.x[torch.arange(block.num_graphs).unsqueeze(1), nodes], _context(block)[nodes]], dim=2)
+
+
+def _asked_first(block: Block, rng: torch.Generator) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return the graphs [num_graphs, 1], which of the read-out nodes are asked in each, and these nodes and all others."""
+    graph, count = torch.arange(block.num_graphs).unsqueeze(1), block.readout_index.numel()
+    asked = torch.arange(count).expand(block.num_graphs, -1)
+    if count > MAX_ANSWERS:
+        asked = torch.rand(block.num_graphs, count, generator=rng).argsort(dim=1)[:, :MAX_ANSWERS]
+    place = torch.ones(block.num_graphs, block.num_nodes, dtype=torch.long)
+    place[graph, block.readout_index[asked]] = torch.arange(asked.size(1)) - asked.size(1)
+    nodes = place.argsort(dim=1, stable=True)
+    return graph, asked, [nodes[:, : asked.size(1)], nodes[:, asked.size(1) :]]
 
 
 def _context(block: Block) -> Tensor:
@@ -344,12 +375,12 @@ def graph_blind(task: Task) -> Outcome:
     return _best(_affordable(view, extent, budget), {"MLP": resolve("mlp")}, budget, SEEDS[:1])
 
 
-def edge_free(task: Task) -> Outcome:
+def edge_free(task: Task, *, twin: bool = False) -> Outcome:
     """Return what one attention layer, and DeepSets where that does not solve it, score on the set of nodes; three seeds each.
 
     Sets of more than `MAX_ROWS` nodes are given by their distinct rows where that makes them smaller; else batches shrink.
     Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps, on a pool of graphs.
-    Of whole graphs the models answer as all models do, by the mean over nodes.
+    Of whole graphs the models answer as all models do, by the mean over nodes. `twin`: whether it is solved is all that is asked.
     """
     if task.level == "graph":
         return _best(Whole(seen=task_ref(task)), SET_CONTROLS, SLOW_BUDGET, SEEDS)
@@ -357,12 +388,14 @@ def edge_free(task: Task) -> Outcome:
     extent = _extent(view)
     rows = 2 * extent.distinct  # room for samples more varied than those looked at
     if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
-        return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS)
-    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent)
-    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, SEEDS)
+        return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS, twin=twin)
+    budget = _sized(_usual(extent), task, extent)
+    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, SEEDS, twin=twin)
 
 
-def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS) -> Outcome:
+def by_distance(
+    task: Task, radius: int | None = None, *, permuted: bool = False, seeds: Sequence[int] = SEEDS, twin: bool = False
+) -> Outcome:
     """Return what the set models of `edge_free` score who are told every node's distance from the read-out node.
 
     `radius`: of nodes up to there, a ball; `permuted`: the distance along edges drawn anew with degrees kept. True edges say more
@@ -371,15 +404,19 @@ def by_distance(task: Task, radius: int | None = None, *, permuted: bool = False
     """
     view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
-    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent)
-    found = _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds)
+    budget = _sized(_usual(extent), task, extent)
+    found = _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds, twin=twin)
     if permuted or radius == 0 or found.solved:
         return found
     ball = Ball(seen=view.seen, radius=radius)
     rounds = ROUNDS if radius is None else min(ROUNDS, radius)
     budget = _sized(SLOW_BUDGET, task, extent)
-    read = _best(_affordable(ball, extent, budget), EDGE_CONTROLS, budget, seeds, num_layers=rounds + 1)
+    read = _best(_affordable(ball, extent, budget), EDGE_CONTROLS, budget, seeds, num_layers=rounds + 1, twin=twin)
     return max(found, read, key=lambda outcome: outcome.skill)
+
+
+def _usual(extent: _Extent) -> Protocol:
+    return BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET
 
 
 def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
@@ -428,16 +465,22 @@ def _extent(view: View) -> _Extent:
     )
 
 
-def _best(view: View, models: dict[str, ModelRef], protocol: Protocol, seeds: Sequence[int], num_layers: int = 1) -> Outcome:
-    """Train the models one after another, all seeds of each, until one solves the task."""
+def _best(
+    view: View, models: dict[str, ModelRef], protocol: Protocol, seeds: Sequence[int], *, num_layers: int = 1, twin: bool = False
+) -> Outcome:
+    """Train the models until one solves the task: one after another, all seeds of each together; of a twin, seed by seed.
+
+    Of a twin only that matters, and mostly the first seed of one of the models does it.
+    """
     found: list[Outcome] = []
-    for title, model in models.items():
-        settings: dict[str, Any] = {"num_layers": num_layers, "hidden_channels": HIDDEN_CHANNELS, "protocol": protocol}
-        cells = [Cell(task=task_ref(view), model=model, seed=seed, **settings) for seed in seeds]
-        trained: list[Trained] = []
-        train(cells, trained.append)
-        scores = [one.metrics["test"]["score"] for one in trained]
-        found += [Outcome(score, view.skill(score), title) for score in scores if score is not None]
-        if any(outcome.solved for outcome in found):
-            break
+    for part in [[seed] for seed in seeds] if twin else [list(seeds)]:
+        for title, model in models.items():
+            settings: dict[str, Any] = {"num_layers": num_layers, "hidden_channels": HIDDEN_CHANNELS, "protocol": protocol}
+            cells = [Cell(task=task_ref(view), model=model, seed=seed, **settings) for seed in part]
+            trained: list[Trained] = []
+            train(cells, trained.append)
+            scores = [one.metrics["test"]["score"] for one in trained]
+            found += [Outcome(score, view.skill(score), title) for score in scores if score is not None]
+            if any(outcome.solved for outcome in found):
+                return max(found, key=lambda outcome: outcome.skill)
     return max(found, key=lambda outcome: outcome.skill)

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
@@ -173,6 +174,21 @@ def warm_up() -> None:
     forkserver.set_forkserver_preload(PRELOAD)
     with _interrupts_blocked():
         forkserver.ensure_running()
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Yield a pool of single-threaded processes, which end at once where we are interrupted."""
+    warm_up()
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"))
+    try:
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def time_steps(

@@ -37,6 +37,7 @@ from suite.certify import (
     PRECISION,
     TAGS,
     UNIDENTIFIABLE,
+    WORDS,
     Check,
     _ball,
     _described,
@@ -479,8 +480,10 @@ def test_facts_of_graphs_that_differ_are_medians_and_extremes_also_where_the_tas
     assert facts["cut"] == 1
     assert "cut" not in facts["spread"]
     detail = _described(facts).detail
-    assert "of 8 graphs, medians (least – largest): num nodes 6 (3 – 10)" in detail
-    assert "resistance 5 (2 – 9)" in detail
+    assert "of 8 graphs, medians (least – largest): nodes 6 (3 – 10)" in detail
+    assert "self-loops no, bipartite yes" in detail
+    assert "resistance to the source 5 (2 – 9)" in detail
+    assert set(facts) - {"num_graphs", "spread", "bipartite"} <= WORDS.keys()  # no name of ours is left in the sentence
 
 
 def test_distances_have_facts_of_the_pair_and_eccentricities_have_no_source() -> None:

@@ -24,9 +24,10 @@ from datasets.transfer import Transfer
 from suite import controls
 from suite.cell import Protocol
 from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNDERTRAINED, certify
-from suite.controls import Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
+from suite.controls import MAX_ANSWERS, Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
 from suite.engine import blocks
 from suite.rng import stream
+from suite.runner import processes
 from suite.samples import graphs_of, linear_hash
 from suite.task import Block, Loss, Split, Task, Topology
 
@@ -190,6 +191,17 @@ class RandomSizes(RingTransfer):
         return every
 
 
+class ManyAsked(Task):
+    """Every node of a ring carries a number of its own and is asked for it."""
+
+    loss: ClassVar[Loss] = "mse"
+    hops: int = 1
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        y = torch.rand(num_graphs, 30, generator=rng).argsort(dim=1) + 1
+        return Block(ring(30), y.float().unsqueeze(2), y, torch.arange(30), torch.arange(30).roll(1))
+
+
 class Labelled(Task):
     """One labelled graph: two cliques of 20 with a class each, features that say nothing, masks for splits."""
 
@@ -280,6 +292,28 @@ def test_a_control_that_fails_its_twin_proves_nothing(monkeypatch: pytest.Monkey
     assert "not solved: it needs a larger budget" in line(found, "K5")["detail"]
 
 
+def test_checks_in_processes_of_their_own_find_what_they_find_one_after_another() -> None:
+    with processes(2) as pool:
+        beside = certify(DatasetOwnToken(), pool=pool)
+    assert beside | {"seconds": 0} == certify(DatasetOwnToken()) | {"seconds": 0}
+
+
+def test_of_a_twin_no_more_seeds_are_trained_than_it_takes_to_solve_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, ...]] = []
+    train = controls.train
+    monkeypatch.setattr(controls, "train", lambda cells, done: trained.append(tuple(c.seed for c in cells)) or train(cells, done))
+    told = RingTransfer(addressing="content")
+    assert edge_free(told, twin=True).solved
+    assert trained == [(0,)]
+    trained.clear()
+    edge_free(told)
+    assert trained == [(0, 1, 2)]
+    trained.clear()
+    monkeypatch.setattr(controls, "BUDGET", Protocol(max_steps=2, num_validation=64))
+    assert not edge_free(told, twin=True).solved
+    assert trained == [(0,), (0,), (1,), (1,), (2,), (2,)]  # both models
+
+
 @pytest.mark.usefixtures("small_budget")
 def test_asking_for_a_nodes_own_token_is_local_by_design() -> None:
     found = certify(OwnToken())
@@ -300,7 +334,7 @@ def test_a_mean_over_all_nodes_is_known_to_a_set() -> None:
 def test_graphs_without_a_shared_topology_are_certified_too() -> None:
     found = certify(RandomSizes())
     assert CONTENT in found["tags"]
-    assert "3 structures" in line(found, "K1")["detail"]
+    assert "distinct structures: 3" in line(found, "K1")["detail"]
 
 
 @pytest.mark.usefixtures("small_budget")
@@ -385,6 +419,21 @@ def test_the_unordered_see_the_same_set_whatever_the_edges() -> None:
     for one, other in zip(view.show(block, rng).x, view.show(rewired, rng).x, strict=True):
         assert torch.equal(one, other)
         assert one.size(0) == 10
+
+
+@pytest.mark.parametrize("max_rows", [None, 40])
+def test_of_many_read_out_nodes_some_are_asked_and_the_others_stay_in_the_set(max_rows: int | None) -> None:
+    """A node shows its own token, which is the answer here, so that rows tell who is asked."""
+    task, view = ManyAsked(), Unordered(seen=task_ref(ManyAsked()), max_rows=max_rows)
+    whole, seen = drawn(task, 16), drawn(view, 16)
+    assert seen.y.shape == (16, MAX_ANSWERS)
+    assert torch.equal(seen.x[:, :MAX_ANSWERS, 0].long(), seen.y)  # who comes first is asked, and for its own answer
+    for x, rows_seen in zip(whole.x, seen.x, strict=True):
+        assert sorted(x[:, 0].tolist()) == sorted(rows_seen[rows_seen.any(dim=1), 0].tolist())  # nobody is lost or counted twice
+    asked = [set(answers.tolist()) for answers in seen.y]
+    assert len({frozenset(one) for one in asked}) > 1  # drawn for each graph
+    assert all(len(one) == MAX_ANSWERS for one in asked)
+    assert set.union(*asked) == set(range(1, 31))  # and sooner or later everybody
 
 
 def test_distinct_rows_and_their_counts_are_the_same_set_exactly() -> None:

@@ -393,7 +393,11 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
 def test_certify_says_what_a_task_needs_and_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "results")
     assert run_all.main(["certify", "transfer", "hops=3", "topology=clique_path", "--out", out]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "transfer (content): content-addressed"
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == "transfer (content): content-addressed, memorisable"  # three tokens: 125 inputs
+    assert max(map(len, printed.splitlines())) <= 80
+    why = printed[printed.index("\nK5") : printed.index("\nK6")]
+    assert "not passed asked: <= 0.250; one attention layer on the set of nodes scores 1.000, guessing" in " ".join(why.split())
     (certificate,) = (tmp_path / "results" / "store" / "certificates").rglob("*.json")
     assert json.loads(certificate.read_text())["hops"] == 3
     assert run_all.main(["certify", "transfer", "hops=3", "topology=clique_path", "--out", out]) == 0
