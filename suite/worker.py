@@ -14,7 +14,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -228,8 +227,10 @@ class _Worker:
         """Measure a cell from the store, always: the same code whether it was trained just now or last year."""
         if (piece.stage, piece.version) in self.store.measured(cell.key):
             return
+        from suite.copies import copied  # with torch, which a worker imports when it has a job
+
         initial = self._engine.initial_model(cell)
-        trained = deepcopy(initial)
+        trained = copied(initial)
         trained.load_state_dict(self.store.weights(cell.key))
         measure = importlib.import_module(self.job.parts.measures).measure
         result = measure(piece.stage, self._engine.task_of(cell), cell.seed, initial, trained.eval())

@@ -27,9 +27,9 @@ from torch_geometric.utils import to_undirected
 import suite
 from datasets.ring import Ring
 from datasets.transfer import Transfer
+from suite.copies import copied
 from suite.hops import hop_distance
 from suite.measures import FURTHER, MEASURES
-from suite.measures.frozen import copied
 from suite.measures.similarity import group_distance_ratio
 from suite.models import build, resolve
 from suite.samples import graphs_of

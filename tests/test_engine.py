@@ -398,6 +398,26 @@ def test_a_strangers_module_trains_untouched_on_the_general_path() -> None:
     assert all(t.metrics["test"]["score"] > 0.5 for t in done)
 
 
+class Remembering(Strange):
+    """It keeps what its last call made, graph and all, and from the first one when it was built."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
+        super().__init__(in_channels, hidden_channels, num_layers, out_channels)
+        self.head = nn.Linear(out_channels, out_channels)
+        self.last = self.head(torch.ones(1, out_channels))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        self.last = self.head(super().forward(x, edge_index))
+        return self.last
+
+
+def test_a_module_that_keeps_a_tensor_with_its_graph_is_trained_and_counted() -> None:
+    (found,) = trained(make_cells(Transfer(topology=Ring(), hops=3), f"{__name__}:Remembering", 2, range(1)))
+    assert found.cost["flops_per_step"]
+    assert found.status == "ok"
+    assert not torch.equal(found.trained.head.weight, found.initial.head.weight)
+
+
 def test_statistics_of_a_fully_adjacent_layer_count_equal_graphs_as_often_as_they_occur() -> None:
     assert_equal_on_a_path("gcn_adjacent", {"norm": "batch"}, PublishedRingTransfer(hops=3), 1, 10, {"equal_inputs"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from suite.measures.frozen import copied
+from suite.copies import copied
 from suite.models.base import Model
 from suite.rng import digest, global_seed
 

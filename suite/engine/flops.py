@@ -8,7 +8,6 @@ shortcut of the engine saves: the number belongs to the model, not to how it was
 
 from __future__ import annotations
 
-import copy
 from statistics import mean
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch_geometric.data import Data
 
+from suite.copies import copied
 from suite.engine.batches import graph_batch, takes_batch
 from suite.samples import Drawn, graphs_of
 from suite.task import Block
@@ -34,7 +34,7 @@ def flops_per_step(model: nn.Module, drawn: Drawn) -> int:
     """Return how many operations a step on the graphs of `drawn` takes; the model and global random state stay as they were."""
     graphs = graphs_of(drawn)[: 1 if isinstance(drawn, Block) else SEEN]  # of one topology: all alike
     num_graphs = drawn.num_graphs if isinstance(drawn, Block) else len(drawn)
-    model = copy.deepcopy(model).train()
+    model = copied(model).train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return round(num_graphs * mean(_of_graph(model, graph) for graph in graphs))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 
 import torch
 from torch import Tensor, nn
+
+from suite.copies import copied
 
 
 class Replicas:
@@ -29,7 +30,7 @@ class Replicas:
         if not stacked and len(models) != 1:
             raise ValueError(f"only one model can be trained unstacked, got {len(models)}")
         self.plain, self.stacked = models[0], stacked
-        self.module = copy.deepcopy(models[0])
+        self.module = copied(models[0])
         self.flat = torch.stack([nn.utils.parameters_to_vector(m.parameters()).detach() for m in models])
         if stacked:
             for (owner, name), *tensors in zip(_buffers(self.module), *(_buffer_values(m) for m in models), strict=True):
@@ -80,7 +81,7 @@ class Replicas:
 
     def restore(self, snapshot: list[Tensor]) -> nn.Module:
         """Return a plain model in eval mode with the weights of `snapshot`."""
-        model = copy.deepcopy(self.plain)
+        model = copied(self.plain)
         nn.utils.vector_to_parameters(snapshot[0].clone(), model.parameters())
         for (owner, name), value in zip(_buffers(model), snapshot[1:], strict=True):
             owner._buffers[name] = value.clone()

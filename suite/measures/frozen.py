@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import gc
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +15,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
+from suite.copies import copied
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
 from suite.measures.linearised import Window, by_own
 from suite.models.base import Model
@@ -256,25 +255,6 @@ def passed_by(states: list[Tensor], output: Tensor) -> bool:
                 seen.add(step)
                 ahead += [found for found, _ in step.next_functions]
     return False
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy of `model`; of a tensor that it keeps from a call before, which carries that call's graph, the values.
-
-    `copy.deepcopy` refuses those: an output or attention weights that a module remembers, a weight that `weight_norm` made.
-    """
-    known: dict[int, Any] = {}
-    seen, ahead = {id(model)}, [model]
-    while ahead:
-        for found in gc.get_referents(ahead.pop()):
-            if id(found) in seen or isinstance(found, type | ModuleType | FunctionType):  # none of these is copied
-                continue
-            seen.add(id(found))
-            if not isinstance(found, Tensor):
-                ahead.append(found)
-            elif not found.is_leaf:
-                known[id(found)] = found.detach().clone()
-    return copy.deepcopy(model, known)
 
 
 def outermost_convs(module: nn.Module) -> list[nn.Module]:
