@@ -184,6 +184,7 @@ def test_what_would_change_nothing_is_refused_with_the_reason() -> None:
         ("exphormer", "drop_edge", 0.5): "drop_edge: must be 0 for this Transformer, which reads edges from 'expander'",
         ("specformer", "drop_edge", 0.5): "drop_edge: must be 0 for this Specformer, which reads edges from 'spectrum'",
         ("mlp", "drop_edge", 0.5): r"drop_edge: must be 0 for this Stack, which reads no edges; got 0\.5",
+        ("constant", "drop_node", 0.5): r"drop_node: must be 0 for this Constant, which reads no node's features; got 0\.5",
         ("spd_transformer", "drop_edge", 0.5): r"drop_edge: must be 0 for this Transformer, which reads no edges; got 0\.5",
     }
     for (name, setting, value), reason in said.items():

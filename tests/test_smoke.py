@@ -63,6 +63,7 @@ REFUSED = [  # all that the suite refuses: models or tasks, what they are combin
     ({"gcn_adjacent"}, {"norm: mean", "norm: pair"}, "the last states are alike, and the norm 0"),
     ({"mlp", "deep_sets"}, {"fully adjacent last layer"}, "reads no neighbours"),
     (READS_NO_EDGES, {"DropEdge"}, "reads no edges"),
+    ({"constant"}, {"DropNode"}, "reads no node's features"),
     ({"exphormer", "san", "tokengt", "specformer"}, {"DropEdge"}, "made once of a whole graph"),
     ({"sgc", "appnp", "propagation", "constant"}, {"orthogonal", "weights scaled"}, "is of linear maps inside layers"),
     (READS_NO_EDGES, set(REWIRINGS), "changes edges, and"),

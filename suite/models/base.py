@@ -30,6 +30,7 @@ class Model(nn.Module):
         layer_hops: how many edges far each layer reads, as `op.layer` counts them; None: one edge each.
         width_multiple: hidden_channels should be a multiple of it, as that of heads; budgets keep to it.
         reads_edges: whether its layers, however many, read the edges that they run on: by operators, or by a need in `ALONG`.
+        reads_features: whether its output depends on x at all.
         pairwise: whether it keeps a state of every pair of nodes, as large as that of a node.
         frozen: whether no weights stand before `decode`, so that the last state, which it reads, is the same at every step.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
@@ -48,6 +49,7 @@ class Model(nn.Module):
     layer_hops: tuple[int, ...] | None = None
     width_multiple: int = 1
     reads_edges: bool = True
+    reads_features: bool = True
     pairwise: bool = False
     frozen: bool = False
     random: bool = False

@@ -16,7 +16,7 @@ class Constant(Model):
     `hidden_channels` and `num_layers` change nothing: the state, the output itself, is the same after every layer.
     """
 
-    reads_edges = False
+    reads_edges = reads_features = False
 
     def __init__(self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> None:
         super().__init__()

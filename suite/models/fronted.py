@@ -20,6 +20,7 @@ DECLARED = (
     "layer_hops",
     "width_multiple",
     "reads_edges",
+    "reads_features",
     "pairwise",
     "random",
 )

@@ -45,6 +45,10 @@ class Mitigations(Value):
         self._apply_init(model)
         if self.drop_edge:
             self._check_edges(model)
+        if self.drop_node and not getattr(model, "reads_features", True):
+            raise ValueError(
+                f"drop_node: must be 0 for this {_name(model)}, which reads no node's features; got {self.drop_node}"
+            )
         if self.drop_edge or self.drop_node:
             model.random = True  # type: ignore[assignment]
             if isinstance(model, Model):
