@@ -76,9 +76,9 @@ class Forgetful(Still):
 class Centred(nn.Module):
     """Subtracts the mean over all nodes that it is given, so that joined graphs would be mixed."""
 
-    def __init__(self) -> None:
+    def __init__(self, out_channels: int = 2) -> None:
         super().__init__()
-        self.conv, self.lin = SimpleConv("mean"), nn.Linear(3, 2)
+        self.conv, self.lin = SimpleConv("mean"), nn.Linear(3, out_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return self.lin(self.conv(x - x.mean(0), edge_index)).tanh()
@@ -242,7 +242,7 @@ def test_of_several_outputs_the_first_counts_and_for_that_of_a_graph_its_last_st
     assert suite.diagnose(Tupled(2), ring()).measures == plain
     pooled = suite.diagnose(Pooled(2), [ring(), ring()])
     assert pooled.measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
-    assert pooled.absent["gradient"] == "the output has no row per node to hold against y"
+    assert pooled.absent["gradient"] == "no y of classes or numbers of the graph that fits an output of width 3"
     assert "stands in for the output" in str(pooled)
     assert suite.diagnose(Single(2), ring()).measures["influence"]["share"] == pytest.approx(plain["influence"]["share"])
 
@@ -250,15 +250,20 @@ def test_of_several_outputs_the_first_counts_and_for_that_of_a_graph_its_last_st
 class Judging(nn.Module):
     """One output a graph that is smooth in x and mixes all nodes: tanh of a sum over nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, out_channels: int = 2) -> None:
         super().__init__()
         self.convs = nn.ModuleList([GCNConv(3, 4), GCNConv(4, 4)])
-        self.head = nn.Linear(4, 2)
+        self.head = nn.Linear(4, out_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
         for conv in self.convs:
             x = conv(x, edge_index).tanh()
         return self.head(global_mean_pool(x, batch)).tanh()
+
+
+class Alone(Judging):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return super().forward(x, edge_index)
 
 
 def test_what_a_model_of_whole_graphs_mixes_is_that_of_its_output() -> None:
@@ -274,7 +279,89 @@ def test_what_a_model_of_whole_graphs_mixes_is_that_of_its_output() -> None:
     first = [int((hop_distance(graph.edge_index, torch.arange(1), 12)[0] == hop).double().argmax()) for hop in range(7)]
     assert asked["mixing"] == pytest.approx([float(second[0, node]) for node in first], rel=1e-9)
     assert found.measures["mixing"]["mixing"][6] > 0  # past the four hops that two layers join
-    assert "mixing alone is that of the output" in " ".join(str(found).split())
+    assert "mixing and gradients alone are its own" in " ".join(str(found).split())
+
+
+ANSWERS = {  # of outputs of width 2, or 1: what they are trained by
+    "a class": (2, torch.tensor([1]), "cross-entropy"),
+    "a class, without a dimension": (2, torch.tensor(1), "cross-entropy"),
+    "several at once": (2, torch.tensor([[1, 0]]), "binary cross-entropy"),
+    "numbers": (2, torch.tensor([[0.3, -2.0]]), "squared error"),
+    "numbers of one dimension": (2, torch.tensor([0.3, -2.0]), "squared error"),
+    "yes or no": (1, torch.tensor([[1]]), "binary cross-entropy"),
+    "a number": (1, torch.tensor([4.5]), "squared error"),
+}
+TORCH_LOSSES = {
+    "cross-entropy": lambda out, y: nn.functional.cross_entropy(out, y.view(-1)),
+    "binary cross-entropy": lambda out, y: nn.functional.binary_cross_entropy_with_logits(out, y.view(out.shape).double()),
+    "squared error": lambda out, y: nn.functional.mse_loss(out, y.view(out.shape).double()),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("batched", [True, False])
+def test_gradients_of_a_model_of_whole_graphs_are_those_of_its_loss(kind: str, batched: bool) -> None:
+    """Norms by layer are autograd's at the same places, and at the input also those of central differences; mean over graphs."""
+    torch.manual_seed(0)
+    width, y, loss = ANSWERS[kind]
+    model = Judging(width) if batched else Alone(width)
+    graphs = [ring(8, seed=1), ring(11, seed=2)]
+    for graph in graphs:
+        graph.y = y
+    found = suite.diagnose(model, graphs)
+    exact, expected = copy.deepcopy(model).double().requires_grad_(False), []
+    for graph in graphs:
+        states = [graph.x.double().requires_grad_()]
+        hooks = [conv.register_forward_hook(lambda _m, _a, out, states=states: states.append(out)) for conv in exact.convs]
+        value = TORCH_LOSSES[loss](exact(states[0], graph.edge_index), y)
+        expected.append([float(grad.norm()) for grad in torch.autograd.grad(value, states)])
+        for hook in hooks:
+            hook.remove()
+        nudges = 1e-5 * torch.eye(states[0].numel()).double().view(-1, *states[0].shape)
+        up, down = (
+            torch.stack([TORCH_LOSSES[loss](exact(graph.x.double() + nudge, graph.edge_index), y) for nudge in sign * nudges])
+            for sign in (1, -1)
+        )
+        assert float(((up - down) / 2e-5).norm()) == pytest.approx(expected[-1][0], rel=1e-5)
+    gradient = found.measures["gradient"]
+    assert gradient["norm"] == pytest.approx(np.mean(expected, axis=0), rel=1e-10)
+    assert gradient["num_draws"] == 2
+    assert f"Gradients are those of the {loss} against y." in " ".join(str(found).split())
+    assert not any(row.isnull().any() for _, row in found.to_frame().query("quantity == 'norm'").iterrows())
+
+
+def test_what_layers_of_a_model_of_whole_graphs_do_to_small_changes_is_the_spectrum_of_their_jacobians() -> None:
+    torch.manual_seed(0)
+    model, graph = Judging(), ring(8)
+    found = suite.diagnose(model, graph)
+    first, second = (copy.deepcopy(conv).double() for conv in model.convs)
+    edges, x = graph.edge_index, graph.x.double()
+    steps = [(lambda h: first(h, edges), x), (lambda h: second(h.tanh(), edges), first(x, edges))]
+    for layer, (step, at) in enumerate(steps, start=1):
+        matrix = torch.autograd.functional.jacobian(step, at.detach()).reshape(-1, at.numel())
+        values = torch.linalg.svdvals(matrix)
+        assert found.measures["spectrum"]["singular_values"][str(layer)] == pytest.approx(values.tolist(), rel=1e-9, abs=1e-12)
+        assert found.measures["layers"]["largest"][layer] == pytest.approx(float(values[0]), rel=0.05)
+    assert "A layer multiplies a small change by" in found.findings["Scale"].text
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("y", [torch.arange(9) % 2, (torch.arange(9) % 2).float(), torch.linspace(-1, 1, 9)])
+@pytest.mark.parametrize("column", [True, False])
+def test_answers_in_a_column_are_those_in_a_row(width: int, y: Tensor, column: bool) -> None:
+    """y [N, 1] as y [N], of classes and of numbers; outputs of width 1 are one logit, or a number."""
+    torch.manual_seed(0)
+    model, graph = Centred(width), ring(9)
+    graph.y = y.unsqueeze(1) if column else y
+    found = suite.diagnose(model, graph)
+    if width == 2 and y.is_floating_point():
+        assert "that fits outputs of width 2" in found.absent["gradient"]
+        return
+    loss = "cross-entropy" if width == 2 else "binary cross-entropy" if bool(((y == 0) | (y == 1)).all()) else "squared error"
+    x = graph.x.double().requires_grad_()
+    value = TORCH_LOSSES[loss](copy.deepcopy(model).double()(x, graph.edge_index), y)
+    expected = float(torch.autograd.grad(value, x)[0].norm())
+    assert found.measures["gradient"]["norm"][0] == pytest.approx(expected, rel=1e-10)
 
 
 def test_read_out_nodes_sources_and_numbers_to_regress_are_read_from_the_graph() -> None:

@@ -29,7 +29,7 @@ from suite.measures import FURTHER, MEASURES, Measure
 from suite.measures.draws import draw
 from suite.measures.frozen import EDGE_DATA, Frozen, Pass, edge_data_taken
 from suite.refs import load
-from suite.task import Task, own_edges
+from suite.task import Level, Task, own_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "diagnose"]
 
 WIDTH, INDENT = 80, 16  # columns of the printed summary, and of its topics
+LOSSES = {
+    "cross_entropy": "cross-entropy",
+    "binary_cross_entropy": "binary cross-entropy",
+    "mse": "squared error",
+    "mae": "absolute error",
+}
 AXES = ("hops", "epsilons")  # lists that say where values are, and are none
 NO_LAYERS = (
     "The model tells no hidden states and has no PyG convolutions: nothing can be said by layer. Methods encode(x, edge_index),"
@@ -156,9 +162,10 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
 
     The model is any module with `forward(x, edge_index)`, and `batch` where it looks past the edges: hidden states are its own
     (`encode` and `decode`, as the suite's models have them) or what its PyG convolutions return. `data` is a graph, several, of
-    which 8 are looked at, or a task of the suite; a graph may have `readout_index` (else up to 32 of all nodes are asked),
-    `source_index` and `y` (without it gradients are not measured). `edge_weight` and `edge_attr`
-    are passed where all graphs have them and the model has parameters of these names; the summary says so.
+    which 8 are looked at, or a task of the suite. A graph may have `readout_index` (else up to 32 of all nodes are asked),
+    `source_index`, and `y`, by which gradients are measured: classes or numbers at these nodes, or of the whole graph where
+    that is what the model gives. `edge_weight` and `edge_attr` are passed where all graphs have them and the model has
+    parameters of these names; the summary says so.
 
     The same model untrained is measured beside it (`Diagnosis.initial`): made again where it is of the suite, else a copy after
     `reset_parameters`.
@@ -178,9 +185,9 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     graphs, seen, first, edges = _with_edge_data(model, graphs)
     operator = judged(model, first, graphs[0])
     seen = judged_by(seen, operator)
-    tasks = _tasks(data, graphs, first.output.size(1))
+    tasks, unanswered = _tasks(data, graphs, seen, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
-    absent = _refused(data, graphs, seen, first.output.size(1))
+    absent = {"gradient": unanswered} if unanswered else {}
     wanted = {
         name: entry for name, entry in (MEASURES | FURTHER).items() if name not in absent and (rewired or not entry.rewired)
     }
@@ -199,6 +206,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     about, remarks = _about(data, graphs, measures), _remarks(seen, first, operator)
     if not all(is_undirected(own_edges(graph), num_nodes=graph.num_nodes) for graph in graphs):
         remarks += ("Some edges go one way: hops, paths and cuts take them both ways.",)
+    if "gradient" in measures:
+        remarks += (f"Gradients are those of the {LOSSES[tasks.get('gradient', tasks['']).loss]} against y.",)
     remarks += (*edges, "Derivatives are by x, with encodings and edges held as they are.", *unknown)
     return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks, before)
 
@@ -256,21 +265,19 @@ def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:
         raise
 
 
-def _tasks(data: Any, graphs: Sequence[Data], width: int) -> dict[str, Task]:
-    """Return the task that a measure draws from, by its name; that of all others is called ""."""
+def _tasks(data: Any, graphs: Sequence[Data], seen: nn.Module, width: int) -> tuple[dict[str, Task], str]:
+    """Return the task that a measure draws from, by its name, that of all others called "", and why there is no loss, if so."""
+    by_graph = seen.by_graph if isinstance(seen, LastState) else None
     if isinstance(data, Task):
-        return {"": data}
-    loss = loss_of(graphs, width)
-    return {"": given(graphs, width, loss), "recoverability": given(graphs, width, loss, repeated=True)}
-
-
-def _refused(data: Any, graphs: Sequence[Data], seen: nn.Module, width: int) -> dict[str, str]:
-    """Return the measures that do not apply, and why."""
-    if isinstance(seen, LastState):
-        return {"gradient": "the output has no row per node to hold against y"}
-    if not isinstance(data, Task) and loss_of(graphs, width) is None:
-        return {"gradient": f"no y of classes or numbers at the read-out nodes that fits outputs of width {width}"}
-    return {}
+        fits = by_graph is None or data.level == "graph"
+        return {"": data}, "" if fits else "the output has no row per node to hold against y"
+    level: Level = "node" if by_graph is None else "graph"
+    answers = width if by_graph is None else Frozen(by_graph).run(graphs[:1]).output.size(1)
+    loss = loss_of(graphs, answers, level)
+    tasks: dict[str, Task] = {"": given(graphs, width, None), "recoverability": given(graphs, width, None, repeated=True)}
+    tasks["gradient"] = given(graphs, answers, loss, level)
+    where = "at the read-out nodes that fits outputs" if by_graph is None else "of the graph that fits an output"
+    return tasks, "" if loss else f"no y of classes or numbers {where} of width {answers}"
 
 
 def _about(data: Any, graphs: Sequence[Data], measures: dict[str, dict[str, Any]]) -> str:
@@ -288,7 +295,9 @@ def _about(data: Any, graphs: Sequence[Data], measures: dict[str, dict[str, Any]
 
 def _remarks(seen: nn.Module, first: Pass, operator: Judged) -> tuple[str, ...]:
     """Say what of the model was looked at, where that is not what it gives itself."""
-    stand_in = "The last hidden state stands in for the output, which has no row per node; mixing alone is that of the output."
+    stand_in = (
+        "The last hidden state stands in for the output, which has no row per node; mixing and gradients alone are its own."
+    )
     remarks = [stand_in] if isinstance(seen, LastState) else []
     if isinstance(seen, ByNode):
         told = "its layers are what its PyG convolutions return"

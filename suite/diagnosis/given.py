@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
 from suite.measures.frozen import EDGE_DATA, chain, edge_data_taken, recorded
-from suite.task import Loss, Task
+from suite.task import Level, Loss, Task
 
 MAX_GRAPHS = 8
 CARRIED = ("source_index", "original_index", "own")  # what a task of the suite says of a graph besides
@@ -24,12 +24,17 @@ class Given(Task):
 
     width: int
     answers: Loss = "cross_entropy"
+    asked: Level = "node"
     repeated: bool = False
     _graphs: list[Data] = PrivateAttr(default_factory=list)
 
     @property
     def fixed(self) -> bool:  # type: ignore[override]  # a task's class says it, this one's graphs do
         return not self.repeated
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        return self.asked
 
     @property
     def loss(self) -> Loss:  # type: ignore[override]
@@ -44,9 +49,9 @@ class Given(Task):
         return [self._graphs[index % len(self._graphs)] for index in range(count)]
 
 
-def given(graphs: Sequence[Data], width: int, loss: Loss | None, repeated: bool = False) -> Given:
+def given(graphs: Sequence[Data], width: int, loss: Loss | None, level: Level = "node", repeated: bool = False) -> Given:
     """Return `graphs` as a task whose answers are `width` wide; without a `loss` only what needs none may be measured on it."""
-    task = Given(width=width, answers=loss or "cross_entropy", repeated=repeated)
+    task = Given(width=width, answers=loss or "cross_entropy", asked=level, repeated=repeated)
     task._graphs = list(graphs)
     return task
 
@@ -55,7 +60,7 @@ def graphs_in(data: Any) -> list[Data]:
     """Return up to 8 of the graphs of a `Data`, a `Batch` or a sequence of `Data`, spread evenly, as measures read them.
 
     Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index`, `y`
-    at the read-out nodes, `edge_weight` and `edge_attr`, where there are.
+    (of the read-out nodes, where it has a row for every node), `edge_weight` and `edge_attr`, where there are.
 
     Raises ValueError for no graph, for one without finite features or without edges, for read-outs that are no nodes, and for
     data of edges that have no row for each;
@@ -120,21 +125,31 @@ def _shape(value: Any) -> str:
 
 
 def _answers(y: Any, readout: Tensor, num_nodes: int) -> Tensor | None:
-    """Return what of `y` belongs to the read-out nodes, or None where it has neither a row for each of them nor one a node."""
-    if not isinstance(y, Tensor) or y.dim() == 0 or y.size(0) not in (readout.numel(), num_nodes):
+    """Return `y`, of the read-out nodes alone where it has a row for every node; classes [num_rows, 1] as [num_rows] long."""
+    if not isinstance(y, Tensor) or y.is_complex() or not y.numel():
         return None
     found: Tensor = y.detach().cpu()
-    return found if found.size(0) == readout.numel() else found[readout]
+    found = found if found.is_floating_point() else found.long()
+    found = found.view(1) if found.dim() == 0 else found
+    found = found[readout] if found.size(0) == num_nodes and num_nodes != readout.numel() else found
+    return found.flatten() if not found.is_floating_point() and found.numel() == found.size(0) else found
 
 
-def loss_of(graphs: Sequence[Data], width: int) -> Loss | None:
-    """Return what outputs [num_readouts, width] can be trained by: y holds classes below `width`, or numbers of that shape."""
+def loss_of(graphs: Sequence[Data], width: int, level: Level = "node") -> Loss | None:
+    """Return what outputs `width` wide can be trained by, a row for each read-out node or, at level "graph", one a graph.
+
+    Cross-entropy where y holds a class below `width` for each row; else, where it holds as many values as the outputs, binary
+    cross-entropy if all are 0 or 1, and the squared error if not. None where it fits none of them.
+    """
     if not all("y" in graph for graph in graphs):
         return None
-    if all(not graph.y.is_floating_point() and graph.y.dim() == 1 for graph in graphs):
-        return "cross_entropy" if all(int(graph.y.min()) >= 0 and int(graph.y.max()) < width for graph in graphs) else None
-    fits = all(graph.y.is_floating_point() and graph.y.numel() == graph.readout_index.numel() * width for graph in graphs)
-    return "mse" if fits else None
+    rows = [1 if level == "graph" else graph.readout_index.numel() for graph in graphs]
+    answers = [graph.y for graph in graphs]
+    if width > 1 and all(not y.is_floating_point() and y.numel() == count for y, count in zip(answers, rows, strict=True)):
+        return "cross_entropy" if all(int(y.min()) >= 0 and int(y.max()) < width for y in answers) else None
+    if not all(y.numel() == count * width for y, count in zip(answers, rows, strict=True)):
+        return None
+    return "binary_cross_entropy" if all(bool(((y == 0) | (y == 1)).all()) for y in answers) else "mse"
 
 
 def num_outputs(graph: Data) -> int:
@@ -179,6 +194,10 @@ class ByNode(nn.Module):
 
 class ByGraph(ByNode):
     """The same for a module whose output has no row per node: its own output, all of it in one row. Of one graph at a time."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.alone = True
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **edge_data: Tensor) -> Tensor:
         rows = self.first(x, edge_index, batch, edge_data)

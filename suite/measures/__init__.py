@@ -169,7 +169,7 @@ MEASURES: dict[str, Measure] = {
     "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
     "operator_share": Measure(3, structure.run),
-    "gradient": Measure(2, gradients.run),
+    "gradient": Measure(2, gradients.run, whole=True),
     "layers": Measure(1, layers.run),
     "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
 }

@@ -74,10 +74,12 @@ def _quotients(signals: Tensor, edge_index: Tensor) -> Tensor:
 def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss, level: Level) -> tuple[list[Tensor], list[int]]:
     """Return `backward_states` of one forward pass over `graphs`, and where each graph's nodes begin."""
     seen = frozen.run(graphs, differentiable=True)
+    by_node = seen.output.size(0) == seen.x.size(0)
+    rows = seen.per_graph(seen.output) if by_node else list(torch.split(seen.output, 1))
     total = seen.output.new_zeros(1)
-    for graph, output in zip(graphs, seen.per_graph(seen.output), strict=True):
+    for graph, output in zip(graphs, rows, strict=True):
         y = graph.y.double() if graph.y.is_floating_point() else graph.y
-        asked = output[readouts_of(graph)]
+        asked = output[readouts_of(graph)] if by_node else output
         asked = asked.mean(0, keepdim=True) if level == "graph" else asked
         total = total + losses(asked.unsqueeze(0), y.unsqueeze(0), loss)
     return backward_states(seen.hidden, total), seen.ptr
