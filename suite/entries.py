@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from suite.cell import Cell
 from suite.provenance import public
@@ -66,17 +66,18 @@ class Entry:
             "seed": cell.seed,
             "purpose": cell.purpose,
             "task_key": cell.task.key,
-            "chance": _chance(task),
+            "chance": _known(task, "chance"),
+            "ceiling": _known(task, "ceiling"),
             "metric": task.metric,
         }
 
 
-def _chance(task: Task) -> float | None:
-    """Return the task's chance; None where it needs data that cannot be had, whose cells have no result either."""
+def _known(task: Task, level: Literal["chance", "ceiling"]) -> float | None:
+    """Return the task's chance or ceiling; None where it needs data that cannot be had, whose cells have no result either."""
     from suite.task import DataUnavailable
 
     try:
-        return task.chance
+        return float(getattr(task, level))
     except DataUnavailable:
         return None
 

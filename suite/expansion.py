@@ -18,7 +18,7 @@ from suite.tasks import find_task
 if TYPE_CHECKING:
     from suite.task import Task
 
-SCHEMA = 2  # of `cells.json`
+SCHEMA = 3  # of `cells.json`
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ class MadeUpStudy:
             "seed": seed,
             "task_key": task["task_key"],
             "chance": chance,
+            "ceiling": 1.0,
             "metric": "accuracy",
         }
         self.cells.append(cell)
@@ -302,7 +303,7 @@ class MadeUpStudy:
     def write(self, study_dir: Path) -> Path:
         """Write `cells.json`, and return the folder."""
         study_dir.mkdir(parents=True, exist_ok=True)
-        grid = {"schema": 2, "study": self.study, "store": "../store", "cells": self.cells}
+        grid = {"schema": 3, "study": self.study, "store": "../store", "cells": self.cells}
         text = json.dumps(grid | {"tasks": list(self.tasks.values())})
         (study_dir / "cells.json").write_text(text, encoding="utf-8")
         return study_dir

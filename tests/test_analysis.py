@@ -324,7 +324,7 @@ def test_a_grid_of_another_schema_is_refused(tmp_path: Path) -> None:
     study = hop_study(models=("gcn",), hops=(3,), seeds=1)
     path = study.write(tmp_path) / "cells.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(ValueError, match="expected schema 2, got 99"):
+    with pytest.raises(ValueError, match="expected schema 3, got 99"):
         load_results(tmp_path, study.store)
 
 

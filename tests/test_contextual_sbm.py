@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from scipy.stats import norm
+from torch import Tensor
 from torch_geometric.utils import to_dense_adj
 
-from datasets.contextual_sbm import ContextualSBM
+from datasets.contextual_sbm import ContextualSBM, propagated
 from suite.rng import stream
 
 
@@ -58,6 +59,80 @@ def test_averages_first_denoise_and_then_mix() -> None:
     assert float(disjoint[-1]) == pytest.approx(limit, abs=0.01)
 
 
+def by_enumeration(own: Tensor, first: Tensor, second: Tensor, same: Tensor) -> Tensor:
+    """Bayes' rule: all ways to give classes to the nodes, weighed and summed; log odds of class 1, [num_nodes].
+
+    `same` [num_pairs]: log of how much more likely the pair is seen as it is where the two have one class.
+    """
+    sign = 2.0 * torch.cartesian_prod(*[torch.arange(2)] * len(own)).double() - 1  # [2 ** num_nodes, num_nodes]
+    weight = ((sign @ own + (sign[:, first] * sign[:, second]) @ same) / 2).softmax(0)
+    one = ((sign + 1) / 2 * weight[:, None]).sum(0)
+    return (one / (1 - one)).log()
+
+
+def slopes(adjacent: Tensor, inside: float, outside: float) -> Tensor:
+    edge, none = (inside - outside) / (inside + outside), (outside - inside) / (2 - inside - outside)
+    return torch.where(adjacent, edge, none).double().fill_diagonal_(0)
+
+
+def test_propagation_is_bayes_rule_on_a_tree() -> None:
+    """Where pairs that no edge joins say nothing."""
+    edges = torch.tensor([(0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6), (0, 7)]).T
+    own = torch.randn(8, generator=stream("test")).double()
+    slope = torch.zeros(8, 8, dtype=torch.double)
+    slope[edges[0], edges[1]] = slope[edges[1], edges[0]] = (0.6 - 0.2) / (0.6 + 0.2)
+    *_, odds = propagated(own, slope, 5)  # the tree's diameter
+    exact = by_enumeration(own, *edges, torch.full((7,), math.log(3), dtype=torch.double))
+    assert torch.allclose(odds, exact)
+
+
+def test_propagation_is_nearly_as_good_as_all_classes_enumerated_where_edges_are_few() -> None:
+    inside, outside, n, num_graphs = 0.2, 0.02, 12, 100
+    rng, right, same = stream("test"), torch.zeros(2), 0
+    first, second = torch.triu_indices(n, n, 1)
+    for _ in range(num_graphs):
+        y = torch.randint(2, (n,), generator=rng)
+        drawn = torch.rand(n, n, generator=rng) < torch.where(y[:, None] == y, inside, outside)
+        adjacent = drawn.triu(1) | drawn.triu(1).T
+        own = (2 * 0.5 * (0.5 * (2.0 * y - 1) + torch.randn(n, generator=rng))).double()
+        *_, odds = propagated(own, slopes(adjacent, inside, outside), 16)
+        told = torch.where(adjacent[first, second], math.log(inside / outside), math.log((1 - inside) / (1 - outside)))
+        exact = by_enumeration(own, first, second, told.double())
+        right += torch.stack([((found > 0).long() == y).float().mean() / num_graphs for found in (odds, exact)])
+        same += int(((odds > 0) == (exact > 0)).sum())
+    assert float(right[0]) == pytest.approx(float(right[1]), abs=0.01)
+    assert same / (num_graphs * n) > 0.97
+
+
+def test_propagation_is_as_often_right_as_it_says() -> None:
+    """As Bayes' rule is, which gives the share of those of each odds that are right."""
+    task, rng, right, said = ContextualSBM(), stream("test"), 0.0, 0.0
+    for _ in range(40):
+        graph = task.sample(rng)
+        adjacent = to_dense_adj(graph.edge_index, max_num_nodes=100)[0].bool()
+        *_, odds = propagated((2 * 0.5 * graph.x[:, 0]).double(), slopes(adjacent, 0.1, 0.02), 16)
+        right += float(((odds > 0).long() == graph.y).float().mean()) / 40
+        said += float(odds.abs().sigmoid().mean()) / 40
+    assert right == pytest.approx(said, abs=0.01)
+
+
+def test_no_average_is_better_than_propagation_as_far_nor_propagation_than_the_ceiling() -> None:
+    task = ContextualSBM()
+    averaged, found = task.accuracy_by_averaging(8), task.accuracy_by_propagation(16)
+    assert (averaged < found[:9] + 0.015).all()  # both are means over graphs of their own
+    assert (found <= task.ceiling + 0.015).all()
+    assert float(found[0]) == pytest.approx(task.chance, abs=0.02)
+    assert found[-1] > averaged.max() + 0.03
+    assert float(found[16] - found[8]) == pytest.approx(0, abs=0.005)  # more rounds do no harm
+
+
+def test_where_no_edge_joins_the_classes_the_ceiling_is_that_of_whole_components() -> None:
+    """Two cliques: the sign of the mean of one against that of the other, 2 signal sqrt(n / 2) / sqrt(2) apart."""
+    task = ContextualSBM(block_size=8, inside=1.0, outside=0.0, signal=0.3)
+    assert task.ceiling == pytest.approx(norm.cdf(0.3 * math.sqrt(16)), abs=0.04)
+
+
 def test_edges_that_say_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="outside: must differ from inside"):
-        ContextualSBM(inside=0.1, outside=0.1)
+    for outside in (0.1, 0.101):
+        with pytest.raises(ValueError, match=r"outside: must differ more from inside = 0.1, or signal be other than 0.5"):
+            ContextualSBM(inside=0.1, outside=outside)

@@ -370,6 +370,15 @@ def test_a_task_at_no_distance_has_its_own_section_and_no_axis_of_layers_or_hops
     assert "Tasks at no single distance" in words_of(path)
 
 
+def test_what_is_possible_at_best_stands_beside_scores_where_answers_are_noisy(tmp_path: Path) -> None:
+    study = study_without_distance({"gcn": 0.6, "gps": 0.9})
+    for cell in study.cells:
+        cell["ceiling"] = 0.948
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (table,) = [block for block in content["blocks"] if block.get("name") == "tab-no-distance-1"]
+    assert [cell["text"] for cell in table["rows"][-1]] == ["Best possible", "", "94.8", "", "1.00", "", ""]
+
+
 def depth_study(test: dict[int, float], train: dict[int, float]) -> MadeUpStudy:
     study = MadeUpStudy()
     task = study.task("Cora", None, None, "made.up:Planetoid", name="Cora")

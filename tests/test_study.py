@@ -206,6 +206,7 @@ def test_the_listing_says_of_every_cell_what_reports_group_by(tmp_path: Path) ->
         "seed": 1,
         "purpose": "report",
         "chance": 0.2,
+        "ceiling": 1.0,
         "metric": "accuracy",
     }
     assert listing["cells"][1]["task_key"] == listing["tasks"][0]["task_key"]

@@ -59,6 +59,9 @@ def _table(context: Context, index: int, task: str, rows: pd.DataFrame) -> Block
     chance = rows["chance"].iloc[0]
     level = NONE if pd.isna(chance) else fixed(scale * chance, digits)
     body += [*([] if body[-1] == "rule" else ["rule"]), ["Chance", "", level, "", "0.00", "", ""]]
+    ceiling = rows["ceiling"].iloc[0]
+    if ceiling not in (0, 1) and not pd.isna(ceiling):
+        body.append(["Best possible", "", fixed(scale * ceiling, digits), "", "1.00", "", ""])
     caption = (
         f"{task}: {NAMES[metric]} in test and training at the weights selected on validation, skill, and seeds that solve it of "
         "those finished, with the verdict on them. Means and 95 % t-intervals over seeds. Below the line: controls that see "

@@ -14,7 +14,7 @@ from suite.metrics import ERRORS
 from suite.verdicts import barred_by
 
 FIXED = (
-    *("part", "condition", "task", "task_key", "task_label", "topology", "hops", "chance", "metric"),
+    *("part", "condition", "task", "task_key", "task_label", "topology", "hops", "chance", "ceiling", "metric"),
     *("model", "base", "model_label", "family", "family_order", "model_order", "access", "global_channel"),
     *("depth_label", "series", "num_layers", "hidden_channels"),
 )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from suite.analysis.statistics import SOLVED_SKILL
 
-SCHEMA = 2
+SCHEMA = 3
 FAMILIES = (
     "MPNN",
     "Deep MPNN",
