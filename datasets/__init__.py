@@ -25,6 +25,7 @@ from datasets.planetoid import Planetoid
 from datasets.proximity import Proximity
 from datasets.published import (
     PublishedCitationChains,
+    PublishedCliqueMatch,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -62,6 +63,7 @@ TASKS: dict[str, type[Task]] = {
     "planetoid": Planetoid,
     "proximity": Proximity,
     "published_citation_chains": PublishedCitationChains,
+    "published_clique_match": PublishedCliqueMatch,
     "published_distances": PublishedDistances,
     "published_graph_transfer": PublishedGraphTransfer,
     "published_mean_exchange": PublishedMeanExchange,

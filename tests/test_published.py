@@ -1,5 +1,7 @@
 """Facts about the published tasks: their samples, their edges and their flaws, as in the published code."""
 
+import math
+
 import networkx as nx
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from datasets.published import (
+    PublishedCliqueMatch,
     PublishedGraphTransfer,
     PublishedNeighborsMatch,
     PublishedRingLookup,
@@ -16,6 +19,7 @@ from datasets.published import (
 from suite.rng import stream
 from suite.task import Block, Split, Task
 
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FAMILIES = ["ring", "crossed_ring", "clique_path"]
 
 
@@ -95,6 +99,23 @@ def test_the_ring_lookup_has_each_key_on_its_own_node_and_asks_at_all_distances(
         assert x[holder, 7:].argmax() == y
         far.add(nx.shortest_path_length(graph, 0, holder))
     assert far == {1, 2, 3, 4}
+
+
+def test_the_clique_match_names_its_nodes_and_every_split_is_the_training_set() -> None:
+    """Of a path of three cliques of ten, as NetworkX makes it; the root is the last node, five hops from the nine labelled."""
+    block = drawn(PublishedCliqueMatch(), 400)
+    graph = nx.disjoint_union_all([nx.complete_graph(10)] * 3)
+    graph.add_edges_from([(9, 10), (19, 20)])
+    assert nx.utils.edges_equal(nx.Graph(block.edge_index.T.tolist()).edges, graph.edges)
+    far = nx.single_source_shortest_path_length(graph, int(block.readout_index))
+    assert sorted(node for node, hops in far.items() if hops == 5) == list(range(9)) == block.source_index.tolist()
+    labels, names = block.x[:, :, :10], block.x[:, :, 10:]
+    assert torch.equal(names, torch.eye(30).expand(400, -1, -1))
+    assert (labels[:, :9, :9].sum(1) == 1).all()  # each label once
+    assert (labels[:, 9:29, 9] == 1).all()
+    assert torch.equal(labels[torch.arange(400), block.y[:, 0]], labels[:, 29])
+    one_set = {split: {x.numpy().tobytes() for x in drawn(PublishedCliqueMatch().at(split, 0), 3000).x} for split in SPLITS}
+    assert len(set.union(*one_set.values())) <= 10_000 < 9 * math.factorial(9)
 
 
 @pytest.mark.parametrize("family", ["ring", "crossed_ring"])

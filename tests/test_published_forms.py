@@ -11,6 +11,7 @@ from torch_geometric.utils import to_networkx
 from datasets.cycles import CycleOrTwo
 from datasets.published import (
     PublishedCitationChains,
+    PublishedCliqueMatch,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -284,6 +285,7 @@ def test_published_sets_apart_from_training_have_the_small_graphs_alone() -> Non
     [
         (PublishedRingTransfer(hops=5), {CONTENT, MEMORISABLE}, "K2", "share of 2000 test inputs"),
         (PublishedTreeTransfer(hops=4), {CONTENT, MEMORISABLE}, "K2", "share of 2000 test inputs"),
+        (PublishedCliqueMatch(), {CONTENT, MEMORISABLE}, "K5", "on the set of nodes"),
         (PublishedRingLookup(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedGraphTransfer(distance=10), {LOCAL}, "K2", "validation and test are the same samples by declaration"),
         (PublishedTwoRadius(), {CONTENT}, "K5", "on the set of nodes"),

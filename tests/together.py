@@ -34,6 +34,7 @@ from datasets.pair_mixing import PairMixing
 from datasets.proximity import Proximity
 from datasets.published import (
     PublishedCitationChains,
+    PublishedCliqueMatch,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -108,6 +109,7 @@ TASKS: dict[str, Task] = {
     "published NeighborsMatch": PublishedNeighborsMatch(hops=2),
     "published ring transfer": PublishedRingTransfer(hops=3),
     "published tree transfer": PublishedTreeTransfer(hops=2),
+    "published clique match": PublishedCliqueMatch(),
     "published ring lookup": PublishedRingLookup(radius=3),
     "ordered path": OrderedPath(hops=3),
     "proximity": Proximity(hops=2),
