@@ -104,7 +104,7 @@ class TaskSpec(Open):
     """A task as the file names it: `kind`, fields of its own, and those that differ in training."""
 
     kind: StrictStr
-    train: dict[str, Any] | None = None
+    train: Annotated[dict[str, Any] | None, BeforeValidator(with_none)] = None
 
 
 class Named(Open):

@@ -180,5 +180,7 @@ def _width(drawn: Block | Sequence[Data]) -> int:
 
 
 def _kind(value: Any) -> Any:
-    """A topology as a title calls it."""
+    """A topology as a title calls it; what is none as a study says it."""
+    if value is None:
+        return "none"
     return value.get("name", value.get("kind")) if isinstance(value, dict) else value

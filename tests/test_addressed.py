@@ -11,8 +11,9 @@ from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
 from datasets.path import Path
 from datasets.transfer import Transfer
-from suite.certify import CERTIFIED, certify
+from suite.certify import CERTIFIED, CONTENT, certify
 from suite.rng import stream
+from suite.study import TaskSpec
 from suite.task import Block, Task
 from suite.views import Extrapolated, task_ref
 
@@ -98,6 +99,48 @@ def test_mixed_transfer_can_be_asked_beyond_what_it_was_trained_on() -> None:
     assert told == {"train": {1, 2, 3, 4}, "test": {5, 6, 7, 8}}
 
 
+@pytest.mark.parametrize("topology", ["ring", "tree"], ids=str)
+def test_by_content_one_key_stands_at_each_distance_and_the_distance_of_the_wanted_one_is_told(topology: str) -> None:
+    task = MixedTransfer(topology=topology, addressing="content", hops=4, size=5, max_hops=6)
+    block, holders = drawn(task, 200), set()
+    far = nx.single_source_shortest_path_length(network(block), int(block.readout_index))
+    asked = []
+    for x, y in zip(block.x, block.y, strict=True):
+        keys, root = x[:, K : K + 6], int(block.readout_index)
+        carried = {node: int(keys[node].argmax()) for node in keys.sum(1).nonzero().flatten().tolist()}
+        wanted = carried.pop(root)
+        assert sorted(far[node] for node in carried) == [1, 2, 3, 4]
+        assert len(set(carried.values())) == 4  # no key twice
+        (holder,) = [node for node, key in carried.items() if key == wanted]
+        assert x[holder, :K].argmax() == y
+        assert not x[root, :K].any()
+        told = x[:, K + 6 : -1].nonzero().tolist()
+        assert told == [[root, far[holder] - 1]]
+        asked.append(far[holder])
+        holders.add((holder, wanted))
+    assert set(asked) == {1, 2, 3, 4}
+    assert len(holders) > 4 * 6  # as many as keys and distances alone would make, were a distance one node
+    assert task.chance == 1 / K
+
+
+@pytest.mark.parametrize("addressing", ["position", "content"])
+def test_one_distance_alone_can_be_asked_of_what_is_trained_on_all(addressing: str) -> None:
+    task = MixedTransfer(addressing=addressing, hops=4, asked=3)
+    assert (task.range, MixedTransfer(addressing=addressing).range) == (3, None)
+    view, told = Extrapolated(seen=task_ref(task), trained={"asked": None}), {}
+    for split in ("train", "test"):
+        block = view.at(split, 0).draw(200, stream(split))  # type: ignore[arg-type]
+        assert isinstance(block, Block)
+        told[split] = set((block.x[:, block.readout_index[0], -11:-1].argmax(1) + 1).tolist())
+    assert told == {"train": {1, 2, 3, 4}, "test": {3}}
+    with pytest.raises(ValueError, match="asked: must be >= least = 1 and <= hops = 4, got 5"):
+        MixedTransfer(addressing=addressing, hops=4, asked=5)
+
+
+def test_a_study_says_none_of_a_field_in_training() -> None:
+    assert TaskSpec.model_validate({"kind": "mixed_transfer", "asked": 3, "train": {"asked": "none"}}).train == {"asked": None}
+
+
 def test_distances_that_are_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match=r"hops: must be > least = 1, <= max_hops = 4 and <= size = 10, got 5"):
         MixedTransfer(max_hops=4)
@@ -137,6 +180,13 @@ def test_cliques_are_matched_by_nodes_of_the_last_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [AddressedLeaf(), AddressedLeaf(hops=5), MixedTransfer()], ids=lambda t: t.title)
+@pytest.mark.parametrize(
+    "task", [AddressedLeaf(), AddressedLeaf(hops=5), MixedTransfer(), MixedTransfer(asked=3)], ids=lambda t: t.title
+)
 def test_addressed_by_position_is_certified(task: Task) -> None:
     assert certify(task)["verdict"] == CERTIFIED
+
+
+@pytest.mark.slow
+def test_a_lookup_by_key_is_content_addressed_and_nothing_else() -> None:
+    assert certify(MixedTransfer(topology="ring", addressing="content", size=5))["tags"] == [CONTENT]

@@ -34,7 +34,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
         {"kernel": "exponential", "exponent": 1.0, "interaction": "distance"},
         {"kernel": "resistance", "exponent": -1.0, "interaction": "cosine", "channels": 3},
     ],
-    "mixed_transfer": [{}, {"least": 2}],
+    "mixed_transfer": [{}, {"least": 2}, {"addressing": "content"}],
     "proximity": [{}, {"num_near": 0}],
     "ordered_path": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],

@@ -257,7 +257,8 @@ def mixed_transfer(draw: DrawFn) -> Fields:
     fields, size = draw(places(("caterpillar", "circular_ladder", "grid", "noisy", "path", "ring", "torus", "tree")))
     hops = up_to(draw, 2, size)
     distances = {"least": up_to(draw, 1, hops - 1), "hops": hops, "max_hops": hops + up_to(draw, 0, 5)}
-    return {"topology": fields, "size": size, "num_classes": classes(draw), **distances}
+    asked = {"asked": draw(st.none() | st.integers(distances["least"], hops)), "num_classes": classes(draw)}
+    return {"topology": fields, "size": size, "addressing": draw(st.sampled_from(["position", "content"])), **asked, **distances}
 
 
 def neighbors_match(draw: DrawFn) -> Fields:
