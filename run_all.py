@@ -528,13 +528,16 @@ def _ran_before(study: str, out: Path) -> tuple[dict[str, Any], Path, Store]:
 
 
 def _field(text: str) -> tuple[str, Any]:
-    """Read `name=value`; what is no number, list or truth value is text."""
+    """Read `name=value`, as TOML writes values; what is no number, list, table or truth value is text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"expected FIELD=VALUE, got '{text}'")
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if value.startswith(("{", "[")):
+            like = f'{name}={{ kind = "tree", extra = 1 }}' if value.startswith("{") else f"{name}=[1, 2]"
+            raise ValueError(f"{name}: expected a table or a list as in a study, '{like}', got '{value}' ({error})") from None
         return name, value
 
 

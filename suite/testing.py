@@ -205,10 +205,15 @@ def _structure(task: Task) -> Iterator[str]:
         for graph in graphs[:1] if isinstance(block, Block) else graphs:
             found |= graph_faults(graph, task.at(split, 0).range)
             if task.range and "source_index" not in graph:
-                found["source"] = f"hops = {task.range}, but no source_index says which node is so far away"
+                found["source"] = (
+                    f"hops = {task.range}, but no source_index says which node is so far away: give Data one, or let the task's"
+                    " property `range` be None"
+                )
     for name, said in found.items():
-        if name in ("hops", "source"):
+        if name == "source":
             yield said
+        elif name == "hops":
+            yield f"{said}: plant it there, let source_index name the node that counts, or `range` say how far"
         elif name not in task.irregular:
             yield f"{said}; where that is meant, name '{name}' in the task's property `irregular`"
 

@@ -328,6 +328,10 @@ class OfEdges(OfData):
         (["certify", "transfr"], "certify transfr: no task is called 'transfr'. Did you mean 'transfer'?"),
         (["certify", "transfer", "hops=0"], "certify transfer: hops: must be >= 2 on a ring, got 0"),
         (["certify", "transfer", "hops"], "certify transfer: expected FIELD=VALUE, got 'hops'"),
+        (
+            ["certify", "transfer", 'topology={"kind": "tree"}'],
+            "certify transfer: topology: expected a table or a list as in a study, 'topology={ kind = ",
+        ),
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(
