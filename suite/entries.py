@@ -12,7 +12,7 @@ from suite.provenance import public
 
 if TYPE_CHECKING:
     from suite.factors import Told
-    from suite.task import Task
+    from suite.task import Task, Topology
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,19 @@ def topology_label(task: Task) -> str | None:
     topology = getattr(task, "topology", None)
     if not isinstance(topology, Topology):
         return None
-    name = str(getattr(topology, "name", topology.kind))
     if "topology" not in type(task).model_fields:  # not a knob of this task: may vary with the distance
-        return name
+        return _name(topology)
+    return _label(topology)
+
+
+def _label(topology: Topology) -> str:
+    from suite.task import Topology
+
     own = topology.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "name"})
-    settings = ", ".join(f"{key}={value}" for key, value in own.items())
-    return f"{name} ({settings})" if settings else name
+    parts = {key: part for key in own if isinstance(part := getattr(topology, key), Topology)}  # one made of another
+    settings = ", ".join(f"{key}={_label(parts[key]) if key in parts else value}" for key, value in own.items())
+    return f"{_name(topology)} ({settings})" if settings else _name(topology)
+
+
+def _name(topology: Topology) -> str:
+    return str(getattr(topology, "name", topology.kind))

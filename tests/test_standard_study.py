@@ -43,3 +43,8 @@ def test_every_task_is_certified_or_declared(task: Task) -> None:
         assert found["verdict"] == CONTENT, found["checks"]  # measures access
     else:
         assert found["verdict"] == CERTIFIED, found["checks"]
+        for check in (check for check in found["checks"] if check["id"] in ("K4", "K5")):  # graph-blind, edge-free
+            above = (check["value"] - task.chance) * (1 if task.ceiling > task.chance else -1 / task.chance)
+            assert above <= 0.05, check
+            assert check["passed"], check
+            assert "on the twin that shows it the answer" in check["detail"]  # and solved, or it would not have passed

@@ -15,6 +15,12 @@ from typing import Any
 import pytest
 
 from datasets import TASKS
+from datasets.altered import Decoyed
+from datasets.barbell import Barbell
+from datasets.ring import Ring
+from datasets.theta import Theta
+from datasets.transfer import Transfer
+from suite.entries import topology_label
 from suite.expansion import Expansion, expand
 from suite.refs import ref_of, unknown
 from suite.study import Depth, StudyError, load_study
@@ -425,3 +431,10 @@ def test_reading_a_study_needs_no_torch(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from suite.study import load_study; load_study(Path(sys.argv[1])); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "copy.toml")], cwd=ROOT).returncode == 0
+
+
+def test_a_graph_made_of_another_is_called_by_both_and_what_differs_from_the_defaults() -> None:
+    assert topology_label(Transfer(topology=Ring())) == "ring"
+    assert topology_label(Transfer(topology=Barbell(clique_size=4))) == "barbell (clique_size=4)"
+    decoyed = Transfer(topology=Decoyed(topology=Theta(paths=8)), addressing="position")
+    assert topology_label(decoyed) == "decoyed (topology=theta (paths=8))"

@@ -14,6 +14,8 @@ from reports.sections.context import Context
 from reports.sections.provenance import LONG, lost_rows, lost_table
 from reports.sections.tasks import families, flags
 
+UNSAID = {"hops", "kind", "split", "block"}  # no knobs: said at each distance, or by a name, or set for each part of the data
+
 
 def blocks(context: Context) -> list[Block]:
     """Return the appendix; its headings are lettered."""
@@ -158,7 +160,7 @@ def _certificates(context: Context) -> list[Block]:
             for check in certificate["checks"] if certificate else []:
                 passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
                 body.append([check["id"], check["name"], _value(check["value"]), _limit(check["limit"]), passed, check["detail"]])
-        params = ", ".join(f"{k}={_param(v)}" for k, v in tasks[0]["task"]["params"].items() if k != "hops")
+        params = ", ".join(f"{k}={_param(v)}" for k, v in tasks[0]["task"]["params"].items() if k not in UNSAID)
         caption = (
             f"{label}: {tasks[0]['task']['ref'].rpartition(':')[2]}({params}), and what its certificate checked at each distance."
         )
@@ -174,7 +176,7 @@ def _limit(text: str) -> str:
 def _param(value: Any) -> str:
     """A parameter as one would write it: ring, tree(arity=3), none."""
     if isinstance(value, dict):
-        inner = ", ".join(f"{k}={_param(v)}" for k, v in value.items() if k != "kind")
+        inner = ", ".join(f"{k}={_param(v)}" for k, v in value.items() if k not in UNSAID)
         return str(value.get("kind", "")) + (f"({inner})" if inner else "")
     return "none" if value is None else str(value)
 
