@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from suite.refs import reason_of, said, unknown
 from suite.rng import digest, stream
 from suite.study import Grid, ModelSpec, StudyError, with_none
 from suite.tasks import find_task, in_channels_of, make_task, placed
-from suite.tuning import Choice, Range, ask, best
+from suite.tuning import Choice, Range, Space, ask, best
 
 if TYPE_CHECKING:
     from suite.factors import Declared, Factors
@@ -112,29 +113,33 @@ class GridBlock:
         from suite.models import resolve
 
         name = placed(spec.name, self.folder)
-        return resolve(name, spec.settings | self._factors(spec).settings | settings)
+        return resolve(name, spec.settings | self._factors(spec, settings).settings | settings)
 
-    def _factors(self, spec: ModelSpec) -> Factors:
-        """Return what the model is combined with; raises ValueError where it cannot be."""
+    def _factors(self, spec: ModelSpec, settings: dict[str, Any]) -> Factors:
+        """Return what the model is combined with, under `settings` that are tuned; raises ValueError where it cannot be."""
         from suite.factors import combine
 
         encoding, rewiring = (
             None if one is None else (one.name, with_none(one.settings)) for one in (spec.encoding, spec.rewiring)
         )
-        return combine(placed(spec.name, self.folder), spec.settings, encoding, rewiring)
+        return combine(placed(spec.name, self.folder), spec.settings | settings, encoding, rewiring)
 
     def _at(self, place: _Place, settings: dict[str, Any], seeds: Iterable[int], purpose: Purpose = "report") -> list[Entry]:
         """Return the cells of a condition, with `settings` of protocol and model changed; none, and a problem, where refused."""
         from suite.models import find
 
         changed = {name: None if value == "none" else value for name, value in settings.items() if name in Protocol.model_fields}
-        model = self._model(place.spec, {name: value for name, value in settings.items() if name not in changed})
+        own = {name: value for name, value in settings.items() if name not in changed}
+        try:
+            factors, model = self._factors(place.spec, own), self._model(place.spec, own)
+        except ValueError as error:
+            self.problems.append(f"{self.path}.tune: {place.spec.label} with {_said(own)}: {reason_of(error)}")
+            return []
         try:
             protocol = Protocol.model_validate(self.grid.protocol.model_dump() | changed)
         except ValidationError as error:
             self.problems += [said(found, f"{self.path}.tune", set()) for found in error.errors()]
             return []
-        factors = self._factors(place.spec)
         resized = self._resized(place, model, factors.encoding)
         declared = resized and self._declared(place, resized.model, resized.hidden_channels)
         if resized is None or declared is None or self._refused(place, factors):
@@ -166,7 +171,7 @@ class GridBlock:
         tune, space = self.grid.tune, self._space(place.spec)
         assert tune is not None
         before = len(self.problems)
-        probes = [self._at(place, {name: value}, tune.seeds[:1], "tune") for name in space for value in space[name].probes]
+        probes = [self._at(place, settings, tune.seeds[:1], "tune") for settings in _probes(space)]
         if len(self.problems) > before or not space:
             return []
         condition = digest(probes[0][0].cell.condition, repr(sorted(space.items())))
@@ -268,3 +273,15 @@ class GridBlock:
                 self.problems.append(f"{self.path}.models: {place}: {reason_of(error)}")
                 self.declared[asked] = None
         return self.declared[asked]
+
+
+def _probes(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield the settings by which to see whether all of a search space is allowed: each value, and models' settings together."""
+    yield from ({name: value} for name in space for value in space[name].probes)
+    own = [name for name in space if name not in Protocol.model_fields]
+    if len(own) > 1:
+        yield from (dict(zip(own, values, strict=True)) for values in product(*(space[name].probes for name in own)))
+
+
+def _said(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())

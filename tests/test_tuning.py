@@ -91,6 +91,23 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path: Path,
     assert said in problems(tmp_path, TUNED | {"tune": tune})[0]
 
 
+def test_settings_that_go_with_a_rewiring_alone_or_not_at_all_are_refused_when_the_study_is_read(tmp_path: Path) -> None:
+    tune = {"trials": 2, "conv": ["gcn", "node_wise"]}
+    rewired = TUNED | {"models": [{"name": "gcn", "rewiring": "expander"}], "tune": tune}
+    (said,) = problems(tmp_path, rewired)
+    where = "trial.toml: grid[0].tune: gcn(rewiring=expander) with conv=node_wise"
+    assert said.startswith(f"{where}: rewiring 'expander' changes edges, and gcn reads none: give it to a model that does")
+    assert expanded(tmp_path, TUNED | {"tune": tune}).tuning  # without the rewiring it is a model to try
+
+
+def test_settings_that_are_refused_only_together_are_found_when_the_study_is_read(tmp_path: Path) -> None:
+    layers, adjacent = {"conv": ["gcn", "gated_gcn"]}, {"fully_adjacent_last": [False, True]}
+    for alone in (layers, adjacent):
+        assert expanded(tmp_path, TUNED | {"models": "gcn", "tune": {"trials": 1} | alone}).tuning
+    (said,) = problems(tmp_path, TUNED | {"models": "gcn", "tune": {"trials": 1} | layers | adjacent})
+    assert "fully_adjacent_last: must be false with conv = gated_gcn" in said
+
+
 def test_a_model_without_anything_to_search_is_named(tmp_path: Path) -> None:
     grid = TUNED | {"models": ["gcn", "constant"], "tune": {"trials": 2, "norm": ["layer", "none"]}}
     assert problems(tmp_path, grid) == ["trial.toml: grid[0].tune: there is nothing to search for constant"]
