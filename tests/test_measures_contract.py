@@ -210,7 +210,10 @@ NOT_SCALE_FREE = {
     "recoverability": set(),
     "influence": {"log10_norm", "log10_total"},
     "operator_share": set(),
-    "gradient": {"norm", "ratio", "signal_rq_gcn", "signal_rq_mean", "signal_rq_complete"},  # the loss itself changes
+    "gradient": {  # the loss itself changes
+        *("norm", "ratio", "signal_rq_gcn", "signal_rq_mean", "signal_rq_complete", "signal_mad_edges", "signal_mad_pairs"),
+        *("signal_effective_rank", "signal_effective_rank_centred", "signal_stable_rank", "signal_rank_residual"),
+    },
     "layers": {"largest", "rms"},
     "energies": {f"{kind}_{operator}" for kind in ("energy", "norm") for operator in ("gcn", "mean", "complete")},
     "groups": set(),

@@ -54,6 +54,8 @@ HELPERS = {
     "fixed_space": "suite.measures.smoothing",
     "project": "suite.measures.smoothing",
     "together": "suite.measures.smoothing",
+    "describe": "suite.measures.smoothing",
+    "some_pairs": "suite.measures.smoothing",
     "fit_probes": "suite.measures.recoverability",
     "plant": "suite.measures.recoverability",
     "by_hop": "suite.measures.squashing",

@@ -1,5 +1,7 @@
 """Facts about influence and gradients: linear models by hand, central differences, PyG's `total_influence`."""
 
+import copy
+from collections.abc import Callable
 from itertools import pairwise
 
 import networkx as nx
@@ -15,12 +17,14 @@ from datasets.mean_exchange import MeanExchange
 from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.transfer import Transfer
+from datasets.tree import Tree
 from suite.factors import Factored, combine
 from suite.hops import hop_distance
 from suite.measures import MEASURES
 from suite.measures.draws import draw, with_readouts
 from suite.measures.frozen import Frozen
 from suite.measures.gradients import backward_states, gradient_norms
+from suite.measures.smoothing import rayleigh_quotient, signals_as_states
 from suite.measures.squashing import by_hop, influence, influence_by_hop
 from suite.measures.structure import operator_power
 from suite.models import MODELS, build, resolve
@@ -343,6 +347,94 @@ def test_error_signals_smooth_on_their_way_back() -> None:
     found = MEASURES["gradient"].run(build(resolve("propagation", {"rescale": False}), 4, 8, 16, 4), task, 0)
     assert found["signal_rq_gcn"][0] < 0.2 * found["signal_rq_gcn"][-1]
     assert all(a <= b + 1e-12 for a, b in pairwise(found["signal_rq_gcn"]))  # each step back is smoother
+
+
+class Averaging(nn.Module):
+    """P~^L x: means over neighbours and self, bare."""
+
+    operator = "mean"
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.num_layers = num_layers
+
+    def encode(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        matrix = torch.eye(len(x)).to(x).index_put((edge_index[1], edge_index[0]), torch.ones(1).to(x))
+        states = [x]
+        for _ in range(self.num_layers):
+            states.append(matrix / matrix.sum(1, keepdim=True) @ states[-1])
+        return states
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return hidden[-1]
+
+
+def test_error_signals_under_means_end_in_multiples_of_the_degree() -> None:
+    """(P~^T)^L b -> multiples of d~: alike as `signals_as_states`, while the signals themselves are not equal."""
+    graph, degree = graph_of(LOLLIPOP, 1, [0]), torch.tensor([4, 4, 4, 5, 3, 3, 2]).double()
+    limit = degree.unsqueeze(1) * torch.tensor([[1.0, -2.0]])
+    assert float(rayleigh_quotient(signals_as_states(limit, graph.edge_index, "mean"), graph.edge_index, "mean")) < 1e-30
+    assert float(rayleigh_quotient(limit, graph.edge_index, "mean")) > 0.01
+    for same in ("gcn", "complete", "sum"):
+        assert torch.equal(signals_as_states(limit, graph.edge_index, same), limit)
+    with pytest.raises(ValueError, match="operator"):
+        signals_as_states(limit, graph.edge_index, "none")
+
+    task = Transfer(topology=Tree(arity=2), hops=3)  # of 5 classes, asked at one node
+    found = MEASURES["gradient"].run(Averaging(200), task, 0)
+    assert found["signal_rq_mean"][0] < 1e-3 * found["signal_rq_mean"][190]
+    assert found["signal_distance"][0] < 0.02
+
+
+def test_smoothing_of_error_signals_is_that_of_autograds_gradients_by_hand() -> None:
+    """Of a ReLU-GCN asked at every node: ranks by NumPy, quotients and angles as their formulas say."""
+    task = OwnToken(topology=Tree(arity=2), size=12, num_classes=4)
+    model = built("gcn", task.draw(1, torch.Generator()).to_data_list()[0].x.size(1), 2, out_channels=4)
+    found = MEASURES["gradient"].run(model, task, 0)
+    by_hand: dict[str, list[list[float]]] = {}
+    for index in range(found["num_draws"]):
+        graph = draw(task, 0, index)[0]
+        exact = copy.deepcopy(model).double().eval()
+        hidden = exact.encode(graph.x.double().requires_grad_(), graph.edge_index)
+        loss = nn.functional.cross_entropy(exact.decode(hidden)[graph.readout_index], graph.y)
+        for key, values in zip(
+            SMOOTHED, zip(*map(_smoothness(graph), torch.autograd.grad(loss, hidden)), strict=True), strict=True
+        ):
+            by_hand.setdefault(key, []).append(list(values))
+    for key, values in by_hand.items():
+        assert found[f"signal_{key}"] == pytest.approx(np.mean(values, axis=0), rel=1e-9, abs=1e-12), key
+    assert found["signal_undefined"] == [0, 0, 0]
+
+
+SMOOTHED = ("rq_gcn", "rq_mean", "rq_complete", "effective_rank", "stable_rank", "numerical_rank", "rank_residual", "mad_edges")
+
+
+def _smoothness(graph: Data) -> Callable[[Tensor], list[float]]:
+    edges = graph.edge_index.numpy()
+    adjacency = np.eye(graph.num_nodes)
+    adjacency[edges[0], edges[1]] = 1
+    degree = adjacency.sum(1)
+
+    def values(signal: Tensor) -> list[float]:
+        h = signal.numpy()
+        scaled, equal, centred = h / np.sqrt(degree)[:, None], h / degree[:, None], h - h.mean(0)
+        laplacian = np.diag(degree) - adjacency
+        spread, apart = np.linalg.svd(h, compute_uv=False), np.linalg.svd(centred, compute_uv=False)
+        share = spread[spread > 1e-12 * spread[0]] / spread[spread > 1e-12 * spread[0]].sum()
+        lengths = np.linalg.norm(h, axis=1)
+        ends = [1 - h[i] @ h[j] / (lengths[i] * lengths[j]) for i, j in edges.T if lengths[i] and lengths[j]]
+        return [
+            np.trace(scaled.T @ laplacian @ scaled) / (h**2).sum(),
+            np.trace(equal.T @ laplacian @ equal) / (degree[:, None] * equal**2).sum(),
+            (centred**2).sum() / (h**2).sum(),
+            np.exp(-(share * np.log(share)).sum()),
+            (centred**2).sum() / apart[0] ** 2,
+            np.linalg.matrix_rank(centred),
+            np.sqrt(1 - apart[0] ** 2 / (apart**2).sum()),
+            np.mean(ends),
+        ]
+
+    return values
 
 
 def test_gradient_table_entry_is_what_central_differences_of_the_loss_give() -> None:

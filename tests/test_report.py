@@ -304,6 +304,19 @@ def test_what_a_rewiring_did_is_in_a_table_of_the_appendix(tmp_path: Path) -> No
     assert settings[0].endswith("rewiring=random_edges(like=fosr(share=0.5))")
 
 
+def test_smoothing_backward_is_in_the_table_of_further_measures(tmp_path: Path) -> None:
+    study = hop_study(models=("gcn", "mlp"), hops=(3,), depths=("hops",))
+    backward = {"signal_rq_gcn": [0.25, 0.5, 0.6], "signal_rq_complete": [0.75, 0.8, 0.9]}
+    backward |= {"signal_stable_rank": [1.2, 2.0, 3.0], "signal_mad_pairs": [0.14, 0.2, 0.3]}
+    for cell in study.cells:
+        study.store.measured[cell["key"]]["gradient"]["initial"] |= backward
+    content = json.loads((report_on(study.write(tmp_path), study.store).parent / "report.json").read_text("utf-8"))
+    (further,) = (block for block in content["blocks"] if block["kind"] == "table" and block["name"] == "tab-further")
+    shown = {row[0]["text"]: [cell["text"] for cell in row[-3:]] for row in further["rows"] if not isinstance(row, str)}
+    assert shown == {"GCN": ["0.25", "1.2", "0.14"], "MLP": ["0.75", "1.2", "0.14"]}  # each by its own operator, at layer 0
+    assert [cell["text"] if isinstance(cell, dict) else cell for cell in further["head"][-3:]] == ["Backward RQ", "Rank", "MAD"]
+
+
 # what the sentences say
 
 

@@ -71,7 +71,9 @@ def _conditions(context: Context) -> list[Block]:
 def _further(context: Context) -> list[Block]:
     """Return what else was measured, of conditions of which anything was."""
     conditions = context.analysis.conditions
-    measured = [any(row[name].mean is not None for name in FURTHER) for row in conditions.to_dict("records")]
+    measured = [
+        any(row[name].mean is not None for name in (*FURTHER, *SMALL, *BACKWARD)) for row in conditions.to_dict("records")
+    ]
     body = _rows(conditions[measured], _further_row)
     if not body:
         return []
@@ -80,7 +82,8 @@ def _further(context: Context) -> list[Block]:
         "before and after training, and the same of the operator as often as there are layers. After the last trained "
         "layer: skill at which the token of the source can be read at the read-out node; stable rank of what tells nodes apart; "
         "mean angle distance of all pairs (MAD). At initialisation: largest singular value of a layer's Jacobian, geometric mean "
-        "over layers; Rayleigh quotient of the error signal at layer 0 by the model's own operator. Means over seeds."
+        "over layers; and of the error signal at layer 0 (backward): Rayleigh quotient by the model's own operator, stable rank "
+        "of what tells nodes apart in it, mean angle distance of all pairs. Means over seeds."
     )
     head = [
         "Model",
@@ -94,8 +97,10 @@ def _further(context: Context) -> list[Block]:
         "MAD",
         "Gain",
         "Backward RQ",
+        "Rank",
+        "MAD",
     ]
-    return [table("further", caption, head, body, ["fill", *["num"] * 10], 6.5)]
+    return [table("further", caption, head, body, ["fill", *["num"] * 12], 6.5)]
 
 
 FURTHER = {
@@ -108,10 +113,14 @@ FURTHER = {
 }
 
 
+SMALL = ("log10_gain_initial", "signal_quotient_initial")  # of many decades
+BACKWARD = {"signal_stable_rank_initial": 1, "signal_mad_initial": 2}
+
+
 def _further_row(row: dict[Any, Any], name: str) -> list[str]:
-    gain = row["log10_gain_initial"].mean
-    numbers = [fixed(row[quantity].mean, digits) for quantity, digits in FURTHER.items()]
-    return [*_named(row, name), *numbers, short(None if gain is None else 10**gain), short(row["signal_quotient_initial"].mean)]
+    gain, quotient = (row[quantity].mean for quantity in SMALL)
+    numbers, backward = ([fixed(row[quantity].mean, digits) for quantity, digits in of.items()] for of in (FURTHER, BACKWARD))
+    return [*_named(row, name), *numbers, short(None if gain is None else 10**gain), short(quotient), *backward]
 
 
 def _rows(conditions: pd.DataFrame, row_of: Callable[[dict[Any, Any], str], list[str]]) -> list[Any]:

@@ -22,7 +22,8 @@ SCORES = {"score": "test_score", "train_score": "train_score"}
 MEASURED = (
     *("quotient", "effective_rank", "log10_norm", "recoverability", "smoothing"),
     *("log10_share", "squashing", "log10_total", "log10_operator_share", "log10_gradient_ratio"),
-    *("mean_hops", "operator_hops", "source", "stable_rank", "mad", "log10_gain", "signal_quotient"),
+    *("mean_hops", "operator_hops", "source", "stable_rank", "mad", "log10_gain"),
+    *("signal_quotient", "signal_stable_rank", "signal_mad"),
 )
 
 

@@ -57,8 +57,9 @@ def measured_table(results: Results) -> pd.DataFrame:
     `blind` (True: the source's share is exactly 0), `dead_readouts`, `log10_operator_share` and `log10_gradient_ratio`;
     `mean_hops`, how far away what counts is, and `operator_hops`, the same of the bare operator; `source`, the skill at which
     the token of the source can be read at the read-out node (noise 1e-3); `stable_rank` (centred) and `mad` (over all pairs);
-    `log10_gain`, the mean over layers of log10 of the largest singular value of a layer's Jacobian; `signal_quotient`, of the
-    error signal at layer 0, by the model's own operator. What was not measured or is NaN is missing.
+    `log10_gain`, the mean over layers of log10 of the largest singular value of a layer's Jacobian; `signal_quotient`,
+    `signal_stable_rank` and `signal_mad`, of the error signal at layer 0, the first by the model's own operator. What was not
+    measured or is NaN is missing.
     """
     rows = [_row(results, key, state) for key in results.records for state in STATES]
     return pd.DataFrame(rows, columns=list(_row(results, "", "initial")))
@@ -93,8 +94,15 @@ def _row(results: Results, key: str, state: State) -> dict[str, Any]:
         "stable_rank": _last(smoothing.get("stable_rank")),
         "mad": _last(smoothing.get("mad_pairs")),
         "log10_gain": _mean_log10(result_of(results, key, "layers", state).get("largest") or []),
-        "signal_quotient": _first(gradient.get(f"signal_{QUOTIENT.get(str(smoothing.get('operator')), 'rq_complete')}")),
+        "signal_quotient": _first(quotient_of(_of_signals(gradient, smoothing))),
+        "signal_stable_rank": _first(gradient.get("signal_stable_rank")),
+        "signal_mad": _first(gradient.get("signal_mad_pairs")),
     }
+
+
+def _of_signals(gradient: dict[str, Any], smoothing: dict[str, Any]) -> dict[str, Any]:
+    """Return what a gradient result says of error signals, under the names that a smoothing result has for states."""
+    return {name.removeprefix("signal_"): value for name, value in gradient.items()} | {"operator": smoothing.get("operator")}
 
 
 def log10(value: float | None) -> float | None:

@@ -210,14 +210,15 @@ class LastState(ByNode):
     """The same for a module whose output has no row per node (that of a whole graph): its last hidden state stands in.
 
     Raises ValueError where no PyG convolution returns one.
-
-    Attributes:
-        by_graph: the module with its own output, for measures that ask no node for it.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
-        self.by_graph = ByGraph(module)
+    @property
+    def by_graph(self) -> ByGraph:
+        """The module with its own output, for measures that ask no node for it."""
+        found = ByGraph(self.module)
+        if hasattr(self, "judged_by"):
+            found.judged_by = self.judged_by
+        return found
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, **edge_data: Tensor) -> Tensor:
         with recorded(self.module, x.size(0)) as states:

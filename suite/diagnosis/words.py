@@ -167,7 +167,22 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
     groups = measures.get("groups", {})
-    return Finding(short, text + _angles(found, groups.get("zero_rows", [0])[-1]) + _classes(groups))
+    text += _angles(found, groups.get("zero_rows", [0])[-1]) + _classes(groups)
+    return Finding(short, text + _backward(measures.get("gradient", {}), found))
+
+
+def _backward(gradient: dict[str, Any], smoothing: dict[str, Any]) -> str:
+    """Say how alike the error signals of nodes become on their way back, by what states are judged by."""
+    signals = {name.removeprefix("signal_"): values for name, values in gradient.items() if name.startswith("signal_")}
+    if not signals:
+        return ""
+    values, rank = roughness(smoothing | signals).values, signals["effective_rank_centred"]
+    if values[0] is None or values[-1] is None:
+        return ""
+    text = f" Of the gradient the same goes, on its way back, from {number(values[-1])} to {number(values[0])}"
+    if rank[0] is None or rank[-1] is None:
+        return f"{text}."
+    return f"{text}, and the effective rank from {number(rank[-1])} to {number(rank[0])}."
 
 
 def _angles(smoothing: dict[str, Any], zeros: int) -> str:

@@ -2,7 +2,8 @@
 
 The functions serve any PyG model, or hidden states that come from anywhere, and are imported from here; their modules:
 
-    smoothing       rayleigh_quotient, dirichlet_energy, fixed_space_distance, component_distances, feature_norm
+    smoothing       rayleigh_quotient, dirichlet_energy, fixed_space_distance, component_distances, feature_norm,
+                    signals_as_states
     ranks           effective, stable and numerical rank, rank-one residual
     similarity      mean_average_distance (MAD), mean_cosine, mad_gap, group_distance_ratio
     limits          diffusion, its limit under means and under GCN's operator, and its rate
@@ -18,7 +19,7 @@ The functions serve any PyG model, or hidden states that come from anywhere, and
     shares          shares, routing_gain, influence_range, signal_to_interference, absolute_influence, total_influence,
                     obstruction
     mixing          mixing: second derivatives
-    gradients       backward_states, gradient_norms by layer
+    gradients       backward_states, gradient_norms by layer; the smoothing of error signals
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
     energies        Dirichlet energies, components and bare diffusion, beside a diagnosis' quotients
@@ -83,6 +84,7 @@ from suite.measures.smoothing import (
     feature_norm,
     fixed_space_distance,
     rayleigh_quotient,
+    signals_as_states,
 )
 from suite.measures.spectrum import cheeger, total_resistance
 from suite.measures.squashing import influence, influence_by_hop
@@ -137,6 +139,7 @@ __all__ = [
     "shell_sizes",
     "shortest_path_counts",
     "signal_to_interference",
+    "signals_as_states",
     "skipping_power",
     "spectral_gap",
     "total_influence",
@@ -169,7 +172,7 @@ MEASURES: dict[str, Measure] = {
     "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
     "operator_share": Measure(3, structure.run),
-    "gradient": Measure(2, gradients.run, whole=True),
+    "gradient": Measure(3, gradients.run, whole=True),
     "layers": Measure(1, layers.run),
     "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
 }

@@ -1,4 +1,4 @@
-"""Vanishing gradients: how the size of the error signal changes on its way back through the layers."""
+"""Vanishing gradients and backward smoothing: what becomes of the error signal on its way back through the layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from torch_geometric.data import Data
 
 from suite.measures.draws import as_json, draw_several, readouts_of
 from suite.measures.frozen import Frozen
-from suite.measures.smoothing import RAYLEIGH, rayleigh_quotient, together
+from suite.measures.smoothing import (
+    describe,
+    fixed_space_distance,
+    rayleigh_quotient,
+    signals_as_states,
+    some_pairs,
+    together,
+)
+from suite.rng import stream
 from suite.score import losses
 from suite.task import Level, Loss, Task
 
@@ -20,8 +28,9 @@ from suite.task import Level, Loss, Task
 def backward_states(hidden: list[Tensor], loss: Tensor) -> list[Tensor]:
     """Return d loss / d H^(l) for every state of `hidden`, each of its shape: the error signals on their way back.
 
-    They are mixed by the transposed operator as states are by the operator, and smooth too (2505.16736): hand them to
-    `rayleigh_quotient` as one would a state. Zero: the loss does not feel the node's state. Not scale-free. Cost: one backward
+    They are mixed by the transposed operator as states are by the operator, and smooth too (2505.16736): hand them to `ranks`,
+    `mean_average_distance`, and by way of `signals_as_states` to `rayleigh_quotient` and `fixed_space_distance`, as one would
+    a state. Zero: the loss does not feel the node's state. Not scale-free. Cost: one backward
     pass. `hidden` and `loss` must come from one differentiable forward pass. Pitfall: with a loss at a few nodes the last
     signals are 0 elsewhere, which no smoothing did; compare with the layers before.
     Each [num_nodes, channels].
@@ -48,27 +57,40 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The table entry `gradient`: up to 8 draws, the task's own loss at all read-out nodes of each.
 
     Keys: `norm`, by layer 0..L the mean over draws of |d Loss / d H^(l)|, each draw with its own mean loss; `ratio`, norm at
-    layer 0 over norm at layer L (None where that is 0): below 1 the signal vanishes on its way back, above 1 it explodes;
-    `signal_rq_gcn`, `signal_rq_mean`, `signal_rq_complete`: Rayleigh quotients of the error signals by layer, backward
-    smoothing, mean over draws (None where all are 0).
+    layer 0 over norm at layer L (None where that is 0): below 1 the signal vanishes on its way back, above 1 it explodes.
+    Backward smoothing, by layer, means over draws (None where all are 0): what `smoothing` says of states, of the error signals
+    d Loss / d H^(l), `signal_rq_gcn`, `signal_rq_mean`, `signal_rq_complete`, `signal_distance`, `signal_effective_rank`,
+    `signal_effective_rank_centred`, `signal_stable_rank`, `signal_numerical_rank`, `signal_rank_residual`, `signal_mad_edges`,
+    `signal_mad_pairs`; under means of `signals_as_states`. `signal_undefined`: draws whose signal is 0 or not finite.
     """
-    frozen = Frozen(model)
+    frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "signal pairs")
     graphs = draw_several(task, seed, at_most=8, max_nodes=4096)
-    norms, quotients = [], []
+    norms, parts = [], []
     for part in frozen.separately(graphs):
         signals, ptr = _signals(frozen, part, task.loss, task.level)
         norms.append(gradient_norms(signals, ptr))
         for graph, (a, b) in zip(part, pairwise(ptr), strict=True):
-            groups = together([signal[a:b] for signal in signals])
-            quotients.append(torch.cat([_quotients(group, graph.edge_index) for group in groups], dim=1))
-    norm, quotient = torch.cat(norms, dim=1).mean(1), torch.stack(quotients).nanmean(0)
-    named = {f"signal_rq_{name}": values for name, values in zip(RAYLEIGH, quotient, strict=True)}
-    return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)} | named)
+            parts.append(_smoothed([signal[a:b] for signal in signals], graph, frozen.operator, some_pairs(graph, rng)))
+    norm = torch.cat(norms, dim=1).mean(1)
+    stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
+    smoothed: dict[str, Any] = {f"signal_{key}": value.nanmean(0) for key, value in stacked.items()}
+    smoothed["signal_undefined"] = stacked["rq_complete"].isnan().sum(0)
+    smoothed.setdefault("signal_distance", [None] * norm.numel())
+    return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)} | smoothed)
 
 
-def _quotients(signals: Tensor, edge_index: Tensor) -> Tensor:
-    """Return the quotients of signals [layers, num_nodes, channels] under every operator: [operators, layers]."""
-    return torch.stack([rayleigh_quotient(signals, edge_index, operator) for operator in RAYLEIGH])
+def _smoothed(signals: list[Tensor], graph: Data, operator: Any, pairs: Tensor) -> dict[str, Tensor]:
+    """Return what smoothing measures say of error signals, each [num_nodes, channels], by layer."""
+    parts = []
+    for group in together(signals):
+        found = describe(group, graph.edge_index, operator, pairs)
+        del found["feature_norm"]  # which is `norm`
+        equal = signals_as_states(group, graph.edge_index, "mean")
+        found["rq_mean"] = rayleigh_quotient(equal, graph.edge_index, "mean")
+        if operator == "mean":
+            found["distance"] = fixed_space_distance(equal, graph.edge_index, "mean")
+        parts.append(found)
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 def _signals(frozen: Frozen, graphs: Sequence[Data], loss: Loss, level: Level) -> tuple[list[Tensor], list[int]]:

@@ -19,6 +19,7 @@ PURE: dict[str, tuple[str, ...]] = {
         "fixed_space_distance",
         "component_distances",
         "feature_norm",
+        "signals_as_states",
     ),
     "Over-smoothing: ranks": ("ranks",),
     "Over-smoothing: angles and classes": (

@@ -159,6 +159,22 @@ def project(h: Tensor, basis: Tensor, component: Tensor) -> Tensor:
     return basis.unsqueeze(-1) * inside.index_select(-2, component)
 
 
+def signals_as_states(signals: Tensor, edge_index: Tensor, operator: Operator) -> Tensor:
+    """Return error signals [..., num_nodes, channels] such that an operator's measures of states are right of them: float64.
+
+    Signals go back through the transposed operator (2505.16736). Those of gcn, of the sum and of complete mixing are their own.
+    That of means, A~ D~^-1, drives signals to multiples of d~, which on an irregular graph are not equal: b_i / d~_i then are.
+    So hand these to `rayleigh_quotient` and `fixed_space_distance`; angles are the same, and ranks are those of the signals as
+    they are. Zero: no signal. Not scale-free: of the signals' scale. Cost: O(m + n channels). Pitfall: a directed graph is judged
+    by its undirected form, as its states are. Shape as `signals`.
+
+    Raises ValueError for an unknown operator, and for "none".
+    """
+    check_operator(operator, (*RAYLEIGH, "sum"))
+    signals = signals.double()
+    return signals / _undirected(edge_index, signals.size(-2))[2].unsqueeze(-1) if operator == "mean" else signals
+
+
 def feature_norm(h: Tensor) -> Tensor:
     """Return the Frobenius norm of h [..., num_nodes, channels]: [...] float64.
 
@@ -182,8 +198,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     parts = []
     for graph in draw_several(task, seed, at_most=5, max_nodes=4096):
         groups = together(frozen.run([graph]).hidden)
-        pairs = torch.randint(int(graph.num_nodes or 1), (2, NUM_PAIRS), generator=rng)
-        states = [_describe(group, graph.edge_index, frozen.operator, pairs[:, pairs[0] != pairs[1]]) for group in groups]
+        pairs = some_pairs(graph, rng)
+        states = [describe(group, graph.edge_index, frozen.operator, pairs) for group in groups]
         parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph, frozen.operator))
     stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
     result: dict[str, Any] = {key: value.nanmean(0) for key, value in stacked.items()}
@@ -198,8 +214,14 @@ def together(states: list[Tensor]) -> list[Tensor]:
     return [torch.stack(states[i : i + size]) for i in range(0, len(states), size)]
 
 
-def _describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> dict[str, Tensor]:
-    """Measure h [layers, num_nodes, channels]: each value [layers]."""
+def some_pairs(graph: Data, rng: torch.Generator) -> Tensor:
+    """Return up to 2,048 pairs of different nodes, drawn from all by `rng`: [2, num_pairs]."""
+    pairs = torch.randint(int(graph.num_nodes or 1), (2, NUM_PAIRS), generator=rng)
+    return pairs[:, pairs[0] != pairs[1]]
+
+
+def describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> dict[str, Tensor]:
+    """Take every smoothing measure of states, or of error signals, h [layers, num_nodes, channels]: each value [layers]."""
     found = {f"rq_{name}": rayleigh_quotient(h, edge_index, name) for name in RAYLEIGH}
     if operator in (*RAYLEIGH, "sum"):
         found["distance"] = fixed_space_distance(h, edge_index, operator)
