@@ -191,7 +191,7 @@ class Sharing:
         """Return the last state of a frozen model; replicas with the same x, as of a task with one graph, have it in common."""
         same = counts is None and all(torch.equal(x[0], other) for other in x[1:])
         prepared.op.counts = counts
-        last = self.model.last(prepared.op.enter(x[:1] if same else x), prepared.op, **prepared.needs)
+        last = self.model.last_state(prepared.op.enter(x[:1] if same else x), prepared.op, **prepared.needs)
         return last.expand(len(x), -1, -1)
 
     def num_rows(self, block: Block) -> int:

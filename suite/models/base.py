@@ -23,7 +23,7 @@ class Model(nn.Module):
             rewiring (edges that the graph does not have), attention, pooling.
         operator: whose smoothing the model is judged by: gcn, mean, sum, complete or none.
         skips: what layers hand on past `operator`: none; added: the state before, where it is as wide as what is added to it;
-            other: anything else, beside which powers of the operator say little.
+            other: anything else (a mean over all nodes, other edges), beside which powers of the operator say little.
         reach: how many hops away the output can depend on an input; None where a global channel reaches everywhere.
         pe_reach: up to how many hops apart encodings of pairs (`PAIRS`), which it needs, tell it one distance from another:
             what is asked farther away is out of their reach, if not of attention's. 0 without any, None: at any distance.
@@ -74,7 +74,7 @@ class Model(nn.Module):
             x = thinned_input(x, self.drop_node)
         return self.states(x, op, **needs)
 
-    def last(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
+    def last_state(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
         """Return the last of the `states`; a `frozen` model need not hold the others meanwhile."""
         return self.states(x, op, **needs)[-1]
 

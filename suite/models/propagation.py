@@ -37,7 +37,7 @@ class Propagation(Model):
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         return list(self._steps(x, op))
 
-    def last(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
+    def last_state(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
         return deque(self._steps(x, op), maxlen=1).pop()
 
     def _steps(self, x: Tensor, op: Operators) -> Iterator[Tensor]:
