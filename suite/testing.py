@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, get_args
 
 import networkx as nx
@@ -47,6 +48,7 @@ FIELDS = {"x", "edge_index", "y", "readout_index", "source_index"}
 MAX_COMPARED = 8  # pairs of graphs that look alike and are answered differently, compared in full
 FEW_INPUTS = 10  # distinct inputs per class below which a task can be known by heart
 CHANNELS = {"norm", "norm(train)", "virtual_node", "rewiring", "attention", "pooling"}
+SKIPS = {"none", "added", "other"}
 OPERATORS = {"gcn", "mean", "sum", "complete", "none"}
 IN_CHANNELS, HIDDEN_CHANNELS, NUM_LAYERS, OUT_CHANNELS = 5, 16, 3, 4
 
@@ -520,6 +522,56 @@ def _edges(made: Made) -> Iterator[str]:
         yield "taking all edges away changes no output: declare reads_edges = False, or it counts as a model that sees the graph"
 
 
+def _skips(made: Made) -> Iterator[str]:
+    """What `skips` says passes the operator by is what the Jacobians of layers show.
+
+    At none and added, nodes that the operator does not join are not felt, but by a norm over the graph that is declared; with
+    all weights of layers 0 nothing is left of the state before, or, added, the state itself; and under a mean over all nodes
+    a node feels itself as it feels the others. `other` promises nothing.
+    """
+    model, graph = _fresh(made), _graph(7, 0)
+    declared, operator = getattr(model, "skips", "other"), getattr(model, "operator", "none")
+    if declared not in SKIPS:
+        yield f"skips is '{declared}'; known: {', '.join(sorted(SKIPS))}"
+    if declared not in ("none", "added"):
+        return
+    size, advice = graph.x.size(0), "declare skips = 'other'"
+    joined = torch.eye(size, dtype=torch.bool)
+    if operator != "none":
+        joined[graph.edge_index[1], graph.edge_index[0]] = True
+    jacobians = _layer_jacobians(model, graph)
+    if operator == "complete":
+        felt = [jacobian.sum(1) for jacobian in jacobians]  # [nodes, nodes before, channels before]
+        if declared == "none" and not all(_same(block, block[:, :1].expand_as(block)) for block in felt):
+            yield f"declares skips 'none', yet a node feels itself otherwise than by the mean over all: {advice}"
+    elif "norm" not in getattr(model, "global_channel", ()) and any(
+        bool((j != 0).any(3).any(1)[~joined].any()) for j in jacobians
+    ):
+        yield f"declares skips '{declared}', yet a layer feels nodes that the operator '{operator}' does not join: {advice}"
+    weights = [weight for part in getattr(model, "trunk", ()) for weight in part.parameters()]
+    for weight in weights:
+        weight.data.zero_()
+    for jacobian in _layer_jacobians(model, graph) if weights else ():
+        square = jacobian.flatten(2).flatten(0, 1)
+        kept = torch.eye(len(square)) if declared == "added" and square.size(0) == square.size(1) else torch.zeros(())
+        if not _same(square, kept.to(square).expand_as(square)):
+            yield f"declares skips '{declared}', yet with weights of 0 its layers hand on something else: {advice}, or what is"
+            return
+
+
+def _layer_jacobians(model: Any, graph: Data) -> list[Tensor]:
+    """Return d H^l / d H^(l-1) by layer: [num_nodes, channels, num_nodes, channels before]."""
+    named = {name: one.unsqueeze(0) for name, one in encoded(getattr(model, "needs", frozenset()), graph).items()}
+    found = []
+    for before, after in pairwise(model.encode(graph.x.clone().requires_grad_(), graph.edge_index, **named)):
+        rows = [
+            torch.autograd.grad(value, before, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            for value in after.flatten()
+        ]
+        found.append(torch.stack(rows).view(*after.shape, *before.shape))
+    return found
+
+
 def _pe_reach(made: Made) -> Iterator[str]:
     """Pairs farther apart than `pe_reach` are alike to encodings of pairs, and one hop less they are not; on a path."""
     model, rng = _fresh(made), torch.Generator().manual_seed(6)
@@ -592,6 +644,7 @@ MODEL_CHECKS: dict[str, Callable[[Made], Iterator[str]]] = {
     "gradients": _gradients,
     "reach": _reach,
     "edges": _edges,
+    "skips": _skips,
     "pe_reach": _pe_reach,
     "saving": _saving,
     "determinism": _model_determinism,

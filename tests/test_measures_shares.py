@@ -158,6 +158,27 @@ class Skipping(nn.Module):
         return x
 
 
+class Telling(nn.Module):
+    """A stranger's module that tells its states and declares nothing: adjacency times state, and `kept` times the state."""
+
+    def __init__(self, kept: float) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def encode(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        states = [x]
+        for _ in range(3):
+            h = states[-1].new_zeros(x.shape).index_add(0, edge_index[1], states[-1][edge_index[0]]).tanh()
+            states.append(h + self.kept * states[0] if self.kept else h)  # an initial residual
+        return states
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return hidden[-1]
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.decode(self.encode(x, edge_index))
+
+
 @pytest.mark.parametrize(
     ("make", "skips"),
     [
@@ -168,6 +189,12 @@ class Skipping(nn.Module):
         (lambda: built("gcn", 4, 3, skip="residual"), "added"),
         (lambda: built("gcn", 4, 3, readout="concat"), "other"),
         (lambda: built("gcn_initial", 4, 3), "other"),
+        (lambda: built("gcn_virtual_node", 4, 3), "other"),
+        (lambda: built("gcn_virtual_node", 4, 3, skip="residual"), "other"),
+        (lambda: built("gcn_adjacent", 4, 3), "other"),
+        (lambda: built("deep_sets", 4, 3), "other"),
+        (lambda: Telling(0.0), "none"),
+        (lambda: Telling(1.0), "other"),
     ],
 )
 def test_what_passes_layers_by_is_known(make: Any, skips: str) -> None:
@@ -181,7 +208,7 @@ def test_an_operator_without_the_skip_tells_no_routing_and_says_so() -> None:
     assert "gcn operator without the skip" in found.sentences["Over-squashing"]
     assert "How much of it is routing is not known" in found.sentences["Over-squashing"]
     shown = [text.get_text() for ax in found.plot().axes if (legend := ax.get_legend()) for text in legend.get_texts()]
-    assert "operator without the skip" in shown
+    assert "gcn without the skip" in shown
     found = suite.diagnose(build(resolve("gcn_residual"), 7, 8, 4, 5), task)
     assert "the gcn operator with its skip" in found.sentences["Over-squashing"]
     assert "times that of the operator with its skip" in found.sentences["Over-squashing"]

@@ -479,6 +479,36 @@ class ToldLess(GRIT):
     pe_reach = 17
 
 
+class AddsUnsaid(Plain):
+    skips = "none"
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return h + super().block(layer, h, op)
+
+
+class AddsAsItSays(AddsUnsaid):
+    skips = "added"
+
+
+class AddsNothing(Plain):
+    skips = "added"
+
+
+class HearsAll(Plain):
+    skips = "none"
+
+    def block(self, layer: nn.Module, h: Tensor, op: Operators) -> Tensor:
+        return super().block(layer, h + op.to_nodes(op.global_mean(h), h), op)
+
+
+class KeepsItself(HearsAll):
+    operator = "complete"
+
+
+class SkipsSideways(Plain):
+    skips = "sideways"
+
+
 class UnknownNeeds(Plain):
     needs = frozenset({"horoscope"})
 
@@ -511,6 +541,11 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
     (IdleInTraining, "gradients", "in training, parameter last.weight is not used"),
     (SecretDropout, "determinism", "declare random = True"),
     (OwnGenerator, "determinism", "in training the same seed gives another output"),
+    (AddsUnsaid, "skips", "declares skips 'none', yet with weights of 0 its layers hand on something else"),
+    (AddsNothing, "skips", "declares skips 'added', yet with weights of 0 its layers hand on something else"),
+    (HearsAll, "skips", "yet a layer feels nodes that the operator 'mean' does not join"),
+    (KeepsItself, "skips", "yet a node feels itself otherwise than by the mean over all"),
+    (SkipsSideways, "skips", "skips is 'sideways'; known: added, none, other"),
     (ToldOfNone, "pe_reach", "must be 0 without an encoding of pairs"),
     (ToldFarther, "pe_reach", "declares pe_reach 15, yet encodings tell it farther distances"),
     (ToldLess, "pe_reach", "declares pe_reach 17, yet pairs 17 hops apart are as those farther"),
@@ -519,7 +554,7 @@ MODEL_FAULTS: list[tuple[type[nn.Module], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("model", ["Plain", "DeclaredBatchNorm", "DeclaredDropout"])
+@pytest.mark.parametrize("model", ["Plain", "DeclaredBatchNorm", "DeclaredDropout", "AddsAsItSays"])
 def test_a_good_model_passes(model: str) -> None:
     check_model(f"test_testing:{model}")
 

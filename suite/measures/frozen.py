@@ -35,8 +35,9 @@ class Pass(NamedTuple):
         ptr: [num_graphs + 1] long, where each graph's nodes begin.
         read: what the output is decoded from: the last hidden state, unless the model reads others too.
         beside: how many states that PyG convolutions returned are no layers (see `Frozen`).
-        skips: what layers hand on past their operator, as a built-in model declares it (`Model.skips`); of a module whose states
-            were recorded "other" where something passes by a layer, else "none".
+        skips: what layers hand on past their operator, as a built-in model declares it (`Model.skips`); of a module that
+            declares nothing "other" where something passes by a layer, else "none".
+        counts: which of several outputs by name `output` is, or "".
     """
 
     x: Tensor
@@ -46,6 +47,7 @@ class Pass(NamedTuple):
     read: Tensor
     beside: int
     skips: str
+    counts: str
 
     def per_graph(self, rows: Tensor) -> list[Tensor]:
         """Cut [num_nodes, ...] into the rows of each graph."""
@@ -77,6 +79,7 @@ class Frozen:
         self.declared: bool
         self.operator, self.declared = getattr(model, "judged_by", (word, word is not None))
         past_edges = frozenset(getattr(model, "global_channel", {"unknown"})) - {"norm(train)"}  # constants in eval mode
+        self._skips: str | None = getattr(model, "skips", None)
         self.reach: int | None = None if past_edges else getattr(model, "reach", None)
         self.alone: bool = getattr(model, "alone", False)
         self._needs: Needs = getattr(model, "needs", frozenset())
@@ -90,7 +93,8 @@ class Frozen:
 
     def run_joined(self, given: GraphBatch, differentiable: bool = False) -> Pass:
         """Do as `run` does, for graphs already joined."""
-        tracked = differentiable or not self.encodes  # what a stranger's states are made from is read off autograd's graph
+        undeclared = not self.encodes or self._skips is None  # what states are made from is read off autograd's graph then
+        tracked = differentiable or undeclared
         x = given.graphs.x.double().requires_grad_(tracked)
         named = {"batch": given.graphs.batch} if takes_batch(self._module) else {}
         # A stranger's module may draw random numbers even in eval mode: the same at every call, and nobody else's.
@@ -105,7 +109,7 @@ class Frozen:
             last = read is hidden[-1]
             x, hidden, output = x.detach(), [state.detach() for state in hidden], output.detach()
             read = hidden[-1] if last else read.detach()
-        return Pass(x, hidden, output, given.graphs.ptr, read, beside, skips)
+        return Pass(x, hidden, output, given.graphs.ptr, read, beside, skips, getattr(self._module, "counts", ""))
 
     def join(self, graphs: Sequence[Data]) -> GraphBatch:
         """Return `graphs` as one, with what the model needs besides, and what it takes of edges where every graph has it."""
@@ -164,7 +168,8 @@ class Frozen:
         module: Any = self._module
         if self.encodes:
             hidden = list(module.encode(x, edge_index, **named))
-            return hidden, module.decode(hidden), 0, getattr(module, "skips", "none")
+            output = module.decode(hidden)
+            return hidden, output, 0, self._skips or ("other" if passed_by(hidden, output) else "none")
         with recorded(module, x.size(0)) as states:
             output = module(x, edge_index, **named)
         layers = chain(states, output)

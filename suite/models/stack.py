@@ -105,7 +105,7 @@ class Stack(Model):
         hops = [self.conv.hops(index) for index in range(num_layers)]
         edgeless = not any(hops)
         self.operator = "complete" if edgeless and virtual_node else self.conv.operator
-        plain = self.readout == "last" and self.conv.stepwise
+        plain = self.readout == "last" and self.conv.stepwise and not virtual_node and not self.fully_adjacent_last
         self.skips = {"none": "none", "residual": "added"}.get(self.skip, "other") if plain else "other"
         self.layer_hops = tuple(chain.from_iterable((hop, 1) for hop in hops)) if gated else tuple(hops)
         opened = {"pooling" if edgeless else "virtual_node": virtual_node, "rewiring": self.fully_adjacent_last}
