@@ -492,7 +492,8 @@ def _sizes(graphs: Any, hidden_channels: int, num_layers: int) -> tuple[int, int
     if isinstance(graphs, Task):
         return draw(graphs, 0, 0)[0].x.size(1), hidden_channels, num_layers, graphs.out_channels
     some = graphs_in(graphs)
-    return some[0].x.size(1), hidden_channels, num_layers, max(map(num_outputs, some))
+    in_channels = some[0].x.size(1) if some[0].x.dim() == 2 else 1 + max(int(graph.x.max()) for graph in some)
+    return in_channels, hidden_channels, num_layers, max(map(num_outputs, some))
 
 
 # names

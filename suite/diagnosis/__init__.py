@@ -16,12 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected
 
 from suite.diagnosis import picture
-from suite.diagnosis.given import ByNode, LastState, NoRowPerNodeError, by_node, edge_data_in, given, graphs_in, loss_of, without
+from suite.diagnosis.embedded import embedding_of
+from suite.diagnosis.given import (
+    ByNode,
+    LastState,
+    NoRowPerNodeError,
+    by_node,
+    edge_data_in,
+    given,
+    graphs_in,
+    loss_of,
+    of_numbers,
+    unwrapped,
+    without,
+)
 from suite.diagnosis.judged import Judged, judged, judged_by
 from suite.diagnosis.untrained import NotKnownError, untrained
 from suite.diagnosis.words import Finding, findings, plural
@@ -44,6 +57,7 @@ LOSSES = {
     "mae": "absolute error",
 }
 AXES = ("hops", "epsilons")  # lists that say where values are, and are none
+EMBEDDED = "What its embedding makes of x stands in for x, also of the model untrained: x are whole numbers."
 NO_LAYERS = (
     "The model tells no hidden states and has no PyG convolutions: nothing can be said by layer. Methods encode(x, edge_index),"
     " which returns the list of its states [H0, ..., HL], and decode(hidden), which makes the output of them, would tell."
@@ -160,7 +174,8 @@ class Diagnosis:
 def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0) -> Diagnosis:
     """Take every measure that applies to `model` on `data`.
 
-    The model is any module with `forward(x, edge_index)`, and `batch` where it looks past the edges: hidden states are its own
+    The model is any module with `forward(x, edge_index)`, and `batch` where it looks past the edges, or with `forward(data)`; one
+    in the wrapper of `torch.compile` or of data parallelism is that module itself. Hidden states are its own
     (`encode` and `decode`, as the suite's models have them) or what its PyG convolutions return. `data` is a graph, several, of
     which 8 are looked at, or a task of the suite. A graph may have `readout_index` (else up to 32 of all nodes are asked),
     `source_index`, and `y`, by which gradients are measured: classes or numbers at these nodes, or of the whole graph where
@@ -170,19 +185,27 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     The same model untrained is measured beside it (`Diagnosis.initial`): made again where it is of the suite, else a copy after
     `reset_parameters`.
 
+    Where x are whole numbers that the model looks up in an embedding, what that makes of them stands in for x.
+
     Float64, on a copy in eval mode; the same arguments give the same numbers. Random parts (read-out nodes, planted tokens)
     come from streams of `seed`.
 
     Raises ValueError where the model is not called like that, has parameters that no call has given a size yet, or returns
-    neither a row per node nor has PyG convolutions that do; and for data without finite features or edges. TypeError for a model
-    that is no module. What the model itself raises on the first graph comes through.
+    neither a row per node nor has PyG convolutions that do; for data without finite features or edges, and for whole numbers
+    that it does not read through an embedding alone. TypeError for a model that is no module. What the model itself raises on
+    the first graph comes through.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: must be a torch.nn.Module, made and not its class or name, got {model!r:.60}")
+    model = unwrapped(model)
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__}: has lazy parameters; call it once on your data, so that they get their size")
     graphs = draw(data, seed, 0) if isinstance(data, Task) else graphs_in(data)
-    graphs, seen, first, edges = _with_edge_data(model, graphs)
+    embedding = None
+    if not any(graph.x.is_floating_point() for graph in graphs):
+        embedding, graphs = embedding_of(model, graphs, _output) or (None, graphs)
+    own = model if embedding is None else embedding.replaced(model)
+    graphs, seen, first, edges = _with_edge_data(own, of_numbers(graphs))
     operator = judged(model, first, graphs[0])
     seen = judged_by(seen, operator)
     tasks, unanswered = _tasks(data, graphs, seen, first.output.size(1))
@@ -197,6 +220,7 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     unknown: tuple[str, ...] = ()
     try:
         if (fresh := untrained(model, seed)) is not None:
+            fresh = fresh if embedding is None else embedding.replaced(fresh)
             again = LastState(fresh) if isinstance(seen, LastState) else by_node(fresh, edge_data_in(graphs))
             again = judged_by(again, operator)
             before, _ = _measured({n: wanted[n] for n in measures if wanted[n].weights}, again, tasks, seed)
@@ -208,6 +232,7 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
         remarks += ("Some edges go one way: hops, paths and cuts take them both ways.",)
     if "gradient" in measures:
         remarks += (f"Gradients are those of the {LOSSES[tasks.get('gradient', tasks['']).loss]} against y.",)
+    remarks += () if embedding is None else (EMBEDDED,)
     remarks += (*edges, "Derivatives are by x, with encodings and edges held as they are.", *unknown)
     return Diagnosis(type(model).__name__, about, num_parameters, len(first.hidden) - 1, measures, absent, remarks, before)
 
@@ -251,6 +276,11 @@ def _with_edge_data(model: nn.Module, graphs: list[Data]) -> tuple[list[Data], n
     left = [name for name in there if name not in passed]
     said = (f"Passed besides, and held: {' and '.join(passed)}.",) if passed else ()
     return graphs, seen, first, said + ((f"Not passed: {' and '.join(left)}{refused}.",) if left else ())
+
+
+def _output(model: nn.Module, graph: Data) -> Tensor:
+    """Return what measures take for the output of `model` on a graph."""
+    return _with_edge_data(model, [graph])[2].output
 
 
 def _first_pass(seen: nn.Module, graph: Data) -> tuple[nn.Module, Pass]:
@@ -304,6 +334,7 @@ def _remarks(seen: nn.Module, first: Pass, operator: Judged) -> tuple[str, ...]:
         remarks.append(f"The model does not tell its hidden states: {told}." if len(first.hidden) > 1 else NO_LAYERS)
         if first.beside:
             remarks.append(f"{plural(first.beside, 'result')} of convolutions beside that line left out.")
+    remarks += [f"Of its outputs '{first.counts}' counts."] if first.counts else []
     return (*remarks, operator.text) if len(first.hidden) > 1 else tuple(remarks)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.data import BaseData
 
 from suite.measures.frozen import EDGE_DATA, chain, edge_data_taken, recorded
 from suite.task import Level, Loss, Task
 
 MAX_GRAPHS = 8
+OF_DATA = ("data", "batch", "graph", "graphs", "g", "batch_data", "batched_data", "sample")  # what the one argument is called
 CARRIED = ("source_index", "original_index", "own")  # what a task of the suite says of a graph besides
 
 
@@ -59,8 +61,9 @@ def given(graphs: Sequence[Data], width: int, loss: Loss | None, level: Level = 
 def graphs_in(data: Any) -> list[Data]:
     """Return up to 8 of the graphs of a `Data`, a `Batch` or a sequence of `Data`, spread evenly, as measures read them.
 
-    Each is a new `Data` on the CPU: `x`, `edge_index`, `readout_index` (every node, where there is none), `source_index`, `y`
-    (of the read-out nodes, where it has a row for every node), `edge_weight` and `edge_attr`, where there are.
+    Each is a new `Data` on the CPU: `x` (long where it is whole numbers, which may be [num_nodes]), `edge_index`,
+    `readout_index` (every node, where there is none), `source_index`, `y` (of the read-out nodes, where it has a row for every
+    node), `edge_weight` and `edge_attr`, where there are.
 
     Raises ValueError for no graph, for one without finite features or without edges, for read-outs that are no nodes, and for
     data of edges that have no row for each;
@@ -72,6 +75,18 @@ def graphs_in(data: Any) -> list[Data]:
     if not count:
         raise ValueError("data: must hold at least one graph, got none")
     return [_read(several[index * len(several) // count]) for index in range(count)]
+
+
+def of_numbers(graphs: Sequence[Data]) -> list[Data]:
+    """Return `graphs` with x of numbers, [num_nodes, in_channels], where they are whole ones that no embedding takes.
+
+    Raises ValueError for x of one dimension.
+    """
+    for graph in graphs:
+        if graph.x.dim() != 2:
+            raise ValueError(f"data.x: must be [num_nodes, in_channels], got {_shape(graph.x)}")
+        graph.x = graph.x if graph.x.is_floating_point() else graph.x.float()
+    return list(graphs)
 
 
 def edge_data_in(graphs: Sequence[Data]) -> list[str]:
@@ -86,9 +101,11 @@ def without(graphs: Sequence[Data], names: Iterable[str]) -> list[Data]:
 
 def _read(data: Any) -> Data:
     if not isinstance(data, Data):
-        raise TypeError(f"data: must be a torch_geometric Data, a list of them or a task, got {type(data).__name__}")
+        made = "; its to_homogeneous() is one" if isinstance(data, HeteroData) else ""
+        raise TypeError(f"data: must be a torch_geometric Data, a list of them or a task, got {type(data).__name__}{made}")
     x, edge_index = data.x, data.edge_index
-    if not isinstance(x, Tensor) or x.dim() != 2 or not x.size(0):
+    whole = isinstance(x, Tensor) and not x.is_floating_point() and not x.is_complex()
+    if not isinstance(x, Tensor) or x.dim() != 2 - (whole and x.dim() == 1) or not x.size(0):
         raise ValueError(f"data.x: must be [num_nodes, in_channels], got {_shape(x)}")
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"data.edge_index: must be [2, num_edges], got {_shape(edge_index)}")
@@ -105,7 +122,7 @@ def _read(data: Any) -> Data:
     answers = _answers(data.y, readout, x.size(0))
     found |= {} if answers is None else {"y": answers}
     x = x.detach().cpu()
-    x = x if x.dtype == torch.float64 else x.float()
+    x = x.long() if whole else x if x.dtype == torch.float64 else x.float()
     return Data(x=x, edge_index=edge_index.cpu(), readout_index=readout, **found)
 
 
@@ -163,19 +180,73 @@ class NoRowPerNodeError(ValueError):
     """A module's output does not have a row for each node."""
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module in `torch.compile`'s wrapper, or in those that spread a batch over devices: the same function of it."""
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = model.module
+    return unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def of_data(module: nn.Module) -> bool:
+    """Return whether a module's forward takes a whole `Data` as its one argument: what is called `data` or the like."""
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return len(needed) == 1 and parameters[0].name == needed[0] and needed[0] in OF_DATA
+
+
+def named_parts(out: Any) -> dict[str, Any] | None:
+    """Return what a module returned by name, of a dictionary, a dataclass or a `Data`; None of anything else."""
+    if isinstance(out, Mapping):
+        return {str(name): value for name, value in out.items()}
+    if isinstance(out, BaseData):
+        return dict(out.to_dict())
+    if dataclasses.is_dataclass(out):
+        return {part.name: getattr(out, part.name) for part in dataclasses.fields(out)}
+    return None
+
+
+def counted(out: Any, num_nodes: int, whose: str) -> tuple[Any, str]:
+    """Return what counts of a module's output, and its name: "" where it is all, or the first of a tuple.
+
+    Of several by name it is the one of numbers with a row per node, or, without any, the one tensor of numbers. Raises ValueError
+    where there is no such one.
+    """
+    out = out[0] if isinstance(out, tuple | list) and out else out
+    parts = named_parts(out)
+    if parts is None:
+        return out, ""
+    numbers = {name: value for name, value in parts.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    rows = {name: value for name, value in numbers.items() if value.dim() and value.size(0) == num_nodes}
+    if len(found := rows or numbers) == 1:
+        ((name, value),) = found.items()
+        return value, name
+    listed = " and ".join(f"'{name}'" for name in rows or parts) or "nothing"
+    what = f"has a row per node under {listed}" if rows else f"has {listed}, none of them the one tensor of numbers"
+    raise ValueError(
+        f"{whose}: must return one tensor with a row per node; what it returns {what}. A module around it that returns the one"
+        " meant, alone or first in a tuple, would do"
+    )
+
+
 class ByNode(nn.Module):
     """Any module, called with x, edge_index and, where it has parameters of these names, batch and data of edges.
 
-    It gives an output row for each node; of several outputs the first counts. A module without `batch` sees graphs one at a
+    One whose forward takes a whole `Data` is given one of these. It gives an output row for each node; of several outputs the
+    first counts, of several by name the one that has such rows (`counted`). A module without `batch` sees graphs one at a
     time. Raises NoRowPerNodeError where the output has no row per node.
+
+    Attributes:
+        counts: the name of the output that counted in the last call, "" where it has none.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = module
-        self.batched = "batch" in inspect.signature(module.forward).parameters
+        self.module, self.counts = module, ""
+        self.of_data = of_data(module)
+        self.batched = not self.of_data and "batch" in inspect.signature(module.forward).parameters
         self.alone = not self.batched
-        self.edge_data = edge_data_taken(module)
+        self.edge_data = frozenset(EDGE_DATA) if self.of_data else edge_data_taken(module)
         for name in ("global_channel", "reach"):
             if hasattr(module, name):
                 setattr(self, name, getattr(module, name))
@@ -187,9 +258,13 @@ class ByNode(nn.Module):
         return rows.reshape(x.size(0), -1)
 
     def first(self, x: Tensor, edge_index: Tensor, batch: Tensor | None, edge_data: dict[str, Tensor]) -> Any:
-        """Return what the module returns, the first of several."""
-        out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}), **edge_data)
-        return out[0] if isinstance(out, tuple | list) else out
+        """Return what counts of what the module returns."""
+        if self.of_data:
+            out = self.module(Batch.from_data_list([Data(x=x, edge_index=edge_index, **edge_data)]))
+        else:
+            out = self.module(x, edge_index, **({"batch": batch} if self.batched else {}), **edge_data)
+        out, self.counts = counted(out, x.size(0), type(self.module).__name__)
+        return out
 
 
 class ByGraph(ByNode):
@@ -234,8 +309,8 @@ class LastState(ByNode):
 def by_node(model: nn.Module, edge_data: Iterable[str] = ()) -> nn.Module:
     """Return `model` if it tells its own hidden states (`encode(x, edge_index)`, `decode(hidden)`), else `ByNode(model)`.
 
-    Raises ValueError where its forward does not take (x, edge_index), or needs more than these, batch and the `edge_data` that
-    the graphs have.
+    Raises ValueError where its forward takes neither (x, edge_index) nor (data), or needs more than these, batch and the
+    `edge_data` that the graphs have.
     """
     if hasattr(model, "decode") and {"x", "edge_index"} <= _names(getattr(model, "encode", None)):  # GAE's take something else
         return model
@@ -243,9 +318,12 @@ def by_node(model: nn.Module, edge_data: Iterable[str] = ()) -> nn.Module:
     asked = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if of_data(model):
+        return ByNode(model)
     if not (asked[1:2] == ["edge_index"] or (open_ended and not asked)):
         raise ValueError(
-            f"{type(model).__name__}: forward must take (x, edge_index), and may take batch; it takes ({', '.join(asked)})"
+            f"{type(model).__name__}: forward must take (x, edge_index), and may take batch, or (data); it takes"
+            f" ({', '.join(asked)})"
         )
     if more := sorted(set(needed) - {*asked[:2], "batch", *edge_data}):
         why = "which the graphs have not" if more[0] in EDGE_DATA else "which is not passed"
