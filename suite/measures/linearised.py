@@ -31,7 +31,8 @@ from suite.models.base import Model
 from suite.operators import EdgeList, Operators
 
 CACHED = 1 << 18  # float64 values in one derivative G: 2 MiB, which stays in a core's own cache
-DENSE_UP_TO = 64  # nodes of a ball; below, cutting a sparse matrix costs more than a dense product
+DENSE_UP_TO = 1 << 19  # products; below, cutting a sparse matrix costs more than them all
+TALL = 32  # rows from which on a product with a 32 x 32 matrix is about as fast as with more
 
 
 class NotNodeWiseError(TypeError):
@@ -214,30 +215,51 @@ def _piece(output: Tensor, inputs: list[Tensor]) -> Piece:
 
 def _is_identity(blocks: Tensor) -> bool:
     size = blocks.size(1)
-    return size == blocks.size(2) and torch.equal(blocks, torch.eye(size, dtype=blocks.dtype).expand_as(blocks))
+    if size != blocks.size(2):
+        return False
+    identity = torch.eye(size, dtype=blocks.dtype)
+    return torch.equal(blocks[0], identity) and torch.equal(blocks, identity.expand_as(blocks))  # most differ at once
 
 
 class _Near:
-    """The nodes that some read-out nodes can see, by distance to the nearest of them; rows in reach are a prefix."""
+    """The nodes that sets of read-out nodes can see: a row for each set and node, by distance; rows in reach are a prefix.
 
-    def __init__(self, adjacency: csr_array, readouts: np.ndarray, reach: int) -> None:
-        distance = dijkstra(adjacency, indices=readouts, unweighted=True, limit=reach, min_only=True)
-        inside = np.flatnonzero(distance <= reach)
-        self.nodes = inside[np.argsort(distance[inside], kind="stable")]
-        sizes = np.searchsorted(distance[self.nodes], np.arange(reach + 2), side="right").tolist()
+    Args:
+        sets: [num_sets, set_size] read-out nodes; those of a set share its rows.
+        distance: [num_sets, num_nodes], of each node to the nearest read-out node of the set.
+        reach: of the model.
+    """
+
+    def __init__(self, sets: np.ndarray, distance: np.ndarray, reach: int) -> None:
+        owner, nodes = np.nonzero(distance <= reach)
+        hops = distance[owner, nodes]
+        order = np.argsort(hops, kind="stable")
+        self.owner, self.nodes = owner[order], nodes[order]
+        self._row = np.full(distance.shape, -1)
+        self._row[self.owner, self.nodes] = np.arange(order.size)
+        self.first: np.ndarray = self._row[np.arange(len(sets))[:, None], sets]  # [num_sets, set_size], rows of read-out nodes
+        sizes = np.searchsorted(hops[order], np.arange(reach + 2), side="right").tolist()
         self.num_first: int = sizes[0]
         self._next = dict(pairwise(sizes))  # how many rows one more hop reaches
-        self._cut: dict[int, Any] = {}
+        self._cut: dict[int, csr_array | Tensor] = {}
 
     def spread(self, transposed: csr_array, rows: Tensor) -> Tensor:
-        """Return S^T applied to `rows` [num_rows, ...]: [num_rows one hop further, ...]."""
+        """Return S^T applied to `rows` [num_rows, ...], set by set: [num_rows one hop further, ...]."""
+        num_rows, flat = rows.size(0), rows.reshape(rows.size(0), -1)
         if id(transposed) not in self._cut:
-            matrix = transposed[self.nodes][:, self.nodes]
-            self._cut[id(transposed)] = torch.from_numpy(matrix.toarray()) if self.nodes.size <= DENSE_UP_TO else matrix
-        near, num_rows = self._cut[id(transposed)], rows.size(0)
-        block, flat = near[: self._next[num_rows], :num_rows], rows.reshape(num_rows, -1)
+            matrix = self._own(transposed)
+            dense = self.nodes.size**2 * flat.size(1) <= DENSE_UP_TO
+            self._cut[id(transposed)] = torch.from_numpy(matrix.toarray()) if dense else matrix
+        block = self._cut[id(transposed)][: self._next[num_rows], :num_rows]
         out = block @ flat if isinstance(block, Tensor) else torch.from_numpy(block @ flat.numpy())
         return out.view(-1, *rows.shape[1:])
+
+    def _own(self, matrix: csr_array) -> csr_array:
+        """Return a matrix [num_nodes, num_nodes] as it maps rows to rows: nothing passes from set to set."""
+        entries = matrix[self.nodes].tocoo()
+        to = self._row[self.owner[entries.row], entries.col]
+        inside = to >= 0
+        return csr_array((entries.data[inside], (entries.row[inside], to[inside])), shape=(self.nodes.size,) * 2)
 
 
 def _pull_back(model: Linearised, near: _Near, start: Tensor) -> dict[int, Tensor]:
@@ -276,7 +298,7 @@ def _add_to(sums: dict[int, Tensor], key: int, rows: Tensor, mapped: Tensor | No
     fresh = rows.clone() if mapped is None else mapped
     if other.size(0) > fresh.size(0):
         fresh, other = other.clone(), fresh
-    fresh[: other.size(0)] += other
+    fresh[: other.size(0)].add_(other)
     sums[key] = fresh
 
 
@@ -337,36 +359,61 @@ class ByHand:
         return window.size * self._values_per_node <= self.chunk_size
 
     def _seen(self, readouts: np.ndarray) -> np.ndarray:
-        return np.sort(_Near(self.adjacency, readouts, self.reach).nodes)
+        distance = dijkstra(self.adjacency, indices=readouts, unweighted=True, limit=self.reach, min_only=True)
+        return np.flatnonzero(distance <= self.reach)
 
     def _fill(
         self, out: Tensor, group: np.ndarray, nodes: np.ndarray, window: np.ndarray, pieces: Linearised, directions: Tensor
     ) -> None:
-        """Write the norms of a `group` of read-out nodes, whose `pieces` are known at the nodes of `window`."""
-        inside, at = self.adjacency[window][:, window], np.searchsorted(window, nodes)
-        size, num_directions = min(CACHED, self.chunk_size), directions.size(1)
-        for chunk in _split(group, lambda part: self._values(_Near(inside, at[part], self.reach), part) * num_directions <= size):
-            near = _Near(inside, at[chunk], self.reach)
-            room = max(1, size // self._values(near, chunk))
-            for some in torch.split(directions[torch.from_numpy(chunk)], room, dim=1):
-                found = _pull_back(pieces, near, _start(near, at[chunk], some))
+        """Write the norms of a `group` of read-out nodes, whose `pieces` are known at the nodes of `window`.
+
+        Neighbours go in sets, just large enough for products with a node's piece to be efficient: a row that one of a set
+        feels and another does not is computed in vain for the other.
+        """
+        inside, at = self.adjacency[window][:, window], np.searchsorted(window, nodes[group])
+        distance = dijkstra(inside, indices=at, unweighted=True, limit=self.reach)  # [num_readouts, num_window]
+        ball = int((distance <= self.reach).sum(1).max())
+        room = min(CACHED, self.chunk_size) // (ball * self.width)
+        size = max(1, min(-(-TALL // directions.size(1)), room, group.size))
+        whole = group.size // size * size
+        for part, shape in ((np.arange(whole), (-1, size)), (np.arange(whole, group.size), (1, -1))):
+            if part.size:
+                sets = part.reshape(shape)
+                self._fill_sets(out, group[sets], at[sets], distance[sets].min(1), window, pieces, directions)
+
+    def _fill_sets(
+        self,
+        out: Tensor,
+        sets: np.ndarray,
+        at: np.ndarray,
+        distance: np.ndarray,
+        window: np.ndarray,
+        pieces: Linearised,
+        directions: Tensor,
+    ) -> None:
+        """Do as `_fill` does, for `sets` [num_sets, set_size] that are `at` in the window, each `distance` from its nodes."""
+        per_direction = (distance <= self.reach).sum(1) * sets.shape[1] * self.width  # values of G at most, by set
+        size = min(CACHED, self.chunk_size)
+        for chunk in _runs(per_direction * directions.size(1), size):
+            near, readouts = _Near(at[chunk], distance[chunk], self.reach), sets[chunk]
+            room = max(1, size // int(per_direction[chunk].sum()))
+            for some in torch.split(directions[torch.from_numpy(readouts)], room, dim=2):
+                found = _pull_back(pieces, near, _start(near, some))
                 for key in found.keys() & {0, 1}:
-                    rows = rearrange(found[key], "n (v z) c -> n v (z c)", v=chunk.size)
-                    norm = row_norm(rows.flatten(0, 1)).view(rows.shape[:2])  # [num_rows, num_chunk]
-                    place = np.ix_(chunk, window[near.nodes[: rows.size(0)]])
-                    out[key][place] = torch.hypot(out[key][place], norm.T)
-
-    def _values(self, near: _Near, readouts: np.ndarray) -> int:
-        """Return how many values G holds at most, one direction of each read-out node."""
-        return int(near.nodes.size * readouts.size * self.width)
+                    rows = rearrange(found[key], "n (v z) c -> n v (z c)", v=sets.shape[1])
+                    norm = row_norm(rows.flatten(0, 1)).view(rows.shape[:2])  # [num_rows, set_size]
+                    place = readouts[near.owner[: len(rows)]], window[near.nodes[: len(rows), None]]
+                    out[key][place] = torch.hypot(out[key][place], norm)
 
 
-def _start(near: _Near, readouts: np.ndarray, directions: Tensor) -> Tensor:
-    """Return the outputs' weights to begin with: each read-out node's directions in its own row, 0 elsewhere."""
-    num_readouts, num_directions, channels = directions.shape
-    start = directions.new_zeros(near.num_first, num_readouts, num_directions, channels)
-    row = np.argsort(near.nodes[: near.num_first])[np.searchsorted(np.sort(near.nodes[: near.num_first]), readouts)]
-    start[row, np.arange(num_readouts)] = directions
+def _start(near: _Near, directions: Tensor) -> Tensor:
+    """Return the outputs' weights to begin with: each read-out node's directions in its own row, 0 elsewhere.
+
+    `directions` [num_sets, set_size, num_directions, channels].
+    """
+    set_size = directions.size(1)
+    start = directions.new_zeros(near.num_first, *directions.shape[1:])
+    start[near.first, np.arange(set_size)] = directions
     return start.flatten(1, 2)
 
 
@@ -377,6 +424,17 @@ def _split(items: np.ndarray, fits: Callable[[np.ndarray], bool]) -> Iterator[np
         return
     for half in np.array_split(items, 2):
         yield from _split(half, fits)
+
+
+def _runs(sizes: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Cut 0, 1, ... into runs whose sizes add up to `limit` at most, or that are single."""
+    starts, total = [0], 0
+    for index, size in enumerate(sizes.tolist()):
+        if total + size > limit and index > starts[-1]:
+            starts.append(index)
+            total = 0
+        total += size
+    return np.split(np.arange(sizes.size), starts[1:])
 
 
 def _nearby_first(adjacency: csr_array) -> np.ndarray:

@@ -192,10 +192,10 @@ def _influence(frozen: Frozen, graphs: list[Data], rng: torch.Generator, chunk_s
     counts = [readouts_of(graph).numel() for graph in graphs]
     readouts = torch.cat([readouts_of(graph) + start for graph, start in zip(graphs, ptr, strict=False)])
     seen = sees(readouts, given.graphs.edge_index, given.graphs.batch, frozen.reach)
-    colours = colour(seen)
-    norms = _by_hand(frozen, given, readouts, int(colours.max()) + 1, rng, chunk_size)
+    num_passes = int(seen.sum(0).max())  # at least: none is shared by read-out nodes that see the same node
+    norms = _by_hand(frozen, given, readouts, num_passes, rng, chunk_size)
     if norms is None:
-        norms = _backwards(by_colour(frozen, given, readouts, seen, colours), seen, rng)
+        norms = _backwards(by_colour(frozen, given, readouts, seen, colour(seen)), seen, rng)
     if given.graphs.own is not None:  # nodes that a rewiring appended have states, but no input of the task's
         norms = norms * given.graphs.own.any(1)
     cut = [part[:, :, a:b] for part, (a, b) in zip(torch.split(norms, counts, dim=1), pairwise(ptr), strict=True)]
