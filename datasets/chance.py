@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import gammaln, xlogy  # the whole of scipy.stats is a second of every start
 
 
 @cache
@@ -18,8 +18,8 @@ def commonest_share(num_tokens: int, num_classes: int) -> float:
     to rounding.
     """
     mean = num_tokens / num_classes
-    weights = poisson.pmf(np.arange(num_tokens + 1), mean)
-    total = poisson.pmf(num_tokens, num_tokens)
+    weights = _poisson(np.arange(num_tokens + 1), mean)
+    total = _poisson(np.asarray(num_tokens), num_tokens)
     expected = float(-(-num_tokens // num_classes))  # some class has that many: P(max > t) = 1 for every t below
     for t in range(-(-num_tokens // num_classes), num_tokens):
         below = _power(np.where(np.arange(num_tokens + 1) <= t, weights, 0.0), num_classes)[num_tokens] / total
@@ -27,6 +27,11 @@ def commonest_share(num_tokens: int, num_classes: int) -> float:
         if 1 - below < 1e-14:
             break
     return float(expected / num_tokens)
+
+
+def _poisson(counts: np.ndarray, mean: float) -> np.ndarray:
+    """Return the probability of each count."""
+    return np.exp(xlogy(counts, mean) - mean - gammaln(counts + 1))
 
 
 def _power(series: np.ndarray, exponent: int) -> np.ndarray:
