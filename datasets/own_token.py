@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from datasets.noise import LARGEST, with_noise
 from datasets.places import has_size
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
@@ -24,6 +25,7 @@ class OwnToken(Task):
     topology: TopologyField = Ring()
     size: int = Field(5, description="the `hops` the topology is built with, not the task's, which are 0")
     num_classes: int = Field(5, ge=2, description="classes of a token")
+    noise: float = Field(0.0, ge=0, le=LARGEST, description="tokens plus U(-noise, noise); each can still be read where it is")
 
     @model_validator(mode="after")
     def _topology_has_that_size(self) -> Self:
@@ -32,7 +34,7 @@ class OwnToken(Task):
 
     @property
     def title(self) -> str:
-        return "own token"
+        return f"own token, noise {self.noise:g}" if self.noise else "own token"
 
     @property
     def range(self) -> int:
@@ -47,7 +49,7 @@ class OwnToken(Task):
         every = torch.arange(int(graph.num_nodes or 0))
         y = torch.randint(self.num_classes, (num_graphs, every.numel()), generator=rng)
         x = torch.zeros(*y.shape, self.num_classes).scatter_(2, y.unsqueeze(2), 1)
-        return Block(graph.edge_index, x, y, every, every)
+        return Block(graph.edge_index, with_noise(x, self.noise, rng), y, every, every)
 
     def witness(self, block: Block) -> Tensor:
         """Read it."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
+from datasets.noise import LARGEST, with_noise
 from datasets.places import one_pair, places
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
@@ -39,6 +40,9 @@ class Transfer(Task):
     decoys there complete the flagged classes to equal counts, and without edges the answer cannot be guessed better
     than 1 / num_classes. Where it has none, classes are iid and `chance` is the share of the commonest. Where the
     source is the only node at its distance no flag is needed: all nodes are decoys.
+
+    `noise` changes neither what can be known nor what can be guessed: less than a half, it leaves a token the one column above a
+    half. What it hides are tokens that were averaged with others.
     """
 
     topology: TopologyField = Ring()
@@ -48,6 +52,7 @@ class Transfer(Task):
     crowding: int | None = Field(None, ge=0, description="decoys; none: 0 by content, else as many as balance needs")
     num_keys: int | None = Field(None, ge=2, description="by content: columns of keys; none: as many as are carried")
     flags: bool | None = Field(None, description="by position: flag source and decoys; none: where it is ambiguous")
+    noise: float = Field(0.0, ge=0, le=LARGEST, description="tokens plus U(-noise, noise); each can still be read where it is")
 
     @model_validator(mode="after")
     def _fits_its_topology(self) -> Self:
@@ -56,7 +61,8 @@ class Transfer(Task):
 
     @property
     def title(self) -> str:
-        return f"transfer ({self.addressing}{'' if self.crowding is None else f', crowding {self.crowding}'})"
+        crowding = "" if self.crowding is None else f", crowding {self.crowding}"
+        return f"transfer ({self.addressing}{crowding}{f', noise {self.noise:g}' if self.noise else ''})"
 
     @property
     def chance(self) -> float:
@@ -81,6 +87,7 @@ class Transfer(Task):
         x = torch.zeros(num_graphs, layout.num_nodes, self.num_classes + plan.num_keys + 1)
         x.scatter_(2, classes.unsqueeze(2), 1)
         x[:, readout, : self.num_classes] = 0  # the node that answers must not know anything
+        x[:, :, : self.num_classes] = with_noise(x[:, :, : self.num_classes], self.noise, rng)
         x[:, readout, -1] = 1
         if plan.num_keys:
             keys = torch.rand(num_graphs, plan.num_keys, generator=rng).argsort(dim=1)[:, : marked.size(1)]
@@ -100,7 +107,7 @@ class Transfer(Task):
         else:
             at_hops = hop_distance(block.edge_index, block.readout_index, block.num_nodes) == self.hops  # [1, num_nodes]
             chosen = at_hops * keys[:, :, 0] if num_keys else at_hops.to(tokens.dtype)
-        return (chosen.unsqueeze(2) * tokens).sum(dim=1, keepdim=True)
+        return (chosen.unsqueeze(2) * tokens.round()).sum(dim=1, keepdim=True)
 
     def answer_twin(self) -> Task:
         return TransferWithAnswer(**dict(self))

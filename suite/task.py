@@ -317,7 +317,7 @@ class Task(Value):
 
     @property
     def token_channels(self) -> slice | None:
-        """Which columns of `x` hold the one-hot token of the node itself; None where nodes carry none."""
+        """Which columns of `x` hold the node's own token, one-hot give or take less than a half; None where nodes carry none."""
         return None
 
     @property

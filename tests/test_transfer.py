@@ -3,6 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 from math import comb
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -18,13 +19,16 @@ from datasets.barbell import Barbell
 from datasets.chance import commonest_share
 from datasets.clique_path import CliquePath
 from datasets.crossed_ring import CrossedRing
+from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.network import Network
+from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.theta import Theta
 from datasets.transfer import Transfer, TransferWithAnswer, TransferWithSource
 from datasets.tree import Tree
 from suite.cell import TaskRef
+from suite.measures.recoverability import _own_tokens
 from suite.refs import ref_of
 from suite.rng import stream
 from suite.task import Block, Topology
@@ -293,3 +297,33 @@ def test_validation_and_test_of_a_network_ask_at_other_places() -> None:
     asked = {s: {int(task.at(s, b).draw(1, stream(0)).readout_index) for b in range(8)} for s in ("train", "test")}
     assert len(asked["train"]) > 1
     assert not asked["train"] & asked["test"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"addressing": "content", "crowding": 2}, {"addressing": "position", "topology": Grid(width=4)}]
+)
+def test_noise_is_on_tokens_alone_and_leaves_each_the_one_column_above_a_half(fields: dict[str, Any]) -> None:
+    task = Transfer(hops=4, num_classes=3, noise=0.45, **fields)
+    block = task.draw(500, stream("test"))
+    tokens, address = block.x[:, :, :3], block.x[:, :, 3:]
+    assert set(address.unique().tolist()) == {0, 1}
+    assert not tokens[:, block.readout_index].any()
+    others = torch.ones(block.num_nodes, dtype=torch.bool).index_fill(0, block.readout_index, False)
+    assert ((tokens[:, others] > 0.5).sum(2) == 1).all()
+    assert block.source_index is not None
+    assert torch.equal(tokens[:, block.source_index].argmax(2), block.y)
+    off = tokens[:, others] - (tokens[:, others] > 0.5).float()
+    assert float(off.std()) == pytest.approx(0.45 / 3**0.5, rel=0.02)  # U(-a, a)
+    assert float(off.abs().max()) <= 0.45
+    assert task.chance == Transfer(hops=4, num_classes=3, **fields).chance
+
+
+def test_tokens_of_half_noise_are_told_apart_from_nodes_that_have_none() -> None:
+    """And what is recovered of them at depth 0 is all of it."""
+    task = OwnToken(topology=Ring(), size=6, num_classes=3, noise=0.4)
+    block = task.draw(50, stream("test"))
+    tokens, num_classes = _own_tokens(block.to_data_list(), slice(0, 3))
+    assert num_classes == 3
+    assert torch.equal(tokens.view(50, -1), block.y)
+    carried, _ = _own_tokens(Transfer(hops=4, num_classes=3, noise=0.4).draw(50, stream("test")).to_data_list(), slice(0, 3))
+    assert ((carried.view(50, -1) == -1).sum(1) == 1).all()  # the read-out

@@ -211,6 +211,10 @@ def classes(draw: DrawFn) -> int:
     return up_to(draw, 2, 7)
 
 
+def noise(draw: DrawFn) -> float:
+    return draw(st.sampled_from([0.0, 0.45]) | st.floats(0, 0.45))
+
+
 def colour_islands(draw: DrawFn) -> Fields:
     fields, size = draw(places(("caterpillar", "circular_ladder", "grid", "path", "random_geometric", "ring", "torus", "tree")))
     return {"topology": fields, "size": size, "num_red": 2 * up_to(draw, 1, built(fields, size)[1] // 8)}
@@ -301,7 +305,7 @@ def transfer(draw: DrawFn) -> Fields:
     addressing = draw(st.sampled_from(["content", "position"]))
     roomy = ("caterpillar", "circular_ladder", "decoyed", "expander", "grid", "noisy", "path", "ring", "torus", "tree")
     fields, hops = draw(places(SYNTHETIC if addressing == "content" else roomy))
-    asked = {"topology": fields, "hops": hops, "num_classes": classes(draw), "addressing": addressing}
+    asked = {"topology": fields, "hops": hops, "num_classes": classes(draw), "addressing": addressing, "noise": noise(draw)}
     if addressing == "content":
         crowding = draw(st.none() | st.integers(0, max(0, built(fields, hops)[1] - 2)))
         keys = draw(st.none() | st.integers(max(2, (crowding or 0) + 1), (crowding or 0) + 9))
@@ -336,7 +340,7 @@ def on_a_place(draw: DrawFn) -> Fields:
 
 def own_token(draw: DrawFn) -> Fields:
     fields, size = draw(places())
-    return {"topology": fields, "size": size, "num_classes": classes(draw)}
+    return {"topology": fields, "size": size, "num_classes": classes(draw), "noise": noise(draw)}
 
 
 TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
