@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasets.altered import Decoyed, Noisy, Padded
+from datasets.attachment_tree import AttachmentTree
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
@@ -31,6 +32,7 @@ from suite.refs import file_sha256, load, ref_of, unknown
 from suite.task import Topology
 
 TOPOLOGIES: dict[str, type[Topology]] = {
+    "attachment_tree": AttachmentTree,
     "barabasi_albert": BarabasiAlbert,
     "barbell": Barbell,
     "caterpillar": Caterpillar,

@@ -123,6 +123,7 @@ def of_grid(width: int, extra: int, hops: int) -> tuple[int, int]:
 
 
 COUNTS: dict[str, Callable[..., tuple[int, int]]] = {  # nodes and edges
+    "attachment_tree": lambda num_nodes, **_: of_tree(num_nodes),
     "barabasi_albert": lambda num_nodes, attached, **_: (num_nodes, attached * (num_nodes - attached)),
     "barbell": bridged,
     "caterpillar": lambda legs, joints, tail, hops: of_tree((hops + 2 * tail + 1) * (1 + legs * joints)),
@@ -150,6 +151,11 @@ COUNTS: dict[str, Callable[..., tuple[int, int]]] = {  # nodes and edges
 
 def is_expander(graph: nx.Graph, case: Case) -> None:
     assert {degree for _, degree in graph.degree} == {case["degree"]}
+
+
+def is_attachment_tree(graph: nx.Graph, case: Case) -> None:
+    assert nx.is_tree(graph)
+    assert all(sum(other < node for other in graph[node]) == 1 for node in range(1, case["num_nodes"]))  # it joined one
 
 
 def is_barabasi_albert(graph: nx.Graph, case: Case) -> None:
@@ -208,6 +214,7 @@ def is_decoyed(graph: nx.Graph, case: Case) -> None:
 
 
 HOLDS: dict[str, Callable[[nx.Graph, Case], None]] = {
+    "attachment_tree": is_attachment_tree,
     "barabasi_albert": is_barabasi_albert,
     "decoyed": is_decoyed,
     "erdos_renyi": is_component,

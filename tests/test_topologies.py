@@ -12,6 +12,7 @@ from torch_geometric.utils import to_dense_adj, to_networkx
 
 from datasets import TOPOLOGIES
 from datasets.altered import Decoyed, Noisy, Padded
+from datasets.attachment_tree import AttachmentTree
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
@@ -235,6 +236,12 @@ SIZES: dict[str, tuple[str, Topology, tuple[int, int], Callable[[int], tuple[flo
         Expander(degree=3, num_nodes=50),
         (2, 4),
         lambda _: (50, 3 * 50 / 2),
+    ),
+    "attachment_tree": (
+        "num_nodes, n − 1",
+        AttachmentTree(num_nodes=40),
+        (1, 5),
+        lambda _: (40, 40 - 1),
     ),
     "barabasi_albert": (
         "num_nodes, attached (n − attached)",

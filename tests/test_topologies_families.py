@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.utils import contains_self_loops, to_networkx
 
+from datasets.attachment_tree import AttachmentTree
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.caterpillar import Caterpillar
 from datasets.circular_ladder import CircularLadder
@@ -157,6 +158,7 @@ RANDOM = [
     Expander(num_nodes=64),
     Expander(degree=4, num_nodes=65, seed=3),
     ErdosRenyi(),
+    AttachmentTree(),
     BarabasiAlbert(),
     BarabasiAlbert(attached=2, seed=5),
     StochasticBlockmodel(),
@@ -199,6 +201,28 @@ def test_random_families_are_what_their_names_say() -> None:
     assert checked(BarabasiAlbert(attached=3, num_nodes=90), 2)[0].number_of_edges() == 3 * (90 - 3)
     dense = checked(StochasticBlockmodel(inside=1, outside=0.001, num_blocks=3, block_size=9), 1)[0]
     assert max(len(clique) for clique in nx.find_cliques(dense)) >= 9
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 3])
+def test_nodes_of_an_attachment_tree_are_as_deep_as_the_weights_say(exponent: int) -> None:
+    """Node n joins i with chance (i + 1)^p over the sum of these: its mean depth is one more than the mean of theirs."""
+    size, trees, mean = 60, 300, [0.0]
+    for n in range(1, size):
+        weight = [(i + 1) ** exponent for i in range(n)]
+        mean.append(1 + sum(w * depth for w, depth in zip(weight, mean, strict=True)) / sum(weight))
+    if exponent == 0:
+        assert mean[-1] == pytest.approx(sum(1 / k for k in range(1, size)))  # of recursive trees: a harmonic number
+    found = []
+    for seed in range(trees):
+        graph = AttachmentTree(num_nodes=size, exponent=exponent, seed=seed).sampled()
+        found.append(nx.shortest_path_length(graph, 0, size - 1))
+    error = (sum((d - mean[-1]) ** 2 for d in found) / trees / trees) ** 0.5
+    assert sum(found) / trees == pytest.approx(mean[-1], abs=4 * error)
+
+
+def test_attachment_trees_are_as_long_as_those_of_the_benchmark() -> None:
+    diameters = [nx.diameter(AttachmentTree(seed=seed).sampled()) for seed in range(50)]
+    assert all(17 <= diameter <= 40 for diameter in diameters)
 
 
 def test_another_seed_is_another_graph_and_the_same_seed_the_same() -> None:

@@ -99,6 +99,10 @@ def barabasi_albert(draw: DrawFn, most: int) -> Place:
     return somewhere(draw, BarabasiAlbert, fields)
 
 
+def attachment_tree(draw: DrawFn, most: int) -> Place:
+    return somewhere(draw, "attachment_tree", {"num_nodes": up_to(draw, 8, most), "exponent": draw(st.floats(0, 16))})
+
+
 def erdos_renyi(draw: DrawFn, most: int) -> Place:
     size = up_to(draw, 8, most)
     return somewhere(draw, "erdos_renyi", {"num_nodes": size, "mean_degree": draw(st.floats(1.1, min(64, size - 1)))})
@@ -164,6 +168,7 @@ def noisy(draw: DrawFn, most: int) -> Place:
 
 
 PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
+    "attachment_tree": attachment_tree,
     "barabasi_albert": barabasi_albert,
     "barbell": barbell,
     "caterpillar": caterpillar,
