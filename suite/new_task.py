@@ -22,8 +22,8 @@ class {name}(Task):
     `python run_all.py certify {module}.py:{name}` says what it needs: here no edges, for the flag gives the source away.
     """
 
-    hops: int = Field(4, ge=2, description="distance from the source to the read-out node")  # fields are parameters
-    num_classes: int = Field(3, ge=2, description="classes of a token")
+    hops: int = Field(5, ge=2, description="distance from the source to the read-out node")  # fields are parameters
+    num_classes: int = Field(5, ge=2, description="classes of a token")
 
     def sample(self, rng: torch.Generator) -> Data:
         node = torch.arange(2 * self.hops)  # node 0 answers; all degrees are equal, so that none gives the source away

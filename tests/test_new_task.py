@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import run_all
+from suite.certify import SEEN
+from suite.engine import blocks
 from suite.new_task import class_name, write_task
 from suite.refs import load
+from suite.samples import hashes
 from suite.testing import check_task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +27,15 @@ def test_a_new_task_keeps_its_contract_as_it_is_written_and_is_short(tmp_path: P
     body = source[source.index("def sample") :].strip().splitlines()[1:]
     assert len(body) <= 15
     assert sum("#" in line for line in body) >= 6  # it says why
+
+
+def test_a_new_task_does_not_show_the_test_in_training(tmp_path: Path) -> None:
+    """Its inputs are (classes ** (nodes - 1)) up to the ring's reflection: far more than anybody trains on."""
+    module, _ = write_task("path_parity", tmp_path)
+    task = load(f"{module}:PathParity")()
+    inputs = [hashes([block]).inputs for split in ("train", "test") for block in blocks(task, 0, split, 2000, 64)]
+    train, test = torch.cat(inputs).chunk(2)
+    assert float(torch.isin(test, train).double().mean()) <= SEEN
 
 
 def test_its_test_passes(tmp_path: Path) -> None:
