@@ -49,7 +49,7 @@ from suite.verdicts import (
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
-VERSION = 8  # raise it when the same task would get another certificate
+VERSION = 9  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
 BLOCK = 64  # graphs drawn together, as in training by default
 SEEN = 0.05  # share of test inputs that as many training inputs may have shown

@@ -389,7 +389,7 @@ def edge_free(task: Task, *, twin: bool = False) -> Outcome:
     rows = 2 * extent.distinct  # room for samples more varied than those looked at
     if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
         return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS, twin=twin)
-    budget = _sized(_usual(extent), task, extent)
+    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent)
     return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, SEEDS, twin=twin)
 
 
@@ -404,7 +404,7 @@ def by_distance(
     """
     view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
-    budget = _sized(_usual(extent), task, extent)
+    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent)
     found = _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds, twin=twin)
     if permuted or radius == 0 or found.solved:
         return found
@@ -413,10 +413,6 @@ def by_distance(
     budget = _sized(SLOW_BUDGET, task, extent)
     read = _best(_affordable(ball, extent, budget), EDGE_CONTROLS, budget, seeds, num_layers=rounds + 1, twin=twin)
     return max(found, read, key=lambda outcome: outcome.skill)
-
-
-def _usual(extent: _Extent) -> Protocol:
-    return BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET
 
 
 def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:

@@ -16,6 +16,7 @@ from torch_geometric.utils import to_undirected
 
 from datasets.altered import Decoyed
 from datasets.crossed_ring import CrossedRing
+from datasets.known_range import KnownRange
 from datasets.layered import Layered
 from datasets.own_token import OwnToken as DatasetOwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
@@ -409,6 +410,12 @@ def test_transfer_by_position_is_certified(hops: int) -> None:
 @pytest.mark.parametrize("inner", [Theta(paths=4), Theta(paths=8), Layered(width=4), CrossedRing()], ids=str)
 def test_transfer_by_position_is_certified_where_decoys_are_hung(inner: Topology) -> None:
     assert certify(Transfer(topology=Decoyed(topology=inner), addressing="position"))["verdict"] == CERTIFIED
+
+
+@pytest.mark.slow
+def test_a_set_model_can_win_on_a_large_graph() -> None:
+    """Of 256 nodes one carries the answer. Of half the steps, on half the graphs, no seed of any model found it."""
+    assert edge_free(KnownRange(interaction="product").content_twin(), twin=True).solved
 
 
 # what the controls see
