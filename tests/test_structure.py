@@ -113,6 +113,34 @@ def test_suite_can_be_imported_without_the_others() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
+MEASURES_ALONE = """
+import sys
+missing = "datasets reports run_all matplotlib networkx sklearn pandas rich tyro typst optuna safetensors statsmodels ray".split()
+sys.modules.update(dict.fromkeys(missing))
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN
+from suite import measures
+
+engine = {name.split(".")[1] for name in sys.modules if name.startswith("suite.")}
+assert not engine & {"analysis", "certify", "diagnosis", "progress", "runner", "store", "study", "tuning", "worker"}, engine
+node = torch.arange(6)
+edges = torch.cat([torch.stack([node, node.roll(step)]) for step in (1, -1)], 1)
+ring = Data(x=torch.randn(6, 3), edge_index=edges, readout_index=node[:1])
+pair = torch.tensor([[0, 3]])
+assert abs(float(measures.effective_resistance(ring.edge_index, 6, pair)) - 1.5) < 1e-9
+assert float(measures.vertex_cuts(ring.edge_index, 6, pair)) == 2
+assert measures.influence(GCN(3, 4, 2, 2), [ring])[0].x[0, 3] == 0
+assert float(measures.rayleigh_quotient(torch.ones(6, 2), ring.edge_index, "gcn")) < 1e-12
+"""
+
+
+def test_measures_need_nothing_of_what_runs_studies_or_draws() -> None:
+    """They import and measure a model of PyG where only torch, PyG, NumPy, SciPy, einops and pydantic are installed."""
+    ran = subprocess.run([sys.executable, "-c", MEASURES_ALONE], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 def texts() -> list[Path]:
     """Return the files that git knows or would take, data aside."""
     listed = subprocess.run(
