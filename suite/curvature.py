@@ -40,31 +40,39 @@ def balanced_forman(adjacency: np.ndarray, i: int, j: int) -> float:
 
 
 class Transport(NamedTuple):
-    """An optimal plan between the neighbours of two nodes, all of equal mass on each side."""
+    """An optimal plan between the steps of a random walk from two nodes."""
 
-    sources: np.ndarray  # [a] the neighbours of one end
-    targets: np.ndarray  # [b] the neighbours of the other
+    sources: np.ndarray  # [a] the neighbours of one end, and with laziness that end
+    targets: np.ndarray  # [b] the same of the other
     cost: np.ndarray  # [a, b] mass moved times hops
 
     @property
     def curvature(self) -> float:
-        """Ollivier's, of an edge: 1 - W_1 of the neighbours' distributions; a random walk without laziness."""
+        """Ollivier's, of an edge: 1 - W_1 of where the two walks are."""
         return float(1 - self.cost.sum())
 
 
-def ollivier_ricci(adjacency: np.ndarray, i: int, j: int) -> Transport:
-    """Return the optimal transport from the neighbours of node i to those of node j, whose `curvature` is Ollivier-Ricci's.
+def ollivier_ricci(adjacency: np.ndarray, i: int, j: int, laziness: float = 0.0) -> Transport:
+    """Return the optimal transport from a step of a walk at node i to one at node j, whose `curvature` is Ollivier-Ricci's.
 
-    `adjacency` as in `balanced_forman`, with an edge between i and j: no neighbour of one is more than 3 hops from one of the
-    other. K_n has (n - 2) / (n - 1), C_3 has 1/2, an edge of a tree with both degrees 3 has -2/3. (2211.15779)
+    A walk stays with probability `laziness`, from 0 to below 1, else it goes to a neighbour, each alike. `adjacency` as in
+    `balanced_forman`, with an edge between i and j: no neighbour of one is more than 3 hops from one of the other. Without
+    laziness K_n has (n - 2) / (n - 1), C_3 has 1/2, an edge of a tree with both degrees 3 has -2/3. (2211.15779)
     """
-    sources, targets = np.flatnonzero(adjacency[i]), np.flatnonzero(adjacency[j])
+    (sources, leaving), (targets, arriving) = (_step(adjacency, node, laziness) for node in (i, j))
     hops = _near_hops(adjacency, sources, targets)
     a, b = hops.shape
-    margins = np.concatenate([np.full(a, 1 / a), np.full(b, 1 / b)])
     constraints: Any = vstack([kron(eye_array(a), np.ones((1, b))), kron(np.ones((1, a)), eye_array(b))])
+    margins = np.concatenate([leaving, arriving])
     plan: Any = linprog(hops.ravel(), A_eq=constraints, b_eq=margins, bounds=(0, None), method="highs-ds").x
     return Transport(sources, targets, plan.reshape(a, b) * hops)
+
+
+def _step(adjacency: np.ndarray, node: int, laziness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a walk from `node` may be after a step, and how probably."""
+    neighbours = np.flatnonzero(adjacency[node])
+    spread = np.full(len(neighbours), (1 - laziness) / len(neighbours))
+    return (np.append(neighbours, node), np.append(spread, laziness)) if laziness else (neighbours, spread)
 
 
 def _near_hops(adjacency: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:

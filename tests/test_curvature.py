@@ -1,10 +1,15 @@
 """Curvatures of edges, against closed forms and values worked out by hand."""
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
+import torch
+from torch_geometric.utils import to_undirected
 
 from suite.curvature import balanced_forman, ollivier_ricci
+from suite.measures import curvature
 
 
 def adjacency(graph: nx.Graph) -> np.ndarray:
@@ -78,3 +83,39 @@ def test_ollivier_ricci_is_the_network_simplex_of_networkx() -> None:
         flow.add_edges_from((("from", k), ("to", w), {"weight": hops[k][w]}) for k in graph[i] for w in graph[j])
         cost = nx.network_simplex(flow)[0]
         assert ollivier_ricci(adjacency(graph), i, j).curvature == pytest.approx(1 - cost / (a * b), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("graph", "edge", "laziness", "expected"),
+    [
+        (nx.complete_graph(5), (0, 1), 0.5, 0.625),
+        (nx.complete_graph(5), (0, 1), 0.2, 1.0),  # as much stays as goes to each: both walks are everywhere alike
+        (nx.complete_graph(8), (0, 1), 0.75, 1 - (0.75 - 0.25 / 7)),
+        (nx.cycle_graph(6), (0, 1), 0.5, 0),
+        (nx.balanced_tree(2, 4), (1, 3), 0.5, -1 / 3),  # half of -2 + 2 / 3 + 2 / 3
+    ],
+)
+def test_ollivier_ricci_with_laziness(graph: nx.Graph, edge: tuple[int, int], laziness: float, expected: float) -> None:
+    edges = to_undirected(torch.tensor(list(graph.edges)).T)
+    found = curvature(edges, len(graph), "ollivier_ricci", torch.tensor([edge]).T, laziness=laziness)
+    assert float(found) == pytest.approx(expected, abs=1e-9)
+
+
+def test_half_lazy_ollivier_ricci_is_the_network_simplex_of_networkx() -> None:
+    graph = nx.gnp_random_graph(12, 0.35, seed=1)
+    hops = dict(nx.all_pairs_shortest_path_length(graph))
+    for i, j in graph.edges:
+        flow = nx.DiGraph()
+        a, b = graph.degree(i), graph.degree(j)
+        leaving, arriving = {i: a * b} | dict.fromkeys(graph[i], b), {j: a * b} | dict.fromkeys(graph[j], a)
+        flow.add_nodes_from((("from", k), {"demand": -mass}) for k, mass in leaving.items())
+        flow.add_nodes_from((("to", k), {"demand": mass}) for k, mass in arriving.items())
+        flow.add_edges_from((("from", k), ("to", w), {"weight": hops[k][w]}) for k in leaving for w in arriving)
+        cost = nx.network_simplex(flow)[0]
+        assert ollivier_ricci(adjacency(graph), i, j, 0.5).curvature == pytest.approx(1 - cost / (2 * a * b), abs=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "laziness"), [("ollivier_ricci", 1.0), ("ollivier_ricci", -0.1), ("balanced_forman", 0.5)])
+def test_laziness_is_of_a_walk(kind: Any, laziness: float) -> None:
+    with pytest.raises(ValueError, match="laziness: must be from 0 to below 1"):
+        curvature(torch.tensor([[0, 1], [1, 0]]), 2, kind, laziness=laziness)

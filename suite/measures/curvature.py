@@ -18,15 +18,15 @@ Kind = Literal["balanced_forman", "ollivier_ricci", "augmented_forman"]
 MAX_BALL = 1 << 12  # nodes around an edge, whose adjacency is held densely
 
 
-def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | None = None) -> Tensor:
+def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | None = None, laziness: float = 0.0) -> Tensor:
     """Return the curvature of each of `edges` [2, num_edges], by default each edge of the graph once: [num_edges] float64.
 
-    With degrees d, T the number of neighbours that i and j share, and W_1 the cost of moving one unit of mass, spread evenly
-    over the neighbours of i, to those of j, a hop a unit:
+    With degrees d, T the number of neighbours that i and j share, and W_1 the cost of moving one unit of mass, `laziness` of it
+    at i and the rest spread evenly over its neighbours, to the same at j, a hop a unit:
 
         balanced_forman   2/d_i + 2/d_j - 2 + 2 T / max(d_i, d_j) + T / min(d_i, d_j)
                           + (Q_i + Q_j) / (g max(d_i, d_j)),  0 where an end is a leaf (2111.14522); > -2
-        ollivier_ricci    1 - W_1, without laziness (2211.15779); in [-2, 1]
+        ollivier_ricci    1 - W_1 (2211.15779, without laziness); in [-2, 1]
         augmented_forman  4 - d_i - d_j + 3 T (2309.09384); unbounded
 
     Q_i counts the neighbours k of i on a 4-cycle i - k - w - j without diagonals, Q_j likewise, and g is the largest number of
@@ -39,11 +39,13 @@ def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | No
     graph is asked on some: balanced Forman d_i d_j steps, 0.1 ms at least; Ollivier a linear programme of d_i d_j unknowns, 2 ms
     at least. Both hold the nodes around the edge densely.
 
-    Raises ValueError for an unknown kind, a pair that no edge joins, and, but for augmented Forman, where more than 4,096 nodes
-    are around an edge.
+    Raises ValueError for an unknown kind, a pair that no edge joins, a laziness that is not from 0 to below 1, or of another kind
+    than Ollivier's, and, but for augmented Forman, where more than 4,096 nodes are around an edge.
     """
     if kind not in get_args(Kind):
         raise ValueError(unknown("curvature", kind, get_args(Kind)))
+    if not 0 <= laziness < 1 or (laziness and kind != "ollivier_ricci"):
+        raise ValueError(f"laziness: must be from 0 to below 1, and 0 but for ollivier_ricci, got {laziness} for {kind}")
     both = simple_edges(edge_index.cpu(), num_nodes)
     asked = both[:, both[0] < both[1]] if edges is None else edges.cpu()
     adjacency = adjacency_of(both, num_nodes)
@@ -54,10 +56,10 @@ def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | No
     if kind == "augmented_forman":
         degree = np.diff(adjacency.indptr)
         return torch.from_numpy(4.0 - degree[i] - degree[j] + 3 * adjacency[i].multiply(adjacency[j]).sum(1))
-    return torch.tensor([_of_edge(adjacency, a, b, kind) for a, b in asked.T.tolist()], dtype=torch.float64)
+    return torch.tensor([_of_edge(adjacency, a, b, kind, laziness) for a, b in asked.T.tolist()], dtype=torch.float64)
 
 
-def _of_edge(adjacency: csr_array, i: int, j: int, kind: Kind) -> float:
+def _of_edge(adjacency: csr_array, i: int, j: int, kind: Kind, laziness: float) -> float:
     near = np.union1d(_neighbours(adjacency, i), _neighbours(adjacency, j))
     # Neighbours of i and j may be two apart by a node that is next to neither.
     ball = np.unique(np.concatenate([near, adjacency[near].indices])) if kind == "ollivier_ricci" else near
@@ -67,7 +69,7 @@ def _of_edge(adjacency: csr_array, i: int, j: int, kind: Kind) -> float:
         )
     local = adjacency[ball][:, ball].toarray().astype(bool)
     ends = int(np.searchsorted(ball, i)), int(np.searchsorted(ball, j))
-    return ollivier_ricci(local, *ends).curvature if kind == "ollivier_ricci" else balanced_forman(local, *ends)
+    return ollivier_ricci(local, *ends, laziness).curvature if kind == "ollivier_ricci" else balanced_forman(local, *ends)
 
 
 def _neighbours(adjacency: csr_array, node: int) -> np.ndarray:
