@@ -11,7 +11,8 @@ from test_measures_squashing import LOLLIPOP, built, graph_of, nudged, seeded
 from test_measures_structure import barbell, edges
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
+from torch_geometric.nn import APPNP, GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
+from torch_geometric.utils import to_undirected
 from torch_geometric.utils import total_influence as of_pyg
 
 import suite
@@ -517,3 +518,23 @@ def test_loops_do_not_count_in_the_degrees_of_an_obstruction() -> None:
     looped = graph.clone()
     looped.edge_index = torch.cat([graph.edge_index, torch.tensor([[0, 5], [0, 5]])], dim=1)
     assert torch.equal(obstruction(model, looped, pairs), obstruction(model, graph, pairs))
+
+
+# values printed where the formulas are
+
+
+def test_appnp_brings_its_printed_value_round_a_ring() -> None:
+    """Ring of 20, alpha .1, 12 steps, 7 hops: .9^12 (S^12)_vu + .1 sum over k = 7 ... 11 of .9^k (S^k)_vu, at most .9^7."""
+    graph = graph_of(nx.cycle_graph(20), 1, [0])
+    felt = influence(APPNP(12, 0.1), [graph])[0].x[0, 7]
+    powers = {k: float(operator_power(graph.edge_index, 20, "gcn", k, torch.tensor([0]))[0, 7]) for k in range(7, 13)}
+    assert float(felt) == pytest.approx(0.9**12 * powers[12] + 0.1 * sum(0.9**k * powers[k] for k in range(7, 12)), rel=1e-12)
+    assert float(felt) == pytest.approx(2.266729e-3, abs=5e-10)
+
+
+def test_a_skip_of_the_size_of_its_layer_halves_what_comes_at_each_hop() -> None:
+    """((I + S) / 2)^12 at 12 hops of a ring of 24 is (S^12)_vu / 2^12."""
+    edges = to_undirected(torch.tensor(list(nx.cycle_graph(24).edges)).T)
+    found = skipping_power(edges, 24, "gcn", [1.0] * 12, torch.tensor([0]))[0, 12] / 2**12
+    assert float(found) == pytest.approx(2 / 3**12 / 2**12, rel=1e-9)
+    assert float(found) == pytest.approx(9.188e-10, abs=5e-14)
