@@ -299,8 +299,7 @@ TORCH_LOSSES = {
 }
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize(("kind", "batched"), [*((kind, True) for kind in ANSWERS), ("a class", False)])
 def test_gradients_of_a_model_of_whole_graphs_are_those_of_its_loss(kind: str, batched: bool) -> None:
     """Norms by layer are autograd's at the same places, and at the input also those of central differences; mean over graphs."""
     torch.manual_seed(0)
