@@ -3,37 +3,43 @@
 Single-source shortest paths (in hops, or by the cost of the nodes on the way), eccentricity and diameter, after PNA's multitask
 benchmark (Corso et al., 2020, arXiv:2004.05718) and ECHO (2025, arXiv:2512.17762). Different here: graphs are long and connected
 (an eighth of PNA's as published are not, and unreachable nodes carry the source's own label), the source is not asked for its 0,
-each family is a task of its own, and the diameter is asked of every node rather than of the graph.
+any topology carries the task, and the diameter is asked of every node rather than of the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple, Self
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import degree, to_undirected
+from torch_geometric.utils import degree
 
+from datasets.network import Network, own_nodes
+from datasets.places import has_size
+from datasets.random_tree import RandomTree
+from datasets.sampled import Component, Sampled
+from datasets.topologies import TopologyField
 from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.hops import hop_distance
 from suite.rng import stream
-from suite.task import Block, Loss, Task
+from suite.task import Block, Loss, Task, Topology
 
 Quantity = Literal["distance", "cost", "eccentricity", "diameter"]
-Family = Literal["caterpillar", "chorded_line", "ladder", "lobster", "pruned_grid", "tree"]
 UNIT = (
     5.0  # hops, or costs, that are 1 of y: the same for all sizes and families, so that one can be trained on and another asked
 )
-NUM_SURVEYED = 1000  # graphs that chance and the histogram of a family are estimated from
+NUM_SURVEYED = 1000  # graphs that chance and the histogram are estimated from,
+NODES_SURVEYED = 40_000  # or fewer: of not many more nodes in all;
+ALL_SURVEYED, SOURCES_SURVEYED = 256, 64  # up to how many nodes all pairs count, and from how many sources beyond
 
 
 class Distances(Task):
@@ -48,38 +54,33 @@ class Distances(Task):
     | eccentricity | every node | hops to the farthest node |
     | diameter | every node | the largest eccentricity of the graph |
 
-    Each graph has `min_nodes` ... `max_nodes` nodes, uniformly (a ladder or grid as many as make whole rungs):
-
-    | family | edges |
-    |---|---|
-    | chorded_line | a path; one node in five has an edge to another 2 ... 6 further on |
-    | ladder | two paths and rungs |
-    | pruned_grid | a grid 4 wide, without a fifth of its edges, connected |
-    | tree | each node joins one of the three before it |
-    | caterpillar | a path of half of the nodes, the others hang on it |
-    | lobster | a path of half of the nodes; a quarter hang on it, the rest on those |
-
-    Raises ValueError for the diameter of ladders, which the number of nodes gives away, and where max_nodes < min_nodes.
+    Every graph of a random family, a piece of a real network among them, is drawn afresh. Other topologies are one graph, built
+    with `size` for its hops, on which sources differ; on a whole real network each split has sources of its own. Raises
+    ValueError for eccentricity and diameter on one graph, where a node always has the same answer, and where numbers of nodes
+    and of their edges give every answer away, as on a clique.
     """
 
     version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
     quantity: Quantity = "distance"
-    family: Family = "tree"
-    min_nodes: int = Field(25, ge=8, description="nodes of the smallest graphs")
-    max_nodes: int = Field(35, description="nodes of the largest graphs")
+    topology: TopologyField = RandomTree()
+    size: int = Field(12, ge=1, description="the `hops` a topology is built with that is not drawn afresh")
 
     @model_validator(mode="after")
     def _answer_is_open(self) -> Self:
-        if self.max_nodes < self.min_nodes:
-            raise ValueError(f"max_nodes: must be >= min_nodes = {self.min_nodes}, got {self.max_nodes}")
-        if self.quantity == "diameter" and self.family == "ladder":
-            raise ValueError("family: must be one whose number of nodes does not give the diameter away, got 'ladder'")
+        if not isinstance(self.topology, Sampled):
+            has_size(self.topology, self.size)
+            if self.quantity in ("eccentricity", "diameter"):
+                families = "a random family (random_tree, chorded_line, subnetwork, ...)"
+                raise ValueError(f"topology: must be {families} for '{self.quantity}', got one graph, a {self.topology.kind}")
+        if not _is_open(self.quantity, self.topology.at("test", 0), self.size):
+            known = "who knows the number of nodes and of their edges"
+            raise ValueError(f"topology: must leave '{self.quantity}' open to {known}, got {self.topology!r}, which tells it")
         return self
 
     @property
     def title(self) -> str:
-        return f"{self.quantity} ({self.family.replace('_', ' ')})"
+        return self.quantity
 
     @property
     def range(self) -> None:
@@ -90,8 +91,8 @@ class Distances(Task):
     def chance(self) -> float:
         """Mean squared error of the best guess from the number of nodes, the own degree and the source's.
 
-        Of a cost the guess knows the node's own besides. Estimated from 1,000 graphs of a stream of its own. The degrees of all
-        nodes may tell a set model more: ask for the certificate.
+        Of a cost the guess knows the node's own besides. Estimated from up to 1,000 graphs of a stream of its own.
+        The degrees of all nodes may tell a set model more: ask for the certificate.
         """
         return self._survey().chance
 
@@ -100,7 +101,7 @@ class Distances(Task):
         return self._survey().histogram
 
     def sample(self, rng: torch.Generator) -> Data:
-        asked = _ask(self.quantity, self.family, self.min_nodes, self.max_nodes, rng)
+        asked = _ask(self.quantity, self.topology, self.size, rng)
         n = int(asked.edge_index.max()) + 1
         x = torch.rand(n, 1, generator=rng) if asked.cost is None else asked.cost[:, None]
         if asked.source is not None:
@@ -130,7 +131,7 @@ class Distances(Task):
         return (hops / UNIT).expand(block.num_graphs, -1).unsqueeze(2).to(block.x.dtype)
 
     def _survey(self) -> _Survey:
-        return _survey(self.quantity, self.family, self.min_nodes, self.max_nodes)
+        return _survey(self.quantity, self.topology.at("test", 0), self.size)
 
 
 class DistancesWithAnswer(SampledWithAnswer, Distances):
@@ -154,18 +155,25 @@ class _Asked(NamedTuple):
     cost: Tensor | None = None  # [num_nodes] of passing each node
 
 
-def _ask(quantity: str, family: str, least: int, most: int, rng: torch.Generator) -> _Asked:
-    size = int(torch.randint(least, most + 1, (), generator=rng))
-    edge_index = FAMILIES[family](size, rng)
-    every = torch.arange(int(edge_index.max()) + 1)
+def _ask(quantity: str, topology: Topology, size: int, rng: torch.Generator) -> _Asked:
+    edge_index, num_nodes = _graph(topology, size, rng)
+    every = torch.arange(num_nodes)
     if quantity in ("distance", "cost"):
-        source = torch.randint(every.numel(), (1,), generator=rng)
+        sources = own_nodes(topology.name, topology.split) if isinstance(topology, Network) else every
+        source = sources[torch.randint(sources.numel(), (1,), generator=rng)]
         readouts = every[every != source]
         if quantity == "cost":
             cost = (1 + torch.randperm(every.numel(), generator=rng)) / every.numel()
             return _Asked(edge_index, source, readouts, least_cost(edge_index, cost, source)[readouts], cost)
         return _Asked(edge_index, source, readouts, hop_distance(edge_index, source, every.numel())[0, readouts].double())
     return _Asked(edge_index, None, every, hops_asked(quantity, hop_distance(edge_index, every, every.numel()))[0])
+
+
+def _graph(topology: Topology, size: int, rng: torch.Generator) -> Component:
+    if isinstance(topology, Sampled):
+        return topology.afresh(rng)
+    graph = topology.graph(size)
+    return Component(graph.edge_index, int(graph.num_nodes or 0))
 
 
 def hops_asked(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
@@ -192,91 +200,43 @@ class _Survey(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _survey(quantity: str, family: str, least: int, most: int) -> _Survey:
+def _survey(quantity: str, topology: Topology, size: int) -> _Survey:
     """Draw graphs from a stream of their own and return what guessing leaves open and the histogram of distances."""
-    rng, parts, histogram = stream("distances", quantity, family, least, most), [], torch.zeros(most, dtype=torch.double)
-    for _ in range(NUM_SURVEYED):
-        asked = _ask(quantity, family, least, most, rng)
-        degrees = degree(asked.edge_index[0], dtype=torch.long)
+    tables, counts, rng = [], torch.zeros(1).double(), stream("distances of pairs", repr(topology), size)
+    for asked, table in _surveyed(quantity, topology, size):
+        tables.append(table)
+        n = int(asked.edge_index.max()) + 1
+        sources = torch.randperm(n, generator=rng)[:SOURCES_SURVEYED] if n > ALL_SURVEYED else torch.arange(n)
+        distance = hop_distance(asked.edge_index, sources, n).flatten()
+        found = torch.bincount(distance, minlength=counts.numel()).double() / distance.numel()
+        counts = found + F.pad(counts, (0, found.numel() - counts.numel()))
+    known = pd.DataFrame(torch.cat(tables).numpy(), columns=["own", "source", "nodes", "rest"])
+    guess = known.groupby(["own", "source", "nodes"])["rest"].transform("mean")
+    return _Survey(float((((known["rest"] - guess) / UNIT) ** 2).mean()), counts / len(tables))
+
+
+@lru_cache(maxsize=256)
+def _is_open(quantity: str, topology: Topology, size: int) -> bool:
+    """Return whether a survey finds two answers that a guess cannot tell apart; mostly in its first graph."""
+    rests: dict[tuple[float, ...], float] = {}
+    for _, table in _surveyed(quantity, topology, size):
+        for *known, rest in np.unique(table.numpy().round(9), axis=0).tolist():
+            if rests.setdefault(tuple(known), rest) != rest:
+                return True
+    return False
+
+
+def _surveyed(quantity: str, topology: Topology, size: int) -> Iterator[tuple[_Asked, Tensor]]:
+    """Yield graphs, and of each read-out [num_readouts, 4] what a guess knows and the rest.
+
+    It knows degrees, its own and the source's, and the number of nodes; the rest is the answer, of costs without the node's own.
+    """
+    rng = stream("distances", quantity, repr(topology), size)
+    num_graphs = max(32, min(NUM_SURVEYED, NODES_SURVEYED // _graph(topology, size, rng).num_nodes))
+    for _ in range(num_graphs):
+        asked = _ask(quantity, topology, size, rng)
+        degrees = degree(asked.edge_index[0], dtype=torch.double)
         of_source = torch.zeros(1) if asked.source is None else degrees[asked.source]
-        own = torch.zeros(1) if asked.cost is None else asked.cost[asked.readouts]
-        columns = [asked.answer, degrees[asked.readouts], of_source, torch.tensor([len(degrees)]), own]
-        parts.append(np.stack([column.double().expand(asked.answer.numel()).numpy() for column in columns], axis=1))
-        distance = hop_distance(asked.edge_index, torch.arange(len(degrees)), len(degrees)).flatten()
-        histogram += torch.bincount(distance, minlength=most).double() / distance.numel() / NUM_SURVEYED
-    table = pd.DataFrame(np.concatenate(parts), columns=["answer", "own", "source", "nodes", "cost"])
-    table["rest"] = table["answer"] - table["cost"]
-    guess = table.groupby(["own", "source", "nodes"])["rest"].transform("mean")
-    chance = float((((table["rest"] - guess) / UNIT) ** 2).mean())
-    longest = int(histogram.nonzero().max())
-    return _Survey(chance, histogram[: longest + 1])
-
-
-def _chorded_line(size: int, rng: torch.Generator) -> Tensor:
-    begin = torch.randperm(size, generator=rng)[: size // 5]
-    end = begin + torch.randint(2, 7, (size // 5,), generator=rng)
-    chords = torch.stack([begin, end])[:, end < size]
-    return _undirected(torch.cat([_path(size), chords], dim=1))
-
-
-def _ladder(size: int, _rng: torch.Generator) -> Tensor:
-    return _undirected(_networkx(nx.ladder_graph(size // 2)))
-
-
-def _pruned_grid(size: int, rng: torch.Generator) -> Tensor:
-    """A random spanning tree stays; of the other edges as many are taken as make a fifth of all, where there are so many."""
-    edges = _networkx(nx.convert_node_labels_to_integers(nx.grid_2d_graph(size // 4, 4)))
-    weight = 1 + torch.rand(edges.size(1), generator=rng).double()  # a minimum of random weights is a random tree
-    nodes = int(edges.max()) + 1
-    tree = minimum_spanning_tree(coo_array((weight.numpy(), tuple(edges.numpy())), shape=(nodes, nodes)).tocsr())
-    on_tree = torch.isin(weight, torch.from_numpy(tree.data))
-    others = edges[:, ~on_tree]
-    kept = max(others.size(1) - round(edges.size(1) / 5), 0)
-    return _undirected(torch.cat([edges[:, on_tree], others[:, torch.randperm(others.size(1), generator=rng)[:kept]]], dim=1))
-
-
-def _tree(size: int, rng: torch.Generator) -> Tensor:
-    child = torch.arange(1, size)
-    back = (torch.rand(size - 1, generator=rng) * child.clamp(max=3)).long()  # 0, 1 or 2 nodes are passed over
-    return _undirected(torch.stack([child, child - 1 - back]))
-
-
-def _caterpillar(size: int, rng: torch.Generator) -> Tensor:
-    spine = size // 2
-    legs = torch.arange(spine, size)
-    return _undirected(torch.cat([_path(spine), _hung(legs, torch.arange(spine), rng)], dim=1))
-
-
-def _lobster(size: int, rng: torch.Generator) -> Tensor:
-    spine, legs = size // 2, size // 4
-    on_spine, on_legs = torch.arange(spine, spine + legs), torch.arange(spine + legs, size)
-    hung = [_hung(on_spine, torch.arange(spine), rng), _hung(on_legs, on_spine, rng)]
-    return _undirected(torch.cat([_path(spine), *hung], dim=1))
-
-
-FAMILIES: dict[str, Callable[[int, torch.Generator], Tensor]] = {
-    "caterpillar": _caterpillar,
-    "chorded_line": _chorded_line,
-    "ladder": _ladder,
-    "lobster": _lobster,
-    "pruned_grid": _pruned_grid,
-    "tree": _tree,
-}
-
-
-def _path(size: int) -> Tensor:
-    return torch.stack([torch.arange(size - 1), torch.arange(1, size)])
-
-
-def _hung(nodes: Tensor, on: Tensor, rng: torch.Generator) -> Tensor:
-    """Return one edge from each node to a random one of `on`: [2, len(nodes)]."""
-    return torch.stack([nodes, on[torch.randint(on.numel(), nodes.shape, generator=rng)]])
-
-
-def _networkx(graph: nx.Graph) -> Tensor:
-    return torch.tensor(list(graph.edges)).T
-
-
-def _undirected(edges: Tensor) -> Tensor:
-    index: Tensor = to_undirected(edges)
-    return index
+        rest = asked.answer if asked.cost is None else asked.answer - asked.cost.double()[asked.readouts]
+        alike = torch.stack([of_source.double(), torch.tensor([float(len(degrees))]).double()], dim=1).expand(len(rest), -1)
+        yield asked, torch.cat([degrees[asked.readouts, None], alike, rest[:, None]], dim=1)

@@ -53,9 +53,7 @@ class Network(Topology):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in NETWORKS:
-            raise ValueError(unknown("network", name, NETWORKS))
-        return name
+        return known_network(name)
 
     def at(self, split: Split, block: int) -> Self:
         turns = MAX_PLACES // len(PLACES) * PLACES.count(split)
@@ -73,8 +71,22 @@ class Network(Topology):
         )
 
 
+def known_network(name: str) -> str:
+    """Return `name`; raises ValueError where no network has it."""
+    if name not in NETWORKS:
+        raise ValueError(unknown("network", name, NETWORKS))
+    return name
+
+
 @cache
-def _adjacency(name: str) -> csr_array:
+def own_nodes(name: str, split: Split) -> Tensor:
+    """Return the nodes of a split, half of all for training and a quarter each for the others, in random order: [num]."""
+    order = torch.randperm(adjacency(name).shape[0], generator=stream("nodes", name))
+    return order[[PLACES[i % len(PLACES)] == split for i in range(len(order))]]
+
+
+@cache
+def adjacency(name: str) -> csr_array:
     """Return the adjacency matrix of the largest component, its nodes in the order of the file."""
     pairs = np.loadtxt(FOLDER / name / "edges.csv", delimiter=",", skiprows=1, dtype=np.int64)
     num_nodes = len((FOLDER / name / "nodes.csv").read_text().splitlines()) - 1
@@ -86,14 +98,14 @@ def _adjacency(name: str) -> csr_array:
 
 @cache
 def _edges(name: str) -> tuple[Tensor, int]:
-    adjacency = _adjacency(name)
-    return from_scipy_sparse_matrix(adjacency)[0], adjacency.shape[0]
+    matrix = adjacency(name)
+    return from_scipy_sparse_matrix(matrix)[0], matrix.shape[0]
 
 
 @cache
-def _distances(name: str) -> NDArray[np.int16]:
+def distances(name: str) -> NDArray[np.int16]:
     """Return the hops between all pairs of nodes: a second for the largest network, 16 MB."""
-    found: NDArray[np.int16] = shortest_path(_adjacency(name), method="D", unweighted=True).astype(np.int16)
+    found: NDArray[np.int16] = shortest_path(adjacency(name), method="D", unweighted=True).astype(np.int16)
     return found
 
 
@@ -102,12 +114,12 @@ def _places(name: str, hops: int) -> tuple[tuple[int, int], ...]:
     """Return (read-out, source) of every place, those of one split at every `len(PLACES)`-th or second position."""
     can_ask, source = _candidates(name, hops)
     if can_ask.sum() < MIN_PLACES:
-        offered = [h for h in range(1, int(_distances(name).max()) + 1) if _candidates(name, h)[0].sum() >= MIN_PLACES]
+        offered = [h for h in range(1, int(distances(name).max()) + 1) if _candidates(name, h)[0].sum() >= MIN_PLACES]
         raise ValueError(f"hops: {name} has too few places to ask {hops} hops away; it offers {_ranges(offered)}")
     order = torch.randperm(can_ask.size, generator=stream("places", name)).numpy()
     order = order[can_ask[order]]
     for apart in range(2 * hops + 1, 0, -1):  # 2 * hops + 1: the balls do not even touch
-        chosen = _far_apart(_distances(name), order, apart)
+        chosen = _far_apart(distances(name), order, apart)
         if len(chosen) >= MIN_PLACES:
             break
     return tuple((v, int(source[v])) for v in chosen)
@@ -115,8 +127,8 @@ def _places(name: str, hops: int) -> tuple[tuple[int, int], ...]:
 
 def _candidates(name: str, hops: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which nodes can be asked at, and the source each would have: [num_nodes] both."""
-    distance = _distances(name)
-    degree = np.diff(_adjacency(name).indptr)
+    distance = distances(name)
+    degree = np.diff(adjacency(name).indptr)
     common = degree == np.bincount(degree).argmax()
     shell = distance == hops
     can_ask = (shell.sum(axis=1) >= 2) & (shell & common).any(axis=1)

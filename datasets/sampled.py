@@ -1,14 +1,19 @@
 """Random families: a graph drawn by a seed, its largest component kept, and a place to ask at exactly so many hops away."""
 
+from __future__ import annotations
+
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import networkx as nx
+import numpy as np
 import torch
 from pydantic import Field
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import from_networkx
+from torch_geometric.utils import to_undirected
 
 from suite.hops import hop_distance
 from suite.rng import stream
@@ -25,6 +30,14 @@ class Sampled(Topology):
         """Return the graph, drawn by `seed` alone."""
         raise NotImplementedError
 
+    def rng(self) -> torch.Generator:
+        """Return the stream that `seed` names."""
+        return stream("sampled", self.kind, self.seed)
+
+    def afresh(self, rng: torch.Generator) -> Component:
+        """Return another graph of the family, whatever `seed` says."""
+        return _component(self.model_copy(update={"seed": int(torch.randint(2**31, (), generator=rng))}))
+
     def build(self, hops: int) -> Data:
         edge_index, distance = _drawn(self)
         rng = stream("place", self.kind, self.seed, hops)
@@ -37,16 +50,28 @@ class Sampled(Topology):
         return Data(edge_index=edge_index, num_nodes=len(distance), readout_index=readout, source_index=source)
 
 
+class Component(NamedTuple):
+    """The largest component of a graph."""
+
+    edge_index: Tensor  # [2, num_edges]
+    num_nodes: int
+
+
 @lru_cache(maxsize=4)  # 134 MB each at 4,096 nodes
 def _drawn(topology: Sampled) -> tuple[Tensor, Tensor]:
     """Return the edges of the largest component, and the hops between all its nodes [num_nodes, num_nodes]."""
+    edge_index, num_nodes = _component(topology)
+    return edge_index, hop_distance(edge_index, torch.arange(num_nodes), num_nodes)
+
+
+def _component(topology: Sampled) -> Component:
     drawn = topology.sampled()
-    largest = max(nx.connected_components(drawn), key=len)
-    if len(largest) < 2:
+    size, edges = drawn.number_of_nodes(), np.array(list(drawn.edges), dtype=np.int64).reshape(-1, 2)
+    label = connected_components(coo_array((np.ones(len(edges)), edges.T), shape=(size, size)), directed=False)[1]
+    kept = label == np.bincount(label).argmax()
+    if kept.sum() < 2:
         joins, given = topology.joins, getattr(topology, topology.joins)
         raise ValueError(f"{joins}: must be larger, or the seed another: {topology!r} joins no two nodes, got {joins} = {given}")
-    graph = nx.Graph()  # nodes in order: from_networkx numbers them as they come
-    graph.add_nodes_from(sorted(largest))
-    graph.add_edges_from(drawn.subgraph(largest).edges)
-    edge_index, num_nodes = from_networkx(graph).edge_index, graph.number_of_nodes()
-    return edge_index, hop_distance(edge_index, torch.arange(num_nodes), num_nodes)
+    number = kept.cumsum() - 1  # of each node among those kept
+    edge_index = torch.from_numpy(number[edges[kept[edges[:, 0]]]].T)
+    return Component(to_undirected(edge_index, num_nodes=int(kept.sum())), int(kept.sum()))

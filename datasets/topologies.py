@@ -11,6 +11,7 @@ from datasets.attachment_tree import AttachmentTree
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.barbell import Barbell
 from datasets.caterpillar import Caterpillar
+from datasets.chorded_line import ChordedLine
 from datasets.circular_ladder import CircularLadder
 from datasets.clique import Clique
 from datasets.clique_chain import CliqueChain
@@ -22,9 +23,13 @@ from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.network import Network
 from datasets.path import Path
+from datasets.pruned_grid import PrunedGrid
+from datasets.random_caterpillar import RandomCaterpillar
 from datasets.random_geometric import RandomGeometric
+from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.stochastic_blockmodel import StochasticBlockmodel
+from datasets.subnetwork import Subnetwork
 from datasets.theta import Theta
 from datasets.torus import Torus
 from datasets.tree import Tree
@@ -36,6 +41,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "barabasi_albert": BarabasiAlbert,
     "barbell": Barbell,
     "caterpillar": Caterpillar,
+    "chorded_line": ChordedLine,
     "circular_ladder": CircularLadder,
     "clique": Clique,
     "clique_chain": CliqueChain,
@@ -50,9 +56,13 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "noisy": Noisy,
     "padded": Padded,
     "path": Path,
+    "pruned_grid": PrunedGrid,
+    "random_caterpillar": RandomCaterpillar,
     "random_geometric": RandomGeometric,
+    "random_tree": RandomTree,
     "ring": Ring,
     "stochastic_blockmodel": StochasticBlockmodel,
+    "subnetwork": Subnetwork,
     "theta": Theta,
     "torus": Torus,
     "tree": Tree,

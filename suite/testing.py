@@ -264,12 +264,13 @@ def _order(task: Task) -> Iterator[str]:
     drawn = [_draw(task, "train", index) for index in range(2)]
     structures = torch.unique(hashes(drawn).structures).numel()
     advice = "keep one canonical order, and let x and y say what varies"
-    if structures == 1 and any(not isinstance(block, Block) for block in drawn):
+    orders = [[graph.edge_index for graph in graphs_of(block)] for block in drawn]
+    if structures == 1 and any(not torch.equal(edges, order[0]) for order in orders for edges in order):
         yield f"all samples are one graph, in different node orders: {advice}"
-    elif structures == 1 and not task.fixed and task.at("train", 0) == task.at("train", 1):
-        first, second = drawn
-        if isinstance(first, Block) and isinstance(second, Block) and not torch.equal(first.edge_index, second.edge_index):
-            yield f"two blocks hold one graph in different node orders: {advice}"
+        return
+    alike = structures == 1 and not task.fixed and task.at("train", 0) == task.at("train", 1)
+    if alike and not torch.equal(orders[0][0], orders[1][0]):
+        yield f"two blocks hold one graph in different node orders: {advice}"
 
 
 def _numbers(task: Task) -> Iterator[str]:

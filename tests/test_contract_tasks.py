@@ -26,7 +26,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {  # values of a topology to put tasks
 FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another question
     "transfer": [{"addressing": "content", "crowding": 3, "num_keys": 6}, {"addressing": "position"}],
     "mean_exchange": [{"side": True}, {"side": False}],
-    "distances": [{"quantity": "distance"}, {"quantity": "cost"}, {"quantity": "diameter", "family": "pruned_grid"}],
+    "distances": [{"quantity": "distance"}, {"quantity": "cost"}, {"quantity": "diameter"}],
     "known_range": [
         {"kernel": "hop"},
         {"kernel": "decay", "exponent": 1.5, "interaction": "product", "values": "spin"},
@@ -52,7 +52,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
 }
 PUBLISHED = (Planetoid, LabelledGraph, GraphClasses)
 EVERYWHERE = {"transfer"}  # stands on every topology; other tasks on a few, unlike each other
-A_FEW = ("barbell", "caterpillar", "clique", "clique_chain", "network", "ring", "torus", "tree")
+A_FEW = ("barbell", "caterpillar", "clique", "clique_chain", "network", "random_tree", "ring", "torus", "tree")
 HOPS = (5, 3, 2, 1)  # the first that is accepted
 
 

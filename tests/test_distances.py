@@ -1,27 +1,47 @@
 """Facts about distances: answers by NetworkX, the shape of each family, and what guessing leaves open."""
 
 import itertools
-from typing import Any, get_args
+from typing import Any
 
 import networkx as nx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
-from datasets.distances import Distances, Family
+from datasets.chorded_line import ChordedLine
+from datasets.clique import Clique
+from datasets.distances import NUM_SURVEYED, Distances
+from datasets.erdos_renyi import ErdosRenyi
+from datasets.grid import Grid
+from datasets.network import Network, own_nodes
+from datasets.pruned_grid import PrunedGrid
+from datasets.random_caterpillar import RandomCaterpillar
+from datasets.random_tree import RandomTree
+from datasets.ring import Ring
+from datasets.sampled import Sampled
+from datasets.stochastic_blockmodel import StochasticBlockmodel
+from datasets.subnetwork import Subnetwork
+from datasets.tree import Tree
 from suite.hops import hop_distance
 from suite.rng import stream
-from suite.task import Block
+from suite.task import Block, Topology
 from suite.views import Extrapolated, task_ref
 from suite.witness import witness_score
 
-FAMILIES: list[Any] = list(get_args(Family))
+FAMILIES: list[Sampled] = [
+    ChordedLine(),
+    ErdosRenyi(num_nodes=40),
+    PrunedGrid(),
+    RandomCaterpillar(),
+    RandomCaterpillar(joints=2),
+    RandomTree(),
+    Subnetwork(name="ky4_water", num_nodes=40),
+]
+SINGLE = [Grid(width=2, extra=0), Ring(), Network(name="schutterwald_lv_grid")]
 QUANTITIES = ["distance", "eccentricity", "diameter"]  # in hops
-ASKED = [pair for pair in itertools.product(QUANTITIES, FAMILIES) if pair != ("diameter", "ladder")]
+ASKED = [*itertools.product(QUANTITIES, FAMILIES), *itertools.product(["distance"], SINGLE)]
 
 
 def network(graph: Data) -> nx.Graph:
@@ -46,25 +66,58 @@ def truth(task: Distances, graph: Data) -> list[int]:
     return [nx.diameter(web)] * len(asked)
 
 
-@pytest.mark.parametrize(("quantity", "family"), ASKED)
-@settings(max_examples=3, deadline=None)
-@given(least=st.integers(8, 20), more=st.integers(0, 8))
-def test_answers_are_those_of_networkx_on_connected_graphs(family: Any, quantity: Any, least: int, more: int) -> None:
-    task = Distances(quantity=quantity, family=family, min_nodes=least, max_nodes=least + more)
-    rng = stream("test", least, more)
-    graphs = [task.sample(rng) for _ in range(3)]
-    for graph in graphs:
+@pytest.mark.parametrize(("quantity", "topology"), ASKED, ids=repr)
+def test_answers_are_those_of_networkx_on_connected_graphs(quantity: Any, topology: Topology) -> None:
+    task, rng = Distances(quantity=quantity, topology=topology, size=8), stream("test")
+    for graph in [task.sample(rng) for _ in range(3)]:
         assert nx.is_connected(network(graph))
-        assert least - 3 <= graph.num_nodes <= least + more
         assert in_hops(graph) == truth(task, graph)
         asked = set(range(graph.num_nodes)) - set(graph.x[:, 1].nonzero().flatten().tolist() if quantity == "distance" else [])
         assert set(graph.readout_index.tolist()) == asked
 
 
+def test_graphs_of_a_random_family_differ_and_a_single_one_is_the_topologys() -> None:
+    rng = stream("test")
+    trees = [network(Distances().sample(rng)) for _ in range(3)]
+    assert len({tuple(sorted(tree.edges)) for tree in trees}) == 3
+    ladder = Distances(topology=Grid(width=2, extra=0), size=9).sample(rng)
+    assert nx.is_isomorphic(network(ladder), nx.ladder_graph(9))
+
+
+def test_on_a_real_network_sources_of_the_test_are_none_of_the_training() -> None:
+    task = Distances(topology=Network(name="schutterwald_lv_grid"), size=8)
+    found = {}
+    for split in ("train", "validation", "test"):
+        seen, rng = task.at(split, 0), stream("test", split)
+        found[split] = {int(seen.sample(rng).source_index) for _ in range(600)}
+    assert not found["train"] & found["test"]
+    assert not found["train"] & found["validation"]
+    assert not found["validation"] & found["test"]
+    assert sum(map(len, found.values())) > 0.9 * 335
+
+
+def test_pieces_of_a_network_are_the_nodes_nearest_to_centres_of_each_split() -> None:
+    whole = network(Network(name="ky4_water").graph(8))
+    for split in ("train", "test"):
+        piece = Subnetwork(name="ky4_water", num_nodes=30).at(split, 3)
+        centres = own_nodes("ky4_water", split).tolist()
+        balls = []
+        for centre in centres:
+            far = nx.single_source_shortest_path_length(whole, centre)
+            balls.append(whole.subgraph(sorted(far, key=lambda v: (far[v], v))[:30]))
+        drawn = network(piece.graph(1))
+        assert drawn.number_of_nodes() == 30
+        sizes = drawn.number_of_edges(), sorted(dict(drawn.degree).values())
+        alike = [ball for ball in balls if (ball.number_of_edges(), sorted(dict(ball.degree).values())) == sizes]
+        assert any(nx.is_isomorphic(drawn, ball) for ball in alike)
+    train, test = (set(own_nodes("ky4_water", split).tolist()) for split in ("train", "test"))
+    assert not train & test
+
+
 @pytest.mark.parametrize("quantity", ["distance", "eccentricity"])
 def test_bellman_ford_is_a_witness_of_distances(quantity: Any) -> None:
     """Minimum aggregation of 1 + distance, from each source in turn; eccentricity is the largest of them."""
-    task = Distances(quantity=quantity, family="pruned_grid")
+    task = Distances(quantity=quantity, topology=PrunedGrid())
     graph = task.sample(stream("test"))
     n, (begin, end) = graph.num_nodes, graph.edge_index
     far = torch.full((n, n), float("inf")).fill_diagonal_(0)
@@ -74,26 +127,28 @@ def test_bellman_ford_is_a_witness_of_distances(quantity: Any) -> None:
     assert torch.allclose(5 * graph.y, found[graph.readout_index], atol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_families_are_what_they_are_called(family: Any) -> None:
-    rng = stream("test", family)
-    for _ in range(10):
-        graph = Distances(family=family).sample(rng)
-        web = network(graph)
+@pytest.mark.parametrize("topology", FAMILIES, ids=repr)
+@pytest.mark.parametrize("num_nodes", [8, 36, 52])
+def test_families_are_what_they_are_called(topology: Sampled, num_nodes: int) -> None:
+    for seed in range(5):
+        value = topology.model_copy(update={"seed": seed, "num_nodes": num_nodes})
+        web = network(value.graph(1))
         n = web.number_of_nodes()
+        assert n == num_nodes or isinstance(topology, ErdosRenyi)
         pruned = web.subgraph([v for v in web if web.degree[v] > 1])
         twice = pruned.subgraph([v for v in pruned if pruned.degree[v] > 1])
-        if family in ("tree", "caterpillar", "lobster"):
+        if isinstance(topology, (RandomTree, RandomCaterpillar)):
             assert nx.is_tree(web)
-        if family in ("caterpillar", "lobster"):  # without leaves, or without leaves twice, a path is left
-            assert max(dict((pruned if family == "caterpillar" else twice).degree).values()) <= 2
-        if family == "ladder":
-            assert nx.is_isomorphic(web, nx.ladder_graph(n // 2))
-        if family == "chorded_line":
+        if isinstance(topology, RandomTree):
+            assert all(sum(u < v for u in web[v]) == 1 and min(web[v]) >= v - 3 for v in range(1, n))
+        if isinstance(topology, RandomCaterpillar):  # without leaves, or without leaves twice, a path is left
+            left = pruned if topology.joints == 1 else twice
+            assert max(dict(left.degree).values(), default=0) <= 2
+        if isinstance(topology, ChordedLine):
             assert all(web.has_edge(v, v + 1) for v in range(n - 1))
             assert all(1 <= abs(u - v) <= 6 for u, v in web.edges)
-            assert 0 < web.number_of_edges() - (n - 1) <= n // 5
-        if family == "pruned_grid":
+            assert 0 <= web.number_of_edges() - (n - 1) <= n // 5
+        if isinstance(topology, PrunedGrid):
             whole = nx.convert_node_labels_to_integers(nx.grid_2d_graph(n // 4, 4))
             assert set(web.edges) <= set(whole.edges)
             m = whole.number_of_edges()
@@ -102,25 +157,23 @@ def test_families_are_what_they_are_called(family: Any) -> None:
 
 def test_the_distances_of_a_ladder_are_counted_by_hand() -> None:
     """A ladder of 4 rungs: 8 pairs at 0; a node's row has 4 - k pairs k apart, each way, on either side."""
-    task = Distances(family="ladder", min_nodes=8, max_nodes=8)
+    task = Distances(topology=Grid(width=2, extra=0), size=4)
     same = {0: 4, 1: 6, 2: 4, 3: 2}  # ordered pairs of rungs k apart
     expected = [2 * (same.get(k, 0) + same.get(k - 1, 0)) / 64 for k in range(5)]
     assert task.distance_histogram().tolist() == pytest.approx(expected, abs=1e-9)
 
 
-def test_chance_on_ladders_is_what_degrees_leave_open() -> None:
-    """Eccentricity of k rungs at rung i is max(i, k - 1 - i) + 1; only the ends (degree 2) can be told, and k."""
-    task = Distances(quantity="eccentricity", family="ladder", min_nodes=12, max_nodes=12)
-    inner = torch.tensor([5.0, 4, 4, 5])
-    left = (inner - inner.mean()).square().sum() / 6
-    assert task.chance == pytest.approx(float(left) / 5**2)
+def test_chance_on_a_ring_is_the_variance_of_hops_for_all_degrees_are_two() -> None:
+    """From any source of a cycle of 8, the other nodes are 1, 1, 2, 2, 3, 3 and 4 hops away."""
+    hops = torch.tensor([1.0, 1, 2, 2, 3, 3, 4])
+    assert Distances(topology=Ring(), size=4).chance == pytest.approx(float(hops.var(correction=0)) / 5**2)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_who_counts_exactly_scores_0_on_larger_graphs_than_trained_on(quantity: Any) -> None:
     """A line through answers and NetworkX's hops on graphs of the training, asked on larger ones."""
-    larger = Distances(quantity=quantity, min_nodes=60, max_nodes=80)
-    view = Extrapolated(seen=task_ref(larger), trained={"min_nodes": 25, "max_nodes": 35})
+    larger = Distances(quantity=quantity, topology=RandomTree(num_nodes=70))
+    view = Extrapolated(seen=task_ref(larger), trained={"topology": {"kind": "chorded_line", "num_nodes": 30}})
     drawn = {split: view.at(split, 0).draw(8, stream("test")) for split in ("train", "test")}
     hops, y = {}, {}
     for split, graphs in drawn.items():
@@ -132,11 +185,11 @@ def test_who_counts_exactly_scores_0_on_larger_graphs_than_trained_on(quantity: 
     assert float((slope * hops["test"] + offset - y["test"]).square().mean()) < 1e-10
 
 
-def test_graphs_are_long() -> None:
-    for family in FAMILIES:
-        hops = Distances(family=family).distance_histogram()
-        assert float(hops.sum()) == pytest.approx(1)
-        assert len(hops) - 1 >= 10
+@pytest.mark.parametrize("topology", [PrunedGrid(), RandomTree()], ids=repr)
+def test_graphs_are_long(topology: Topology) -> None:
+    hops = Distances(topology=topology).distance_histogram()
+    assert float(hops.sum()) == pytest.approx(1)
+    assert len(hops) - 1 >= 10
 
 
 def test_the_twin_says_the_answer_where_it_is_asked() -> None:
@@ -145,9 +198,9 @@ def test_the_twin_says_the_answer_where_it_is_asked() -> None:
     assert graph.x[graph.source_index, 2] == 0
 
 
-@pytest.mark.parametrize(("quantity", "family"), ASKED)
-def test_its_own_witness_answers_without_error(quantity: Any, family: Any) -> None:
-    task = Distances(quantity=quantity, family=family)
+@pytest.mark.parametrize(("quantity", "topology"), ASKED, ids=repr)
+def test_its_own_witness_answers_without_error(quantity: Any, topology: Topology) -> None:
+    task = Distances(quantity=quantity, topology=topology, size=8)
     for dtype in (torch.float32, torch.float64):
         score = witness_score(task, dtype)
         assert score is not None
@@ -183,29 +236,57 @@ def test_the_set_twin_has_the_answer_of_the_one_node_it_asks_at_another(quantity
             assert told.tolist() != graph.readout_index.tolist()
 
 
-@pytest.mark.parametrize(("quantity", "family"), ASKED)
-def test_edges_are_needed(quantity: Any, family: Any) -> None:
-    """Guessing from degrees is no worse than the mean, and leaves something open."""
-    task, rng = Distances(quantity=quantity, family=family), stream("test")
-    variance = float(torch.cat([task.sample(rng).y for _ in range(400)]).var())
-    assert 0.05 < task.chance / variance < 1.1
+SOME = [("distance", SINGLE[2]), ("distance", PrunedGrid()), ("eccentricity", FAMILIES[-1]), ("diameter", RandomTree())]
 
 
-def test_sizes_out_of_order_are_refused() -> None:
-    with pytest.raises(ValueError, match="max_nodes: must be >= min_nodes = 25, got 9"):
-        Distances(max_nodes=9)
+@pytest.mark.parametrize(("quantity", "topology"), SOME, ids=repr)
+def test_edges_are_needed(quantity: Any, topology: Topology) -> None:
+    """Guessing from degrees is no worse than the mean, but for the graphs that were drawn, and leaves much open."""
+    task, rng = Distances(quantity=quantity, topology=topology, size=8), stream("test")
+    answers = [task.sample(rng).y.double() for _ in range(400)]
+    mean = torch.cat(answers).mean()
+    of_graphs = torch.stack([(y - mean).square().mean() for y in answers])
+    error = float(of_graphs.std()) * (1 / 400 + 1 / NUM_SURVEYED) ** 0.5
+    assert task.chance > 0.05 * float(of_graphs.mean())
+    assert task.chance < float(of_graphs.mean()) + 5 * error
 
 
-def test_the_diameter_of_a_ladder_is_refused_because_its_size_tells_it() -> None:
-    with pytest.raises(
-        ValueError, match="family: must be one whose number of nodes does not give the diameter away, got 'ladder'"
-    ):
-        Distances(quantity="diameter", family="ladder")
+GIVEN_AWAY = [
+    ("distance", Clique()),  # all are 1 apart,
+    ("cost", Clique()),  # and no way is cheaper than the edge
+    ("distance", Tree(arity=4)),  # of size 1 a star: 1 from and to its hub, else 2
+    ("eccentricity", StochasticBlockmodel(num_blocks=2, block_size=8, inside=1, outside=1)),  # a clique again
+    ("diameter", StochasticBlockmodel(num_blocks=2, block_size=8, inside=1, outside=1)),
+]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_costs_are_those_of_the_cheapest_way_by_networkx(family: Any) -> None:
-    task, rng = Distances(quantity="cost", family=family), stream("test", family)
+@pytest.mark.parametrize(("quantity", "topology"), GIVEN_AWAY, ids=repr)
+def test_a_topology_that_gives_every_answer_away_is_refused(quantity: Any, topology: Topology) -> None:
+    said = rf"topology: must leave '{quantity}' open to who knows .*, got .*{topology.kind}.*, which tells it"
+    with pytest.raises(ValueError, match=said):
+        Distances(quantity=quantity, topology=topology, size=1)
+
+
+def test_on_a_star_the_cost_of_the_hub_is_open_though_hops_are_not() -> None:
+    assert Distances(quantity="cost", topology=Tree(arity=4), size=1).chance > 0
+
+
+@pytest.mark.parametrize("quantity", ["eccentricity", "diameter"])
+def test_what_a_single_graph_always_answers_alike_is_refused(quantity: Any) -> None:
+    with pytest.raises(ValueError, match=rf"topology: must be a random family .* for '{quantity}', got one graph, a ring"):
+        Distances(quantity=quantity, topology=Ring())
+
+
+def test_a_piece_larger_than_its_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_nodes: must be <= 335 on schutterwald_lv_grid, got 336"):
+        Subnetwork(name="schutterwald_lv_grid", num_nodes=336)
+    with pytest.raises(ValueError, match="no network is called 'ky5_water'"):
+        Subnetwork(name="ky5_water")
+
+
+@pytest.mark.parametrize("topology", [*FAMILIES, *SINGLE], ids=repr)
+def test_costs_are_those_of_the_cheapest_way_by_networkx(topology: Topology) -> None:
+    task, rng = Distances(quantity="cost", topology=topology, size=8), stream("test")
     graphs = [task.sample(rng) for _ in range(3)]
     for graph in graphs:
         web, asked = network(graph).to_directed(), graph.readout_index.tolist()
@@ -217,4 +298,3 @@ def test_costs_are_those_of_the_cheapest_way_by_networkx(family: Any) -> None:
         expected = torch.tensor([far[v] for v in asked], dtype=torch.double)
         assert torch.allclose(5 * graph.y.double(), expected, atol=1e-5)
     assert witness_score(task, torch.float64) == pytest.approx(0, abs=1e-10)
-    assert 0 < task.chance < 1

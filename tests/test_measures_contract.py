@@ -22,6 +22,7 @@ from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.own_token import OwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
+from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from datasets.tree import Tree
@@ -89,7 +90,7 @@ TASKS: dict[str, Task] = {
     "own_token": OwnToken(topology=Ring(), size=3),
     "mean_exchange": MeanExchange(hops=3),
     "known_range": KnownRange(topology=Ring(), size=4, hops=2),
-    "distances": Distances(min_nodes=8, max_nodes=10),
+    "distances": Distances(topology=RandomTree(num_nodes=9)),
     "same_cycle": SameCycle(hops=2),
     "neighbors_match": NeighborsMatch(hops=2),
     "published_neighbors_match": PublishedNeighborsMatch(hops=2),

@@ -142,6 +142,8 @@ COUNTS: dict[str, Callable[..., tuple[int, int]]] = {  # nodes and edges
     "grid": of_grid,
     "layered": lambda width, hops: (2 + width * (hops - 1), 2 * width + (hops - 2) * width**2),
     "path": lambda tail, hops: of_tree(hops + 2 * tail + 1),
+    "random_caterpillar": lambda num_nodes, **_: of_tree(num_nodes),
+    "random_tree": lambda num_nodes, **_: of_tree(num_nodes),
     "ring": lambda hops: (2 * hops, 2 * hops),
     "theta": lambda paths, open_paths, hops: (2 + paths * (hops - 1), paths * hops - (paths - (open_paths or paths))),
     "torus": lambda width, hops: ((n := 2 * width * (hops - width // 2)), 2 * n),
@@ -213,17 +215,56 @@ def is_decoyed(graph: nx.Graph, case: Case) -> None:
         assert len(alike) >= min(case["decoys"], len(level))
 
 
+def is_caterpillar(graph: nx.Graph, case: Case) -> None:
+    """Without its leaves, as often as legs have joints, a path."""
+    for _ in range(case["joints"]):
+        graph = graph.subgraph([node for node in graph if graph.degree[node] > 1])
+    assert max(dict(graph.degree).values(), default=0) <= 2
+
+
+def is_chorded_line(graph: nx.Graph, case: Case) -> None:
+    spans = Counter(abs(a - b) for a, b in graph.edges)
+    assert len(graph) == case["num_nodes"]
+    assert spans.pop(1) == len(graph) - 1
+    assert spans.keys() <= {2, 3, 4, 5, 6}
+    assert spans.total() <= len(graph) // 5
+
+
+def is_pruned_grid(graph: nx.Graph, case: Case) -> None:
+    whole = nx.convert_node_labels_to_integers(nx.grid_2d_graph(case["num_nodes"] // 4, 4))
+    assert set(graph.edges) <= set(whole.edges)
+    assert graph.size() == max(whole.size() - round(whole.size() / 5), len(whole) - 1)
+
+
+def is_random_tree(graph: nx.Graph, case: Case) -> None:
+    assert len(graph) == case["num_nodes"]
+    assert all(sum(u < v for u in graph[v]) == 1 and min(graph[v]) >= v - 3 for v in graph if v)
+
+
+def is_subnetwork(graph: nx.Graph, case: Case) -> None:
+    """So many nodes, joined as nowhere more closely than in a network whose pieces they are: by its largest degree."""
+    whole = to_networkx(read_topology({"kind": "network", "name": case["name"]}).graph(8), to_undirected=True)
+    assert len(graph) == case["num_nodes"]
+    assert nx.is_tree(graph) or not nx.is_tree(whole)
+    assert max(dict(graph.degree).values()) <= max(dict(whole.degree).values())
+
+
 HOLDS: dict[str, Callable[[nx.Graph, Case], None]] = {
     "attachment_tree": is_attachment_tree,
     "barabasi_albert": is_barabasi_albert,
     "decoyed": is_decoyed,
+    "chorded_line": is_chorded_line,
     "erdos_renyi": is_component,
     "expander": is_expander,
     "network": is_network,
     "noisy": is_noisy,
     "padded": is_padded,
+    "pruned_grid": is_pruned_grid,
+    "random_caterpillar": is_caterpillar,
     "random_geometric": is_component,
+    "random_tree": is_random_tree,
     "stochastic_blockmodel": is_component,
+    "subnetwork": is_subnetwork,
 }
 
 

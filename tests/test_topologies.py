@@ -26,6 +26,9 @@ from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.network import Network
 from datasets.path import Path as PathTopology
+from datasets.pruned_grid import PrunedGrid
+from datasets.random_caterpillar import RandomCaterpillar
+from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.theta import Theta
 from datasets.topologies import read_topology, write_topology
@@ -267,8 +270,13 @@ SIZES: dict[str, tuple[str, Topology, tuple[int, int], Callable[[int], tuple[flo
         (2, 3),
         lambda r: ((n := 2 ** (r + 2) - 1), n - 1 + 3),
     ),
+    "random_tree": ("num_nodes, n − 1", RandomTree(num_nodes=20), (1, 2), lambda _: (20, 19)),
+    "random_caterpillar": ("num_nodes, n − 1", RandomCaterpillar(num_nodes=20, joints=2), (1, 2), lambda _: (20, 19)),
+    "pruned_grid": ("num_nodes, ⌊4(7n/4 − 4)/5⌉, or n − 1", PrunedGrid(num_nodes=40), (1, 2), lambda _: (40, 53)),
 }
-UNSIZED = {"erdos_renyi", "network", "random_geometric", "stochastic_blockmodel"}  # what the draw or the file leaves
+UNSIZED = {  # what the draw or the file leaves
+    *("chorded_line", "erdos_renyi", "network", "random_geometric", "stochastic_blockmodel", "subnetwork"),
+}
 
 
 @pytest.mark.parametrize("kind", sorted(TOPOLOGIES.keys() - UNSIZED))

@@ -45,6 +45,7 @@ from datasets.published import (
     PublishedTreeTransfer,
     PublishedTwoRadius,
 )
+from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.signals import Signals
 from datasets.theta import Theta
@@ -117,8 +118,8 @@ TASKS: dict[str, Task] = {
     "two-radius by path": TwoRadius(matched_by="path", load=4),
     "published two-radius": PublishedTwoRadius(load=4),
     "known range": KnownRange(topology=Ring(), size=6, hops=3),
-    "distances": Distances(min_nodes=8, max_nodes=12),
-    "distances by cost": Distances(quantity="cost", min_nodes=8, max_nodes=12),
+    "distances": Distances(topology=RandomTree(num_nodes=10)),
+    "distances by cost": Distances(quantity="cost", topology=RandomTree(num_nodes=10)),
     "published distances": PublishedDistances(),
     "graph transfer": GraphTransfer(hops=3),
     "published graph transfer": PublishedGraphTransfer(family="crossed_ring", distance=3),

@@ -12,13 +12,13 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from torch_geometric.utils import to_networkx
 
 from datasets.barabasi_albert import BarabasiAlbert
-from datasets.distances import Family, Quantity
+from datasets.distances import Quantity
 from datasets.network import NETWORKS
 from datasets.ordered_path import Group
 from datasets.places import shell
 from datasets.sampled import Sampled
 from datasets.topologies import TOPOLOGIES, read_topology
-from suite.task import Topology
+from suite.task import Split, Topology
 
 Fields = dict[str, Any]
 Place = tuple[Fields, int]  # a topology's fields, `kind` among them, and a distance that it has
@@ -119,6 +119,11 @@ def random_geometric(draw: DrawFn, most: int) -> Place:
     return somewhere(draw, "random_geometric", fields)
 
 
+def subnetwork(draw: DrawFn, most: int) -> Place:
+    fields = {"name": draw(st.sampled_from(NETWORKS)), "num_nodes": up_to(draw, 8, most)}
+    return somewhere(draw, "subnetwork", fields | {"split": draw(st.sampled_from(get_args(Split)))})
+
+
 def stochastic_blockmodel(draw: DrawFn, most: int) -> Place:
     size = up_to(draw, 2, min(256, most // 2))
     fields = {"block_size": size, "num_blocks": up_to(draw, 2, min(64, most // size))}
@@ -131,11 +136,11 @@ def somewhere(draw: DrawFn, kind: str | type[Sampled], fields: Fields) -> Place:
     cls = TOPOLOGIES[kind] if isinstance(kind, str) else kind
     fields |= {"seed": up_to(draw, 0, 99)}
     try:
-        graph = cls(**fields).graph(1)
+        seen = [cls(**fields).at(split, 0).graph(1) for split in get_args(Split)]
     except ValueError as error:
         assert "joins no two nodes" in str(error)  # noqa: PT017 - the one reason there is to refuse these fields
         assume(False)
-    return fields, up_to(draw, 1, nx.diameter(to_networkx(graph, to_undirected=True)))
+    return fields, up_to(draw, 1, min(nx.diameter(to_networkx(graph, to_undirected=True)) for graph in seen))
 
 
 def network(draw: DrawFn, most: int) -> Place:  # noqa: ARG001 - real ones are as large as they are
@@ -173,6 +178,7 @@ PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
     "barbell": barbell,
     "caterpillar": caterpillar,
     "circular_ladder": lambda draw, most: ({}, up_to(draw, 2, most // 4)),
+    "chorded_line": lambda draw, most: somewhere(draw, "chorded_line", {"num_nodes": up_to(draw, 8, most)}),
     "clique": lambda draw, most: ({"clique_size": up_to(draw, 1, most // 2)}, 1),
     "clique_chain": clique_chain,
     "clique_path": clique_path,
@@ -186,9 +192,15 @@ PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
     "noisy": noisy,
     "padded": padded,
     "path": path,
+    "pruned_grid": lambda draw, most: somewhere(draw, "pruned_grid", {"num_nodes": 4 * up_to(draw, 2, most // 4)}),
+    "random_caterpillar": lambda draw, most: somewhere(
+        draw, "random_caterpillar", {"num_nodes": up_to(draw, 8, most), "joints": up_to(draw, 1, 2)}
+    ),
     "random_geometric": random_geometric,
+    "random_tree": lambda draw, most: somewhere(draw, "random_tree", {"num_nodes": up_to(draw, 8, most)}),
     "ring": lambda draw, most: ({}, up_to(draw, 2, most // 2)),
     "stochastic_blockmodel": stochastic_blockmodel,
+    "subnetwork": subnetwork,
     "theta": theta,
     "torus": torus,
     "tree": tree,
@@ -332,10 +344,14 @@ def published_two_radius(draw: DrawFn) -> Fields:
     return {"hops": hops, "load": up_to(draw, 2, 20), "centres": up_to(draw, 0, 4) if hops == 2 else 1}
 
 
+DRAWN = tuple(sorted(kind for kind, cls in TOPOLOGIES.items() if issubclass(cls, Sampled)))
+
+
 def distances(draw: DrawFn) -> Fields:
-    least = up_to(draw, 8, 30)
-    asked = {"quantity": draw(st.sampled_from(get_args(Quantity))), "family": draw(st.sampled_from(get_args(Family)))}
-    return asked | {"min_nodes": least, "max_nodes": least + up_to(draw, 4, 12)}
+    """Of where nodes are and how far on any topology; of the whole graph where that is drawn afresh."""
+    quantity = draw(st.sampled_from(get_args(Quantity)))
+    fields, size = draw(places((*SYNTHETIC, *REAL) if quantity in ("distance", "cost") else DRAWN))
+    return {"quantity": quantity, "topology": fields, "size": size}
 
 
 def on_a_place(draw: DrawFn) -> Fields:
