@@ -96,6 +96,13 @@ class Distances(Task):
         """
         return self._survey().chance
 
+    @property
+    def unit(self) -> str:
+        return "costs" if self.quantity == "cost" else "hops"
+
+    def in_unit(self, y: Tensor) -> Tensor:
+        return y * UNIT
+
     def distance_histogram(self) -> Tensor:
         """Return the share of pairs of nodes that are 0, 1, 2, ... hops apart, in graphs as they are drawn: [max_hops + 1]."""
         return self._survey().histogram

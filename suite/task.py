@@ -316,6 +316,15 @@ class Task(Value):
         return 0.0 if self.metric in ERRORS else 1.0
 
     @property
+    def unit(self) -> str:
+        """What numbers that are asked for count, "hops" for one, as `in_unit` gives them; "" where they count nothing."""
+        return ""
+
+    def in_unit(self, y: Tensor) -> Tensor:
+        """Return answers `y`, true ones or a model's, in `unit`: a task may ask for them on a scale that trains well."""
+        return y
+
+    @property
     def token_channels(self) -> slice | None:
         """Which columns of `x` hold the node's own token, one-hot give or take less than a half; None where nodes carry none."""
         return None

@@ -66,6 +66,13 @@ class View(Task):
         return self._task.range
 
     @property
+    def unit(self) -> str:
+        return self._task.unit
+
+    def in_unit(self, y: Tensor) -> Tensor:
+        return self._task.in_unit(y)
+
+    @property
     def token_channels(self) -> slice | None:
         return self._task.token_channels
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -665,3 +666,30 @@ def test_a_drawing_depends_on_its_data_alone() -> None:
     base = Drawing("x", {"a": 1}, outcome_map.draw, "caption", "alt", "hops")
     assert digest(base) == digest(Drawing("x", {"a": 1}, outcome_map.draw, "other words", "alt", "hops"))
     assert digest(base) != digest(Drawing("x", {"a": 2}, outcome_map.draw, "caption", "alt", "hops"))
+
+
+def by_distance(slope: float) -> dict[str, Any]:
+    """What a cell is measured whose error grows with the distance, up to 6 hops, of which a read-out has none at 0 and 3."""
+    error = [None if hop in (0, 3) else slope * hop for hop in range(7)]
+    constant = [None if hop in (0, 3) else abs(hop - 3.0) for hop in range(7)]
+    answers = [0 if hop in (0, 3) else 10 * hop for hop in range(7)]
+    whole = {"unit": "hops", "error": slope, "mse": slope**2, "log10_mse": 2 * math.log10(slope), "constant": 1.5}
+    return whole | {"error_by_hop": error, "constant_by_hop": constant, "answers_by_hop": answers}
+
+
+def test_errors_in_hops_are_shown_near_and_far(tmp_path: Path) -> None:
+    """1 to 3 hops: 10 answers wrong by s and 20 by 2 s, in all (10 + 40) s / 30; 4 to 6: (160 + 250 + 360) s / 150."""
+    study = study_without_distance({"gcn": 0.4, "gps": 0.1}, metric="mse")
+    for cell in study.cells:
+        found = by_distance({"gcn": 1.0, "gps": 0.1}[cell["model"]])
+        study.store.measured[cell["key"]] = {"errors": {"initial": found, "trained": found}}
+    path = report_on(study.write(tmp_path / "made_up"), study.store)
+    content = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+    (table,) = [block for block in content["blocks"] if block.get("name") == "tab-errors-1"]
+    assert table["head"] == ["Model", "L", "MAE (hops)", "log₁₀ MSE", "1–3 hops", "4–6 hops"]
+    gcn, gps, constant = ([cell["text"].split(" ")[0] for cell in row] for row in table["rows"] if row != "rule")
+    assert gcn[1:] == ["4", "1.00", "0.00", "1.67", "5.13"]
+    assert gps[2:] == ["0.10", "−2.00", "0.17", "0.51"]
+    assert constant[0] == "Mean"
+    assert constant[4:] == [f"{(20 + 20) / 30:.2f}", f"{(40 + 100 + 180) / 150:.2f}"]
+    assert "Error (hops)" in (path.parent / "figures" / "errors_1.svg").read_text(encoding="utf-8")

@@ -60,6 +60,14 @@ class PublishedDistances(Published):
         return f"{self.quantity}, property prediction (published)"
 
     @property
+    def unit(self) -> str:
+        return "hops"
+
+    def in_unit(self, y: Tensor) -> Tensor:
+        survey = _survey(self.quantity)
+        return y * survey.scale + survey.mean
+
+    @property
     def irregular(self) -> frozenset[str]:
         return frozenset({"disconnected"})
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from reports.figures import depth, hops, influence, limits, no_distance, outcome_map, plane, reproduction, shells, smoothing
+from reports.figures import (
+    depth,
+    errors,
+    hops,
+    influence,
+    limits,
+    no_distance,
+    outcome_map,
+    plane,
+    reproduction,
+    shells,
+    smoothing,
+)
 from reports.figures.common import Drawing
 from reports.style import Look
 from suite.analysis import Analysis
 
-FIGURES = (outcome_map, hops, smoothing, influence, shells, plane, no_distance, depth, reproduction, limits)
+FIGURES = (outcome_map, hops, smoothing, influence, shells, plane, no_distance, errors, depth, reproduction, limits)
 
 __all__ = ["Drawing", "all_drawings"]
 

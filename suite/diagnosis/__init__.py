@@ -211,9 +211,8 @@ def diagnose(model: nn.Module, data: Data | Sequence[Data] | Task, seed: int = 0
     tasks, unanswered = _tasks(data, graphs, seen, first.output.size(1))
     rewired = any("original_index" in graph for graph in graphs)
     absent = {"gradient": unanswered} if unanswered else {}
-    wanted = {
-        name: entry for name, entry in (MEASURES | FURTHER).items() if name not in absent and (rewired or not entry.rewired)
-    }
+    known = {name: entry for name, entry in (MEASURES | FURTHER).items() if not entry.cells and (rewired or not entry.rewired)}
+    wanted = {name: entry for name, entry in known.items() if name not in absent}
     measures, failed = _measured(wanted, seen, tasks, seed)
     absent |= failed
     before: dict[str, dict[str, Any]] = {}

@@ -20,6 +20,7 @@ The functions serve any PyG model, or hidden states that come from anywhere, and
                     obstruction
     mixing          mixing: second derivatives
     gradients       backward_states, gradient_norms by layer; the smoothing of error signals
+    errors          how wrong answers are, in the task's units, and how far away what is asked for lies
     layers          layer_spectrum, layer_gain: singular values of each layer's Jacobian
     rewiring        what a rewiring did to the way from a source to its read-out node
     energies        Dirichlet energies, components and bare diffusion, beside a diagnosis' quotients
@@ -45,6 +46,7 @@ from suite.measures import (
     directions,
     distant,
     energies,
+    errors,
     gradients,
     layers,
     rewiring,
@@ -157,7 +159,7 @@ class Measure:
 
     Raise `version`, which is part of the result's file name, when the same model would be given other numbers. With `rewired`
     it is taken of cells with a rewiring alone; without `weights` it is the same before and after training. With `whole` it
-    takes an output that has no row per node.
+    takes an output that has no row per node. With `cells` it is for cells of a study alone, whose tasks say what is asked.
     """
 
     version: int
@@ -165,6 +167,7 @@ class Measure:
     rewired: bool = False
     weights: bool = True
     whole: bool = False
+    cells: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -174,6 +177,7 @@ MEASURES: dict[str, Measure] = {
     "operator_share": Measure(3, structure.run),
     "gradient": Measure(3, gradients.run, whole=True),
     "layers": Measure(1, layers.run),
+    "errors": Measure(1, errors.run, cells=True),
     "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
 }
 
