@@ -18,7 +18,7 @@ from datasets.labelled_graphs import GraphClasses, Peptides
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
-from datasets.ordered_path import OrderedPath
+from datasets.ordered_path import OrderedPath, OrderedTokens
 from datasets.own_token import OwnToken
 from datasets.pair_mixing import PairMixing
 from datasets.planetoid import Planetoid
@@ -57,6 +57,7 @@ TASKS: dict[str, type[Task]] = {
     "mixed_transfer": MixedTransfer,
     "neighbors_match": NeighborsMatch,
     "ordered_path": OrderedPath,
+    "ordered_tokens": OrderedTokens,
     "own_token": OwnToken,
     "pair_mixing": PairMixing,
     "peptides": Peptides,

@@ -67,7 +67,7 @@ class OrderedPath(Task):
         return (1 + self._leak()) / self.out_channels
 
     @property
-    def token_channels(self) -> slice:
+    def token_channels(self) -> slice | None:
         return slice(0, self.out_channels)
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
@@ -121,15 +121,48 @@ class OrderedPathComposed(OrderedPath):
 class OrderedTokens(OrderedPath):
     """The control of optimisation: the elements of the way in their order, side by side on the read-out, and nothing else.
 
-    What an MLP cannot learn of it, no graph is to blame for.
+    What an MLP cannot learn of it, no graph is to blame for. That short lists are few inputs is no matter: whether they can be
+    learned is all that is asked.
     """
+
+    @property
+    def range(self) -> int:
+        """All is on the read-out itself; `hops` is the length of the list."""
+        return 0
+
+    @property
+    def title(self) -> str:
+        return f"ordered tokens ({self.hops}, {self.group})"
+
+    @property
+    def chance(self) -> float:
+        return 1 / self.out_channels
+
+    @property
+    def token_channels(self) -> None:
+        """No node has a token of its own."""
+        return None
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"few inputs"})
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         block = super().draw(num_graphs, rng)
         way = _way(self.topology, self.hops).nodes
         listed = block.x.new_zeros(num_graphs, block.num_nodes, self.hops * self.out_channels)
         listed[:, block.readout_index] = block.x[:, way, : self.out_channels].flatten(1).unsqueeze(1)
-        return Block(block.edge_index, listed, block.y, block.readout_index, block.source_index)
+        return Block(block.edge_index, listed, block.y, block.readout_index, block.readout_index)
+
+    def witness(self, block: Block) -> Tensor:
+        """Compose what is listed."""
+        return self._composed(block.x[:, block.readout_index[0]].view(-1, self.hops, self.out_channels)).unsqueeze(1)
+
+    def answer_twin(self) -> Task:
+        return self
+
+    def content_twin(self) -> Task:
+        return self
 
 
 @cache

@@ -37,6 +37,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
     "mixed_transfer": [{}, {"least": 2}, {"addressing": "content"}],
     "proximity": [{}, {"num_near": 0}],
     "ordered_path": [{"group": "parity"}, {"group": "s3"}],
+    "ordered_tokens": [{"group": "parity"}, {"group": "s3"}],
     "neighbors_match": [{}, {"directed": True}],
     "published_ring_transfer": [{"family": family} for family in ("ring", "crossed_ring", "clique_path")],
     "two_radius": [{}, {"hops": 1}, {"matched_by": "path", "centres": 2}],

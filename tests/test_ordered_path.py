@@ -1,7 +1,7 @@
 """Facts about ordered path: the answer by walking a NetworkX path, what a missing element leaves, and what degrees give away."""
 
 import itertools
-from typing import Any
+from typing import Any, get_args
 
 import networkx as nx
 import pytest
@@ -10,10 +10,10 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from datasets.caterpillar import Caterpillar
-from datasets.ordered_path import OrderedPath, OrderedPathComposed, OrderedTokens
+from datasets.ordered_path import Group, OrderedPath, OrderedPathComposed, OrderedTokens
 from datasets.path import Path
 from datasets.tree import Tree
-from suite.certify import CERTIFIED, certify
+from suite.certify import CERTIFIED, LOCAL, certify
 from suite.controls import graph_blind
 from suite.rng import stream
 from suite.task import Block, Topology
@@ -111,6 +111,19 @@ def test_a_way_that_degrees_show_is_refused() -> None:
         OrderedPath(topology=Path(tail=0))
 
 
+@pytest.mark.parametrize("group", get_args(Group))
+def test_the_bare_list_has_the_elements_of_the_way_in_their_order_and_nothing_else(group: Any) -> None:
+    asked = {"topology": Path(tail=4), "group": group, "hops": 4}
+    path, tokens = (cls(**asked).draw(30, stream("test")) for cls in (OrderedPath, OrderedTokens))
+    far = nx.single_source_shortest_path_length(nx.Graph(path.edge_index.T.tolist()), int(path.readout_index))
+    (way,) = nx.all_shortest_paths(nx.Graph(path.edge_index.T.tolist()), int(path.source_index), int(path.readout_index))
+    assert [far[node] for node in way] == [4, 3, 2, 1, 0]
+    order = OrderedPath(**asked).out_channels
+    assert torch.equal(tokens.x[:, path.readout_index[0]], path.x[:, way[:-1], :order].flatten(1))
+    assert tokens.x.sum() == 4 * 30
+    assert torch.equal(tokens.y, path.y)
+
+
 def test_an_mlp_composes_the_bare_list_so_that_the_graph_is_to_blame() -> None:
     """The ordered elements side by side, at the same budget as the graph-blind control, which fails the task itself."""
     assert graph_blind(OrderedTokens(hops=3)).score > 0.9
@@ -123,3 +136,8 @@ def test_an_mlp_composes_the_bare_list_so_that_the_graph_is_to_blame() -> None:
 def test_ordered_path_is_certified(group: Any, hops: int) -> None:
     found = certify(OrderedPath(group=group, hops=hops))
     assert found["verdict"] == CERTIFIED, found
+
+
+@pytest.mark.slow
+def test_the_bare_list_is_local_by_design() -> None:
+    assert certify(OrderedTokens(hops=5))["verdict"] == LOCAL

@@ -28,7 +28,7 @@ from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
-from datasets.ordered_path import OrderedPath
+from datasets.ordered_path import OrderedPath, OrderedTokens
 from datasets.own_token import OwnToken
 from datasets.pair_mixing import PairMixing
 from datasets.proximity import Proximity
@@ -113,6 +113,7 @@ TASKS: dict[str, Task] = {
     "published clique match": PublishedCliqueMatch(),
     "published ring lookup": PublishedRingLookup(radius=3),
     "ordered path": OrderedPath(hops=3),
+    "ordered tokens": OrderedTokens(hops=2),
     "proximity": Proximity(hops=2),
     "directed decoy chains": DecoyChains(hops=2, directed=True),
     "two-radius by path": TwoRadius(matched_by="path", load=4),

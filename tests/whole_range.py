@@ -386,6 +386,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     "mixed_transfer": mixed_transfer,
     "neighbors_match": neighbors_match,
     "ordered_path": ordered_path,
+    "ordered_tokens": ordered_path,
     "own_token": own_token,
     "pair_mixing": lambda draw: on_a_place(draw) | {"mixing": draw(st.sampled_from(["product", "sum"]))},
     "proximity": proximity,
