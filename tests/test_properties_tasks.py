@@ -27,6 +27,7 @@ EXAMPLES = {
     "published_pair_mixing": (1, 7),
     "contextual_sbm": (4, 50),
     "known_range": (14, 100),  # many fields of few values
+    "mixed_transfer": (20, 100),
     "transfer": (20, 100),
 }
 NUM_CHECKED, NUM_DRAWN = 2, 128  # blocks, and graphs of each, that guesses are counted on

@@ -104,7 +104,7 @@ NAMED: dict[str, Callable[..., nx.Graph]] = {
     "path": lambda tail, hops: nx.path_graph(hops + 2 * tail + 1),
     "ring": lambda hops: nx.cycle_graph(2 * hops),
     "theta": theta,
-    "torus": lambda width, hops: nx.grid_2d_graph(width, 2 * (hops - width // 2), periodic=True),
+    "torus": lambda width, columns, hops: nx.grid_2d_graph(width, columns or 2 * (hops - width // 2), periodic=True),
     "tree": lambda arity, extra, hops: nx.balanced_tree(arity, hops + extra),
 }
 
@@ -146,7 +146,7 @@ COUNTS: dict[str, Callable[..., tuple[int, int]]] = {  # nodes and edges
     "random_tree": lambda num_nodes, **_: of_tree(num_nodes),
     "ring": lambda hops: (2 * hops, 2 * hops),
     "theta": lambda paths, open_paths, hops: (2 + paths * (hops - 1), paths * hops - (paths - (open_paths or paths))),
-    "torus": lambda width, hops: ((n := 2 * width * (hops - width // 2)), 2 * n),
+    "torus": lambda width, columns, hops: ((n := width * (columns or 2 * (hops - width // 2))), 2 * n),
     "tree": lambda arity, extra, hops: of_tree((arity ** (hops + extra + 1) - 1) // (arity - 1)),
 }
 

@@ -142,6 +142,19 @@ def test_torus_is_the_one_of_networkx_and_its_source_as_far_as_any_node(width: i
         Torus(width=width).graph(width // 2 + 1)
 
 
+@pytest.mark.parametrize(("width", "columns"), [(3, 3), (4, 7), (8, 8)])
+def test_a_torus_of_given_columns_is_one_graph_at_every_distance_it_has(width: int, columns: int) -> None:
+    torus = Torus(width=width, columns=columns)
+    farthest = nx.diameter(nx.grid_2d_graph(width, columns, periodic=True))
+    first = checked(torus, 1)[0]
+    for hops in range(1, farthest + 1):
+        graph, readout, source = checked(torus, hops)
+        assert nx.utils.graphs_equal(graph, first)
+        assert nx.shortest_path_length(graph, readout, source) == hops
+    with pytest.raises(ValueError, match=f"hops: must be <= {farthest} on a torus of {width} by {columns}, got {farthest + 1}"):
+        torus.graph(farthest + 1)
+
+
 @settings(deadline=None, max_examples=40)
 @given(hops=st.integers(1, 10), legs=st.integers(1, 4), joints=st.integers(1, 3), tail=st.integers(0, 3))
 def test_without_the_joints_of_its_legs_a_caterpillar_is_a_path(hops: int, legs: int, joints: int, tail: int) -> None:

@@ -84,7 +84,10 @@ def theta(draw: DrawFn, most: int) -> Place:
 
 def torus(draw: DrawFn, most: int) -> Place:
     width = up_to(draw, 3, min(64, most // 4))
-    return {"width": width}, width // 2 + up_to(draw, 2, most // (2 * width))
+    if draw(st.booleans()):
+        return {"width": width, "columns": None}, width // 2 + up_to(draw, 2, most // (2 * width))
+    columns = up_to(draw, 3, most // width)
+    return {"width": width, "columns": columns}, up_to(draw, 1, width // 2 + columns // 2)
 
 
 def tree(draw: DrawFn, most: int) -> Place:
