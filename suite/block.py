@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -64,15 +64,26 @@ class GridBlock:
         entries: list[Entry] = []
         for number, ref, task in tasks:
             for depth in self.grid.num_layers:
-                try:
-                    num_layers = depth.at(task)
-                except ValueError as error:
-                    self.problems.append(f"{self.path}.tasks[{number}]: {error}")
-                    continue
                 for spec in models:
+                    try:
+                        num_layers = depth.at(task, self._after(task, spec))
+                    except ValueError as error:
+                        self.problems.append(f"{self.path}.tasks[{number}]: {error}")
+                        continue
                     place = _Place(ref, task, spec, depth.rule, num_layers)
                     entries += self._tuned(place) if self.grid.tune else self._at(place, {}, self.grid.all_seeds)
         return entries, list(dict.fromkeys(self.problems))
+
+    def _after(self, task: Task, spec: ModelSpec) -> Callable[[], int] | None:
+        """Return what finds the distance that the model's rewiring leaves, if it has one."""
+        from suite.factors import rewired_hops
+
+        def after() -> int:
+            rewiring = self._factors(spec, {}).rewiring
+            assert rewiring is not None
+            return rewired_hops(task, stream(task.config(), "probe"), rewiring)
+
+        return None if spec.rewiring is None else after
 
     def _tasks(self, number: int) -> list[tuple[TaskRef, Task]]:
         spec, path = self.grid.tasks[number], f"{self.path}.tasks[{number}]"

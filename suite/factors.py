@@ -23,6 +23,7 @@ from torch_geometric.utils import coalesce
 
 from suite.budget import specimen
 from suite.cell import Cell, FactorRef
+from suite.hops import hop_distance
 from suite.models import find, resolve, settings_of
 from suite.models.attentions import PAIR_BIASES
 from suite.models.encodings import ALONG, PAIRS
@@ -35,6 +36,7 @@ from suite.task import Block, Task
 from suite.views import View
 
 CONTROL = "Control"  # the family of models that are told nothing of the graph, and of others made to compare with
+SEEN = 4  # graphs by which the distance after a rewiring is found; the others are taken to be alike
 Told = Literal["edges", "encoding", "nothing"]
 PAIR_TITLES = {"spd": "SPD", "rrwp": "RRWP", "resistance": "resistance"}
 
@@ -188,6 +190,27 @@ def refusal(task: Task, rng: torch.Generator, encoding: FactorRef | None, rewiri
         if reason := load_rewiring(rewiring).refusal(Graph(edges, num_nodes, graph.get("readout_index"))):
             return f"rewiring '{rewiring.name}' {reason}"
     return None
+
+
+def rewired_hops(task: Task, rng: torch.Generator, rewiring: FactorRef) -> int:
+    """Return how many edges a rewiring leaves between read-outs and their sources, from graphs of `task` drawn by `rng`.
+
+    Raises ValueError where the graphs refuse the rewiring, where no path is left, and where there is not one distance.
+    """
+    loaded, found = load_rewiring(rewiring), set[int]()
+    for graph in graphs_of(task.at("train", 0).draw(SEEN, rng)):
+        rewired = rewire(loaded, graph.edge_index, int(graph.num_nodes or 0), graph.get("readout_index"))
+        readouts, sources = graph.get("readout_index"), graph.get("source_index")
+        if readouts is not None and sources is not None:
+            hops = hop_distance(rewired.edge_index, readouts, rewired.num_nodes)[:, sources]
+            each = readouts.numel() == sources.numel()  # read-out i has source i, else all of them
+            found |= set((hops.diagonal() if each else hops.flatten()).tolist())
+    if len(found) != 1 or -1 in found:
+        left = "no path" if found == {-1} else f"distances {sorted(found)}" if found else "no source"
+        raise ValueError(
+            f"rewiring '{rewiring.name}' leaves {left} between read-outs and sources of {task.title}, not one distance"
+        )
+    return found.pop()
 
 
 class Factored(View):

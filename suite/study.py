@@ -10,7 +10,7 @@
                                                         # ({ kind = ..., train = { hops = 3 } }: trained at these fields instead)
     models = ["gcn", { name = "gcn", norm = "none", title = "GCN without norm" },
               { name = "gcn", encoding = "laplacian", rewiring = { name = "expander", degree = 6 } }]  # suite.factors
-    num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]
+    num_layers = ["hops", "2*hops", 16]                 # numbers, or rules [k*]hops[+c]; rewired_hops: after the rewiring
     parameters = 20000                                  # of every model, by its width; or hidden_channels = 64
     num_seeds = 5                                       # or seeds = [0, 1, 2]
     protocol = { max_steps = 1000, clip = "none" }      # see suite.cell.Protocol; other fields keep their defaults
@@ -26,7 +26,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from suite.task import Task
 
 TOP = {"title", "question", "grid"}
-RULE = re.compile(r"(?:(\d+)\*)?hops(?:\+(\d+))?")
+RULE = re.compile(r"(?:(\d+)\*)?(rewired_)?hops(?:\+(\d+))?")
 
 
 class StudyError(ValueError):
@@ -65,11 +65,12 @@ def with_none(value: Any) -> Any:
 
 
 class Depth(Frozen):
-    """A number of layers, or a rule that gives it from the distance of the task."""
+    """A number of layers, or a rule that gives it from the distance of the task, as it is or as a rewiring leaves it."""
 
     rule: str
     per_hop: int
     offset: int
+    rewired: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -78,16 +79,21 @@ class Depth(Frozen):
             return {"rule": str(value), "per_hop": 0, "offset": value}
         match = RULE.fullmatch(value.replace(" ", "")) if isinstance(value, str) else None
         if match is None:
-            raise ValueError(f"must be a number >= 0 or a rule such as 'hops', '2*hops', 'hops+1'; got {value!r}")
-        return {"rule": match.group(), "per_hop": int(match.group(1) or 1), "offset": int(match.group(2) or 0)}
+            raise ValueError(f"must be a number >= 0 or a rule such as 'hops', '2*hops', 'rewired_hops+1'; got {value!r}")
+        per_hop, rewired, offset = match.groups()
+        return {"rule": match.group(), "per_hop": int(per_hop or 1), "offset": int(offset or 0), "rewired": bool(rewired)}
 
-    def at(self, task: Task) -> int:
-        """Return the number of layers for `task`; raises ValueError where the rule needs a distance the task does not have."""
+    def at(self, task: Task, after: Callable[[], int] | None = None) -> int:
+        """Return the number of layers for `task`; `after` finds the distance after a rewiring, where there is one.
+
+        Raises ValueError where the rule needs a distance that is not there.
+        """
         if not self.per_hop:
             return self.offset
         if task.range is None:
             raise ValueError(f"num_layers: the rule '{self.rule}' needs a task at one distance, {task.title} has none")
-        return self.per_hop * task.range + self.offset
+        hops = after() if self.rewired and after is not None else task.range
+        return self.per_hop * hops + self.offset
 
 
 class Open(BaseModel):

@@ -130,7 +130,10 @@ def test_fitting_and_agreement_need_an_interval_on_one_side() -> None:
     assert agreement(0.8, Interval(0.7, 0.0, 1.0, 4), 0.02) == "too few"
 
 
-@pytest.mark.parametrize(("rule", "label"), [("hops", "L = r"), ("2*hops", "L = 2r"), ("hops+1", "L = r+1"), (16, "L = 16")])
+@pytest.mark.parametrize(
+    ("rule", "label"),
+    [("hops", "L = r"), ("2*hops", "L = 2r"), ("hops+1", "L = r+1"), (16, "L = 16"), ("2*rewired_hops+1", "L = 2r′+1")],
+)
 def test_depth_rules_are_written_with_r(rule: str | int, label: str) -> None:
     assert depth_label(rule) == label
 

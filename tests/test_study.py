@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 
 from datasets import TASKS
@@ -22,7 +23,10 @@ from datasets.theta import Theta
 from datasets.transfer import Transfer
 from suite.entries import topology_label
 from suite.expansion import Expansion, expand
+from suite.factors import task_of
 from suite.refs import ref_of, unknown
+from suite.rng import stream
+from suite.samples import graphs_of
 from suite.study import Depth, StudyError, load_study
 from suite.tasks import num_nodes_of
 
@@ -95,6 +99,27 @@ PATH_GRAPH = (
 )
 def test_a_depth_is_a_number_or_a_rule_in_hops(rule: Any, layers: int) -> None:
     assert Depth.model_validate(rule).at(TASKS["transfer"](hops=4)) == layers
+
+
+@pytest.mark.parametrize(
+    ("rewiring", "left"), [(None, 8), ("two_hop", 4), ("virtual_node", 2), ("level_preserving", 8), ("expander", None)]
+)
+def test_depth_beyond_the_distance_is_equal_where_a_rewiring_shortens_it(
+    tmp_path: Path, rewiring: str | None, left: int | None
+) -> None:
+    model = {"name": "gcn"} | ({} if rewiring is None else {"rewiring": rewiring})
+    grid = GRID | {"hops": 8, "models": [model], "num_layers": ["rewired_hops", "2*rewired_hops+3"], "num_seeds": 1}
+    cells = [entry.cell for entry in expanded(tmp_path, grid).entries]
+    if left is None:  # whatever edges were drawn: as NetworkX finds it on what the cell trains on
+        graph = graphs_of(task_of(cells[0]).draw(1, stream("any")))[0]
+        edges = nx.Graph(graph.edge_index.T.tolist())
+        left = nx.shortest_path_length(edges, graph.readout_index.item(), graph.source_index.item())
+    assert [cell.num_layers for cell in cells] == [left, 2 * left + 3]
+
+
+def test_a_rewiring_that_leaves_no_distance_is_told(tmp_path: Path) -> None:
+    grid = GRID | {"models": [{"name": "gcn", "rewiring": "edge_free"}], "num_layers": ["rewired_hops"]}
+    assert "rewiring 'edge_free' leaves no path between read-outs and sources" in problems(tmp_path, grid)[0]
 
 
 @pytest.mark.parametrize("rule", ["hops*2", "depth", "hops-1", "2hops", "__import__('os')", "", -1, 2.5, True])

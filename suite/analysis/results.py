@@ -182,8 +182,8 @@ def _part(section: str, hops: float | None) -> str:
 
 
 def depth_label(rule: Any) -> str:
-    """Return a depth rule as a report writes it, with r for the hop distance: "2*hops" becomes "L = 2r"."""
-    return "L = " + str(rule).replace("hops", "r").replace("*", "").strip()
+    """Return a depth rule as a report writes it: "2*hops" becomes "L = 2r", r the hop distance, r′ that after a rewiring."""
+    return "L = " + str(rule).replace("rewired_hops", "r′").replace("hops", "r").replace("*", "").strip()
 
 
 def family_of(task: dict[str, Any]) -> tuple[str, str]:
