@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from reports.style import FULL, GHOST, MM, MUTED, Look, line
+from reports.style import FULL, GHOST, MM, MUTED, Look, label_rows, line, panels
 from suite.analysis import Analysis
 from suite.analysis.statistics import Interval
 
@@ -137,6 +137,30 @@ def legend_space(families: dict[str, list[str]]) -> float:
     """Return the millimetres that ticks, axis label and the family legends need below the panels."""
     lines = [sum(1 + wrapped(model, LEGEND, 2).count("\n") for model in models) for models in families.values()]
     return 10 + 3.7 * max(lines)
+
+
+def family_panels(data: dict[str, Any], labels: Sequence[str], height: float, xlabel: str, offset: float) -> tuple[Figure, Any]:
+    """Return a figure and its axes [labels, families]: a row of panels, `height` mm high, for each label, `offset` mm left of it.
+
+    Titles and legends are those of the families and looks of `data`. The axes of a row have one scale.
+    """
+    families, looks = data["families"], data["looks"]
+    figure, grid = panels(
+        len(labels),
+        len(families),
+        height,
+        width=grid_width(families),
+        left=offset + 6.5,
+        bottom=legend_space(families),
+        sharex=True,
+        sharey="row",
+    )
+    family_titles(grid[0], families, looks)
+    label_rows(grid, labels, offset)
+    for ax in grid[-1]:
+        ax.set_xlabel(xlabel)
+    model_legends(grid[-1], families, looks)
+    return figure, grid
 
 
 def grid_width(families: dict[str, list[str]]) -> float:

@@ -12,15 +12,12 @@ from reports.figures.common import (
     Drawing,
     band,
     families_of,
-    family_titles,
-    grid_width,
-    legend_space,
-    model_legends,
+    family_panels,
     number,
     slug,
     triple,
 )
-from reports.style import MUTED, Look, label_rows, panels
+from reports.style import MUTED, Look
 from suite.analysis import Analysis
 from suite.analysis.measured import hop_profile, result_of
 
@@ -73,20 +70,14 @@ def _longest(models: dict[str, Any]) -> int:
 def draw(data: dict[str, Any]) -> Figure:
     """Draw one panel a family."""
     families, looks = data["families"], data["looks"]
-    figure, grid = panels(
-        1, len(families), 30, width=grid_width(families), bottom=legend_space(families), sharex=True, sharey=True
-    )
-    (axes,) = grid
-    family_titles(axes, families, looks)
+    label = f"Error ({data['unit']})" if data["unit"] else "Share wrong"
+    figure, (axes,) = family_panels(data, [label], 30, "Hops to what is asked for", 8)
     for ax, models in zip(axes, families.values(), strict=True):
         known = [(hop, value) for hop, value in enumerate(data["constant"]) if value is not None]
         ax.plot([hop for hop, _ in known], [value for _, value in known], color=MUTED, lw=1.0, ls=(0, (0.8, 1.6)))
         for model in models:
             at = [hop for hop, value in enumerate(data["models"][model]) if value[0] is not None]
             band(ax, at, [data["models"][model][hop] for hop in at], looks[model])
-        ax.set_xlabel("Hops to what is asked for")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes[0].set_ylim(bottom=0)
-    label_rows(grid, [f"Error ({data['unit']})" if data["unit"] else "Share wrong"], 8)
-    model_legends(axes, families, looks)
     return figure

@@ -11,16 +11,13 @@ from reports.figures.common import (
     Drawing,
     band,
     families_of,
-    family_titles,
-    grid_width,
+    family_panels,
     hop_axis,
     hop_tasks,
-    legend_space,
-    model_legends,
     slug,
     triple,
 )
-from reports.style import MUTED, Look, label_rows, panels
+from reports.style import MUTED, Look
 from suite.analysis import Analysis
 
 QUANTITIES = (("log10_share", "log₁₀ share"), ("log10_total", "log₁₀ total"))
@@ -69,18 +66,8 @@ def draw(data: dict[str, Any]) -> Figure:
     """Draw a row of panels for each quantity and depth rule and a column for each family."""
     families, looks = data["families"], data["looks"]
     rows = [(name, label, depth) for name, label in QUANTITIES for depth in data["depths"]]
-    figure, grid = panels(
-        len(rows),
-        len(families),
-        23,
-        width=grid_width(families),
-        left=16,
-        bottom=legend_space(families),
-        sharex=True,
-        sharey="row",
-    )
-    family_titles(grid[0], families, looks)
-    label_rows(grid, [f"{label}\n{depth}" if len(data["depths"]) > 1 else label for _, label, depth in rows], 9)
+    labels = [f"{label}\n{depth}" if len(data["depths"]) > 1 else label for _, label, depth in rows]
+    figure, grid = family_panels(data, labels, 23, "Hop distance r", 9)
     for axes, (name, _, depth) in zip(grid, rows, strict=True):
         for ax, models in zip(axes, families.values(), strict=True):
             for line in data["lines"]:
@@ -95,6 +82,4 @@ def draw(data: dict[str, Any]) -> Figure:
     hops = sorted({hop for line in data["lines"] for hop in line["hops"]})
     for ax in grid[-1]:
         hop_axis(ax, hops)
-        ax.set_xlabel("Hop distance r")
-    model_legends(grid[-1], families, looks)
     return figure

@@ -12,16 +12,13 @@ from reports.figures.common import (
     Drawing,
     band,
     families_of,
-    family_titles,
-    grid_width,
+    family_panels,
     hop_tasks,
-    legend_space,
-    model_legends,
     slug,
     triple,
 )
 from reports.figures.smoothing import hardest, unmeasured
-from reports.style import MUTED, Look, label_rows, panels
+from reports.style import MUTED, Look
 from suite.analysis import Analysis
 from suite.analysis.measured import STATES, hop_profile
 
@@ -65,11 +62,7 @@ def _data(analysis: Analysis, rows: pd.DataFrame, looks: dict[str, Look]) -> dic
 def draw(data: dict[str, Any]) -> Figure:
     """Draw one panel a family."""
     families, looks = data["families"], data["looks"]
-    figure, grid = panels(
-        1, len(families), 30, width=grid_width(families), bottom=legend_space(families), sharex=True, sharey=True
-    )
-    (axes,) = grid
-    family_titles(axes, families, looks)
+    figure, (axes,) = family_panels(data, ["log₁₀ share at k hops"], 30, "Hops k", 8)
     for ax, models in zip(axes, families.values(), strict=True):
         if data["hops"] is not None:
             ax.axvline(data["hops"], color=MUTED, lw=0.6)
@@ -80,8 +73,5 @@ def draw(data: dict[str, Any]) -> Figure:
             initial = [[v[0], None, None] for v in profile["initial"]]
             band(ax, range(len(initial)), initial, look, marks=False, lw=0.6, alpha=0.7)
             band(ax, range(len(profile["trained"])), profile["trained"], look)
-        ax.set_xlabel("Hops k")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    label_rows(grid, ["log₁₀ share at k hops"], 8)
-    model_legends(axes, families, looks)
     return figure

@@ -14,17 +14,14 @@ from reports.figures.common import (
     Drawing,
     band,
     families_of,
-    family_titles,
-    grid_width,
+    family_panels,
     hop_tasks,
-    legend_space,
-    model_legends,
     number,
     reference,
     slug,
     triple,
 )
-from reports.style import Look, label_rows, panels
+from reports.style import Look
 from suite.analysis import Analysis
 from suite.analysis.measured import STATES, layer_profile, result_of
 
@@ -99,21 +96,9 @@ def _data(analysis: Analysis, rows: pd.DataFrame, looks: dict[str, Look]) -> dic
 
 def draw(data: dict[str, Any]) -> Figure:
     """Draw a row of panels for each quantity and a column for each family."""
-    families = data["families"]
-    figure, grid = panels(
-        len(ROWS),
-        len(families),
-        22,
-        width=grid_width(families),
-        left=17,
-        bottom=legend_space(families),
-        sharex=True,
-        sharey="row",
-    )
-    family_titles(grid[0], families, data["looks"])
-    label_rows(grid, [label for _, label, _ in ROWS])
+    figure, grid = family_panels(data, [label for _, label, _ in ROWS], 22, "Layer", 10.5)
     for axes, (quantity, _, _) in zip(grid, ROWS, strict=True):
-        for ax, models in zip(axes, families.values(), strict=True):
+        for ax, models in zip(axes, data["families"].values(), strict=True):
             _panel(ax, [(data["models"][m][quantity], data["looks"][m]) for m in models], quantity)
             if quantity == "quotient":
                 reference(ax, _log(data["constant"]), (0, (4, 2)))
@@ -121,9 +106,7 @@ def draw(data: dict[str, Any]) -> Figure:
             if quantity == "recoverability":
                 ax.set_ylim(-0.05, 1.05)
     for ax in grid[-1]:
-        ax.set_xlabel("Layer")
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    model_legends(grid[-1], families, data["looks"])
     return figure
 
 
