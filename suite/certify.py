@@ -60,7 +60,6 @@ LEAK = 0.05  # how far above chance a control may come: accuracy, or share of th
 NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
 
-
 WORDS = {  # how K10 calls the facts of `suite.facts`
     "num_nodes": "nodes",
     "num_edges": "edges",
@@ -97,7 +96,6 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     """Return the certificate of `task` as JSON values: its checks, the tags they give, and the first of them as verdict.
 
     `pool`: processes in which controls are trained side by side; None: here, one after another.
-
 
     K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K6 ball
     nearer than the answer, K7 permuted edges, K8 solvability witness, K9 1-WL colours, K10 facts of the graph, K11 distances and
