@@ -251,6 +251,14 @@ def test_edges_are_needed(quantity: Any, topology: Topology) -> None:
     assert task.chance < float(of_graphs.mean()) + 5 * error
 
 
+def test_leaves_tell_the_diameter_of_a_random_caterpillar() -> None:
+    """Of a spine of 15 with 15 legs: 14 hops and one for each end that has a leg; 15 leaves and one for each that has none."""
+    task, rng = Distances(quantity="diameter", topology=RandomCaterpillar(num_nodes=30)), stream("test")
+    graphs = [nx.Graph(task.sample(rng).edge_index.T.tolist()) for _ in range(30)]
+    assert {nx.diameter(graph) + sum(degree == 1 for _, degree in graph.degree) for graph in graphs} == {14 + 15 + 2}
+    assert len({nx.diameter(graph) for graph in graphs}) > 1
+
+
 GIVEN_AWAY = [
     ("distance", Clique()),  # all are 1 apart,
     ("cost", Clique()),  # and no way is cheaper than the edge
