@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_a_task_in_a_package_and_the_same_in_a_file_are_one(tmp_path: Path) -> N
     assert one == other != ""
 
 
-def test_a_package_of_the_working_folder_goes_through_a_run(tmp_path: Path) -> None:
+def test_a_package_of_the_working_folder_goes_through_a_run_to_a_report_with_its_certificate(tmp_path: Path) -> None:
     package(tmp_path)
     (tmp_path / "tiny.toml").write_text("""
 title = "Tiny"
@@ -60,6 +61,9 @@ protocol = { max_steps = 4, eval_every = 2, batch_size = 8, num_validation = 16,
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "1/1" in found.stdout
+    made = tmp_path / "results" / "tiny"
+    assert (made / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert re.search(r"Mine\([^)]*\), and what its certificate checked", (made / "report.json").read_text(encoding="utf-8"))
 
 
 def test_built_ins_count_by_their_version_and_others_by_their_source() -> None:
