@@ -60,7 +60,7 @@ class WithSource(Task):
 
 
 def _block(drawn: object) -> Block:
-    assert isinstance(drawn, Block)  # all built-in tasks draw blocks
+    assert isinstance(drawn, Block)  # tasks that do not have `SampledWithAnswer`
     return drawn
 
 
