@@ -1,6 +1,7 @@
 """Facts about shares, ranges, mixing and layers: linear models by hand, central differences, closed forms of walks."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import networkx as nx
@@ -403,30 +404,56 @@ def test_mixing_of_a_square_is_by_hand() -> None:
     torch.testing.assert_close(mixing(Product(), graph, pairs), expected)
 
 
+def second_differences(model: nn.Module, graph: Data, pairs: Tensor, channels: Sequence[int], step: float = 1e-4) -> Tensor:
+    """Return the largest |d^2 y / d x_va d x_ub| over outputs y at the read-out and some channels a and b: [num_pairs]."""
+
+    def moved(*moves: tuple[int, int, float]) -> Data:
+        out = graph.clone()
+        out.x = graph.x.double()
+        for node, channel, by in moves:
+            out.x[node, channel] += by
+        return out
+
+    signs, found = list(itertools.product((1, -1), repeat=2)), []
+    for v, u in pairs.tolist():
+        corners = [moved((v, a, s * step), (u, b, t * step)) for a, b in itertools.product(channels, repeat=2) for s, t in signs]
+        seen = Frozen(model).run(corners)
+        outputs = torch.cat([rows[graph.readout_index] for rows in seen.per_graph(seen.output)])
+        corner = torch.tensor([s * t for s, t in signs]).double().view(4, 1)
+        found.append((outputs.view(-1, 4, outputs.size(1)) * corner).sum(1).abs().max() / (4 * step**2))
+    return torch.stack(found)
+
+
 @pytest.mark.parametrize("name", ["gcn", "gat", "gps", "graphormer", "gcn_virtual_node", "set_transformer", "grit", "san"])
 def test_mixing_is_what_second_differences_give(name: str) -> None:
     graph = graph_of(nx.path_graph(4), 2, [1])
     model = built(name, 2, 2, out_channels=2, **{"norm": "layer"} if name.startswith("gcn") else {})  # which is smooth
-    pairs, step = torch.tensor([[0, 1], [0, 2], [3, 0]]), 1e-4
-
-    def value(*moves: tuple[int, int, float]) -> Tensor:
-        moved = graph.clone()
-        moved.x = graph.x.double()
-        for node, channel, by in moves:
-            moved.x[node, channel] += by
-        return Frozen(model).run([moved]).output[1]
-
-    expected = []
-    for v, u in pairs.tolist():
-        entries = []
-        for a in range(2):
-            for b in range(2):
-                corners = [s * t * value((v, a, s * step), (u, b, t * step)) for s in (1, -1) for t in (1, -1)]
-                entries.append(torch.stack(corners).sum(0) / (4 * step**2))
-        expected.append(torch.stack(entries).abs().max())
-    largest = float(torch.stack(expected).max())
+    pairs = torch.tensor([[0, 1], [0, 2], [3, 0]])
+    expected = second_differences(model, graph, pairs, range(2))
+    largest = float(expected.max())
     assert largest > 0
-    torch.testing.assert_close(mixing(model, graph, pairs), torch.stack(expected), rtol=1e-5, atol=1e-6 * largest)
+    torch.testing.assert_close(mixing(model, graph, pairs), expected, rtol=1e-5, atol=1e-6 * largest)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gps"])
+@pytest.mark.parametrize("encoding", ["laplacian", "random_walk"])
+def test_mixing_with_encodings_held_fixed(encoding: str, name: str) -> None:
+    """Encodings are columns of x that depend on edges alone: what the task gave is moved, and they are not."""
+    held = combine(name, (), (encoding, {}), None).encoding
+    (graph,) = graphs_of(Factored(seen=task_ref(Transfer(hops=3)), encoding=held).draw(1, stream("test")))
+    own = graph.own[0].nonzero().flatten().tolist()
+    assert 0 < len(own) < graph.x.size(1)
+    assert torch.equal(graph.own, graph.own[:1].expand_as(graph.own))
+    model = built(name, graph.x.size(1), 3, out_channels=2, **{"norm": "layer"} if name == "gcn" else {})
+    weight = next(weight for weight in model.parameters() if weight.dim() == 2 and weight.size(1) == graph.x.size(1))
+    with torch.no_grad():
+        weight[:, ~graph.own[0]] *= 2  # what an encoding says is the louder
+    v, u = int(graph.readout_index), int(graph.source_index)
+    pairs = torch.tensor([[v, v], [v, u]])
+    expected = second_differences(model, graph, pairs, own)
+    assert expected.min() > 0
+    assert (second_differences(model, graph, pairs, range(graph.x.size(1))) > 1.2 * expected).all()  # encodings would be felt
+    torch.testing.assert_close(mixing(model, graph, pairs), expected, rtol=1e-5, atol=1e-6 * float(expected.max()))
 
 
 @pytest.mark.parametrize("model", [seeded(GCN, 2, 8, 2, 2), seeded(GIN, 2, 8, 2, 2), built("gcn", 2, 2)])
@@ -538,3 +565,14 @@ def test_a_skip_of_the_size_of_its_layer_halves_what_comes_at_each_hop() -> None
     found = skipping_power(edges, 24, "gcn", [1.0] * 12, torch.tensor([0]))[0, 12] / 2**12
     assert float(found) == pytest.approx(2 / 3**12 / 2**12, rel=1e-9)
     assert float(found) == pytest.approx(9.188e-10, abs=5e-14)
+
+
+def test_without_self_loops_a_ring_brings_nothing_at_the_wrong_parity() -> None:
+    """Ring of 24, 12 hops: (A_norm^L)_vu is 2 / 2^12 at 12 steps, and exactly 0 at 13; with self-loops it is not."""
+    graph = graph_of(nx.cycle_graph(24), 1, [0])
+    for num_layers, printed in ((12, 4.88e-4), (13, 0)):
+        bare = seeded(SGConv, 1, 1, K=num_layers, add_self_loops=False)
+        found = float(influence(bare, [graph])[0].x[0, 12] / bare.lin.weight.detach().abs())
+        assert found == pytest.approx(0 if num_layers % 2 else 2 / 2**12, rel=1e-6, abs=0)
+        assert found == pytest.approx(printed, abs=0 if num_layers % 2 else 5e-7)
+        assert operator_power(graph.edge_index, 24, "gcn", num_layers, graph.readout_index)[0, 12] > 0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from suite.measures.curvature import curvature
 from suite.measures.spectrum import cheeger, total_resistance
-from suite.measures.structure import spectral_gap
+from suite.measures.structure import operator_power, spectral_gap
 from suite.measures.ways import (
     commute_time,
     edge_cuts,
@@ -69,6 +69,21 @@ def test_walks_are_entries_of_powers_of_the_adjacency(graph: nx.Graph, length: i
 def test_walks_follow_the_direction_of_messages() -> None:
     one_way = torch.tensor([[0, 1], [1, 2]])  # 0 -> 1 -> 2
     assert walk_counts(one_way, 3, torch.tensor([[2, 0], [0, 2]]), 2).tolist() == [1, 0]
+
+
+BIPARTITE = {name: graph for name, graph in GRAPHS.items() if nx.is_bipartite(graph)}
+
+
+@pytest.mark.parametrize("graph", BIPARTITE.values(), ids=BIPARTITE)
+@pytest.mark.parametrize("length", [3, 4, 12, 13])
+def test_on_bipartite_graphs_walks_of_the_wrong_parity_do_not_exist(graph: nx.Graph, length: int) -> None:
+    """(A_norm^L)_vu adds up positive weights of walks: exactly 0 wherever L - r is odd. With self-loops it is not."""
+    pairs = all_pairs(graph)
+    hops = torch.tensor([nx.shortest_path_length(graph, v, u) for v, u in pairs.tolist()])
+    found = walk_counts(edges(graph), len(graph), pairs, length)
+    assert torch.equal(found > 0, (hops <= length) & ((length - hops) % 2 == 0))
+    looped = operator_power(edges(graph), len(graph), "gcn", length, torch.arange(len(graph)))
+    assert torch.equal(looped[pairs[:, 0], pairs[:, 1]] > 0, hops <= length)
 
 
 @each_graph
