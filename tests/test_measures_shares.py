@@ -402,6 +402,8 @@ def test_mixing_of_a_square_is_by_hand() -> None:
     pairs = torch.cartesian_prod(torch.arange(7), torch.arange(7))
     expected = 2 * (adjacency.T @ adjacency)[pairs[:, 0], pairs[:, 1]]
     torch.testing.assert_close(mixing(Product(), graph, pairs), expected)
+    graph.x.zero_()  # where every slope is 0, and the curvature is not
+    torch.testing.assert_close(mixing(Product(), graph, pairs), expected)
 
 
 def second_differences(model: nn.Module, graph: Data, pairs: Tensor, channels: Sequence[int], step: float = 1e-4) -> Tensor:
