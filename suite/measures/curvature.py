@@ -32,12 +32,12 @@ def curvature(edge_index: Tensor, num_nodes: int, kind: Kind, edges: Tensor | No
     Q_i counts the neighbours k of i on a 4-cycle i - k - w - j without diagonals, Q_j likewise, and g is the largest number of
     such cycles through one of these nodes k or w; without such cycles that term is 0.
 
-    The default order is that of `edge_index` made undirected, its pairs i < j. Loops and parallel edges do not count. Zero: flat,
-    as on long cycles and grids. Scale-free: no weights. Pitfalls: the public code of balanced Forman leaves most edges at 0, and
-    its 4-cycles are walks that are none; a bridge between two dense parts can have a smaller |curvature| than an edge at a hub.
-    Cost: augmented Forman of all edges together, 0.1 s on 10^5 nodes of small degree. The others edge by edge, so that a large
-    graph is asked on some: balanced Forman d_i d_j steps, 0.1 ms at least; Ollivier a linear programme of d_i d_j unknowns, 2 ms
-    at least. Both hold the nodes around the edge densely.
+    The default order is that of `edge_index` made undirected, its pairs i < j. Loops and parallel edges do not count. Zero:
+    flat, as on long cycles, and on grids (there augmented Forman has -4). Scale-free: no weights. Pitfalls: the public code of
+    balanced Forman leaves most edges at 0, and its 4-cycles are walks that are none; a bridge between two dense parts can have a
+    smaller |curvature| than an edge at a hub. Cost: augmented Forman of all edges together, 0.1 s on 10^5 nodes of small degree.
+    The others edge by edge, so that a large graph is asked on some: balanced Forman d_i d_j steps, 0.1 ms at least; Ollivier a
+    linear programme of d_i d_j unknowns, 2 ms at least. Both hold the nodes around the edge densely.
 
     Raises ValueError for an unknown kind, a pair that no edge joins, a laziness that is not from 0 to below 1, or of another kind
     than Ollivier's, and, but for augmented Forman, where more than 4,096 nodes are around an edge.

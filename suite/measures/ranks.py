@@ -24,7 +24,7 @@ def ranks(h: Tensor) -> Ranks:
 
         effective  exp(entropy of s / sum s)                                    (Roy and Vetterli, 2007)
         stable     |h|^2 / s_1^2                                                (2502.04591, there "numerical rank")
-        numerical  how many s are above max(num_nodes, channels) eps s_1        (as NumPy's matrix_rank)
+        numerical  how many s are above max(num_nodes, channels) eps s_1        (NumPy's matrix_rank, but for those dropped)
         residual   sqrt(1 - s_1^2 / sum s^2), the rank-one residual             (2308.16800)
 
     Zero: `residual` alone reaches it, at rank one, where the others are 1. All are at most min(num_nodes, channels): compare at

@@ -34,8 +34,8 @@ def shares(norms: Tensor) -> Tensor:
     """Return norms [num_readouts, num_nodes] over their sum by row: where each output looks, [num_readouts, num_nodes] float64.
 
     Zero: the node is not felt. NaN in the rows of read-out nodes that feel nothing (dead ReLU): their shares would be 0 / 0.
-    Scale-free: twice the weights of a linear or ReLU net leave it. Under attention to all n nodes with a logit gap g it is at
-    most e^g / (e^g + n - 1), whatever the hops.
+    Scale-free: twice the weights of a linear net, or of a ReLU net without biases, leave it. Under attention to all n nodes with
+    a logit gap g it is at most e^g / (e^g + n - 1), whatever the hops.
     Cost: O(entries). Pitfall: a large share of a tiny total is still a tiny derivative. (This project's own.)
     """
     norms = norms.double()

@@ -78,9 +78,9 @@ def operator_power(edge_index: Tensor, num_nodes: int, operator: Operator, num_l
     means out of reach in exactly L steps (exact); small means attenuated. Rows of gcn do not sum to 1 on irregular graphs, rows
     of mean do, rows of sum grow like the spectral radius: compare shares of a row. complete: J / n, the mean over all nodes. On
     a bipartite graph the self-loops are what keeps entries of the other parity from vanishing. It knows no weights; gcn and mean
-    stay within [0, 1] at any depth, sum is not scale-free. Cost: O(layers m) for each read-out node, and n numbers of each held:
-    10^5 nodes in a fraction of a second. Pitfall: the operator as run, duplicates, residuals (`skipping_power`) and weights
-    included, or it predicts another model. (2302.02941)
+    stay within [0, 1] at any depth (gcn on undirected edges), sum is not scale-free. Cost: O(layers m) for each read-out node,
+    and n numbers of each held: 10^5 nodes in a fraction of a second. Pitfall: the operator as run, duplicates, residuals
+    (`skipping_power`) and weights included, or it predicts another model. (2302.02941)
 
     Raises ValueError for an unknown operator.
     """
