@@ -89,7 +89,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "DeepGCNLayer": lambda: pyg.DeepGCNLayer(GCNConv(IN, IN), LayerNorm(IN), nn.ReLU()),
     "RECT_L": lambda: pyg.RECT_L(IN, HIDDEN),
     "LINKX": lambda: pyg.LINKX(8, IN, HIDDEN, OUT, LAYERS),
-    "GroupAddRev": lambda: pyg.GroupAddRev(GCNConv(IN // 2, IN // 2), num_groups=2, disable=True),
+    "GroupAddRev": lambda: pyg.GroupAddRev(GCNConv(IN // 2, IN // 2), num_groups=2),
     "PMLP": lambda: pyg.PMLP(IN, HIDDEN, OUT, LAYERS),
     "NeuralFingerprint": lambda: pyg.NeuralFingerprint(IN, HIDDEN, OUT, LAYERS),
     "SGFormer": lambda: pyg.SGFormer(IN, HIDDEN, OUT),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.models.rev_gnn import InvertibleModule
 
 from suite.copies import copied
 from suite.engine.batches import GraphBatch, graph_batch, takes_batch
@@ -86,6 +87,8 @@ class Frozen:
         self._edge_data = edge_data_taken(model)
         for module in self._module.modules():
             _forget_cached_graph(module)
+            if isinstance(module, InvertibleModule):  # which frees its input's memory in the forward pass
+                module.disable = True
 
     def run(self, graphs: Sequence[Data], differentiable: bool = False) -> Pass:
         """Run the model once over all `graphs`; with `differentiable`, `x` and everything after it carry gradients."""
