@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from test_runner import Witness, files, without_time
@@ -19,6 +20,8 @@ from test_runner import Witness, files, without_time
 import run_all
 from datasets import TASKS
 from suite.expansion import expand
+from suite.models.layers import NORMS
+from suite.models.stack import Readout, Skip
 from suite.refs import ref_of
 from suite.runner import Planner, Runner
 from suite.store import Store
@@ -387,6 +390,11 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
         "smoothing",
         "drop_edge",
         "random_edges",
+        *(f"skip={skip}" for skip in set(get_args(Skip)) - {"none"}),
+        *(f"readout={readout}" for readout in set(get_args(Readout)) - {"last"}),
+        *(f"norm={norm}" for norm in set(NORMS) - {"none"}),
+        "fully_adjacent_last",
+        "virtual_node",
     ):
         assert re.search(rf"^{name} +\S", printed, re.MULTILINE)
     assert "Exphormer (Transformer): conv=gcn, attention=expander, expander_degree=4, num_virtual_nodes=1" in " ".join(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import (
     DeepGCNLayer,
     DiffGroupNorm,
+    GCN2Conv,
     GCNConv,
     GraphNorm,
     JumpingKnowledge,
@@ -144,6 +145,17 @@ def test_initial_residual_keeps_its_share_of_the_first_state() -> None:
     h = first = model.encoder(x)
     for conv in model.convs:
         h = 0.7 * gcn_of(conv)(h, EDGES).relu() + 0.3 * first
+    same(model(x, EDGES), model.decoder(h), x, model)
+
+
+def test_gcnii_keeps_the_share_of_the_first_state_that_alpha_says() -> None:
+    torch.manual_seed(3)
+    model, x = stack(conv="gcnii", alpha=0.3), features()
+    h = first = model.encoder(x)
+    for index, conv in enumerate(model.convs):
+        twin = GCN2Conv(8, alpha=0.3, theta=0.5, layer=index + 1).double()
+        give(twin, weight1=conv.lin.weight.T)
+        h = twin(h, first, EDGES).relu()
     same(model(x, EDGES), model.decoder(h), x, model)
 
 
@@ -313,6 +325,8 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         ({"decoder": "none", "readout": "concat"}, r"decoder: must not be none with readout = concat"),
         ({"decoder": "none", "skip": "gated"}, r"decoder: must not be none with skip = gated"),
         ({"skip": "gated", "gate_power": 0.5}, r"gate_power: must be >= 1, .*; got 0.5"),
+        ({"alpha": 0.5}, r"alpha: must be 0.1 unless skip = initial or conv = gcnii, which alone read it; got 0.5"),
+        ({"gate_power": 1.0}, r"gate_power: must be 2.0 unless skip = gated, which alone reads it; got 1.0"),
         ({"conv": "gated_gcn", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with conv = gated_gcn"),
         (
             {"conv": "drew", "fully_adjacent_last": True},

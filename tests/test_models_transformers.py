@@ -103,6 +103,8 @@ def _gradients(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
     [
         ({"attention": "sparse"}, r"attention: must be none or one of .*; got 'sparse'"),
         ({"attention": "none"}, "attention: must be given where conv is none"),
+        ({"attention": "none", "conv": "gcn", "heads": 8}, "heads: must be 4 unless there is attention beside the conv"),
+        ({"distance_buckets": 20}, "distance_buckets: must be 40 unless pair_bias is spd, which alone reads it; got 20"),
         ({"attention": "performer", "pair_bias": "spd"}, "pair_bias: must be none unless attention is softmax"),
         ({"pair_bias": "hops"}, r"pair_bias: must be none or one of spd, rrwp, resistance; got 'hops'"),
         ({"pair_bias": "spd", "distance_buckets": 2}, "distance_buckets: must be >= 3"),

@@ -20,6 +20,19 @@ Readout = Literal["last", "concat", "max", "lstm"]
 Encoder = Literal["mlp", "linear", "embedding", "none"]
 Decoder = Literal["linear", "none"]
 CHOICES = {"skip": Skip, "readout": Readout, "encoder": Encoder, "decoder": Decoder}
+ALPHA, GATE_POWER = 0.1, 2.0
+MITIGATIONS = {  # settings of a stack, for who looks for one
+    "skip=residual": "residual: the state before is added to what a layer makes of it",
+    "skip=post_norm": "the same, with the norm behind the sum (2006.05205)",
+    "skip=initial": "initial residual: every state holds a share alpha of the first",
+    "skip=dense": "dense: a layer reads all states before it (1904.03751)",
+    "skip=gated": "gradient gating, G²: a state changes as much as neighbours differ (2210.00513)",
+    "readout=concat": "jumping knowledge: the decoder reads the states of all layers (1806.03536)",
+    "readout=max": "jumping knowledge by the maximum over layers",
+    "readout=lstm": "jumping knowledge by attention over layers",
+    "fully_adjacent_last": "the last layer sees an edge between any two nodes (2006.05205)",
+    "virtual_node": "before each layer a map of the mean over all nodes is added (1704.01212)",
+}
 
 
 class Stack(Model):
@@ -37,7 +50,7 @@ class Stack(Model):
             none: out; residual: h + out; initial: (1 - alpha) out + alpha H0; post_norm: norm(h + act(conv(h))) (2006.05205);
             dense: out, and every convolution reads all states before it side by side (1904.03751);
             gated: h and out mixed by how much neighbours differ, G^2 (2210.00513).
-        alpha: the share of H0, with skip = initial.
+        alpha: the share of H0, with skip = initial and with conv = gcnii.
         gate_power: the p of G^2, with skip = gated.
         readout: last state; or all of them (jumping knowledge, 1806.03536): concat, max, or lstm (attention over layers).
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
@@ -60,8 +73,8 @@ class Stack(Model):
         conv: str = "gcn",
         norm: str = "none",
         skip: Skip = "none",
-        alpha: float = 0.1,
-        gate_power: float = 2.0,
+        alpha: float = ALPHA,
+        gate_power: float = GATE_POWER,
         readout: Readout = "last",
         encoder: Encoder = "mlp",
         mlp_channels: int | None = None,
@@ -75,6 +88,7 @@ class Stack(Model):
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
         _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder)
         _check_conv(conv, skip, encoder, fully_adjacent_last)
+        _check_read(conv, skip, alpha, gate_power)
         if fully_adjacent_last and decoder != "none":
             _check_last(conv, norm, skip, readout)
         self.conv, self.skip, self.readout, self.alpha = CONVS[conv], skip, readout, alpha
@@ -117,7 +131,7 @@ class Stack(Model):
 
     def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
         h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self._drop(x))
-        hidden, memory = [h], Memory(h, [h], shared=self.shared)
+        hidden, memory = [h], Memory(h, [h], shared=self.shared, alpha=self.alpha)
         for index in range(len(self.convs)):
             windows = self._windows(op, index)
             h = self._block(hidden, windows, memory, index)
@@ -212,6 +226,14 @@ def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -
         raise ValueError(f"skip: must not be {skip} with conv = {conv}, which reads states from before the last")
     if CONVS[conv].reads_past and encoder == "none":
         raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
+
+
+def _check_read(conv: str, skip: str, alpha: float, gate_power: float) -> None:
+    """Raise ValueError where a setting was given that nothing reads: another key would hold the same numbers."""
+    if alpha != ALPHA and skip != "initial" and conv != "gcnii":
+        raise ValueError(f"alpha: must be {ALPHA} unless skip = initial or conv = gcnii, which alone read it; got {alpha}")
+    if gate_power != GATE_POWER and skip != "gated":
+        raise ValueError(f"gate_power: must be {GATE_POWER} unless skip = gated, which alone reads it; got {gate_power}")
 
 
 def _check_last(conv: str, norm: str, skip: str, readout: str) -> None:

@@ -14,7 +14,7 @@ from suite.models.convs import CONVS, Conv, Memory
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
-EXPANDER_DEGREE, NUM_VIRTUAL_NODES = 4, 1
+HEADS, DISTANCE_BUCKETS, EXPANDER_DEGREE, NUM_VIRTUAL_NODES = 4, 40, 4, 1
 
 
 class Block(nn.Module):
@@ -66,7 +66,7 @@ class Transformer(Model):
 
     Args:
         in_channels, hidden_channels, num_layers, out_channels: the four sizes.
-        heads: attention heads; must divide hidden_channels.
+        heads: of the attention among all nodes; must divide hidden_channels. (A conv has its own.)
         conv: local channel beside the attention, as in `Stack`, or none.
         mlp_channels: inner width of the blocks' MLPs; None: twice hidden_channels.
         attention: softmax over all nodes; performer or nodeformer, linear in the nodes; expander, along sparse edges (Exphormer);
@@ -96,12 +96,12 @@ class Transformer(Model):
         num_layers: int,
         out_channels: int,
         *,
-        heads: int = 4,
+        heads: int = HEADS,
         conv: str = "none",
         mlp_channels: int | None = None,
         attention: str = "softmax",
         pair_bias: str = "none",
-        distance_buckets: int = 40,
+        distance_buckets: int = DISTANCE_BUCKETS,
         expander_degree: int = EXPANDER_DEGREE,
         num_virtual_nodes: int = NUM_VIRTUAL_NODES,
         degree_buckets: int = 0,
@@ -111,6 +111,7 @@ class Transformer(Model):
     ) -> None:
         super().__init__()
         _check(conv, attention, pair_bias, norm, norm_first)
+        _check_read(attention, pair_bias, heads, distance_buckets)
         _check_expander(attention, expander_degree, num_virtual_nodes)
         inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
@@ -196,6 +197,16 @@ def _check(conv: str, attention: str, pair_bias: str, norm: str, norm_first: boo
         raise ValueError(f"pair_bias: must be none unless attention is softmax, which alone has logits; got '{pair_bias}'")
     if attention == "none" and norm_first and norm == "batch":
         raise ValueError("norm_first: must be false without attention under batch norm, whose rows are those that a layer writes")
+
+
+def _check_read(attention: str, pair_bias: str, heads: int, distance_buckets: int) -> None:
+    """Raise ValueError where a setting was given that nothing reads: another key would hold the same numbers."""
+    if attention == "none" and heads != HEADS:
+        raise ValueError(f"heads: must be {HEADS} unless there is attention beside the conv, which has its own; got {heads}")
+    if pair_bias != "spd" and distance_buckets != DISTANCE_BUCKETS:
+        raise ValueError(
+            f"distance_buckets: must be {DISTANCE_BUCKETS} unless pair_bias is spd, which alone reads it; got {distance_buckets}"
+        )
 
 
 def _check_expander(attention: str, degree: int, num_virtual_nodes: int) -> None:

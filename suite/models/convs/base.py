@@ -19,12 +19,14 @@ class Memory:
         hidden: the states before each layer so far, h last, at the rows that this layer reads; for layers that `read_past`.
         on_edges: the states that the layer before gave its edges, and those edges; for layers that have them.
         shared: what all layers of the model have in common (`Conv.shared`).
+        alpha: the share of H0, for layers that take one.
     """
 
     initial: Tensor
     hidden: list[Tensor] = field(default_factory=list)
     on_edges: tuple[Tensor, EdgeList] | None = None
     shared: nn.Module | None = None
+    alpha: float = 0.1
 
     def written(self, op: Operators, h: Tensor) -> None:
         """Add `h` to the states to be read, and bring the others to the rows that the layer of `op` wrote."""

@@ -14,12 +14,12 @@ from suite.operators import Operators
 class GCNII(Conv):
     """((1-alpha) S h + alpha H0) ((1-beta) I + beta W), beta = ln(theta / l + 1) (2007.02133; twin of `GCN2Conv`).
 
-    alpha = .1 and theta = .5 are the published defaults.
+    alpha is the model's (`Memory.alpha`); .1 and theta = .5 are the published defaults.
     """
 
     operator = "gcn"
     stepwise = False
-    alpha, theta = 0.1, 0.5
+    theta = 0.5
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
@@ -29,6 +29,6 @@ class GCNII(Conv):
         self.lin = Linear(in_channels, out_channels, bias=False)
 
     def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
-        mixed = (1 - self.alpha) * op.gcn(h) + self.alpha * memory.initial
+        mixed = (1 - memory.alpha) * op.gcn(h) + memory.alpha * memory.initial
         out: Tensor = (1 - self.beta) * mixed + self.beta * self.lin(mixed)
         return out
