@@ -8,7 +8,7 @@ any topology carries the task, and the diameter is asked of every node rather th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -34,12 +34,17 @@ from suite.rng import stream
 from suite.task import Block, Loss, Task, Topology
 
 Quantity = Literal["distance", "cost", "eccentricity", "diameter"]
+WHOLE = ("eccentricity", "diameter")  # asked of the graph as it is, without a source
 UNIT = (
     5.0  # hops, or costs, that are 1 of y: the same for all sizes and families, so that one can be trained on and another asked
 )
 NUM_SURVEYED = 1000  # graphs that chance and the histogram are estimated from,
 NODES_SURVEYED = 40_000  # or fewer: of not many more nodes in all;
 ALL_SURVEYED, SOURCES_SURVEYED = 256, 64  # up to how many nodes all pairs count, and from how many sources beyond
+MAX_DEGREE = 15  # degrees from here on are counted as one
+FOLDS = 5  # of the graphs surveyed, each guessed by a fit to the others
+SAME_HOPS = 1e-6  # difference of hops that is rounding
+RANK = 1e-9  # relative singular value from which degrees vary by themselves: those of a tree add up to the same
 
 
 class Distances(Task):
@@ -55,12 +60,17 @@ class Distances(Task):
     | diameter | every node | the largest eccentricity of the graph |
 
     Every graph of a random family, a piece of a real network among them, is drawn afresh. Other topologies are one graph, built
-    with `size` for its hops, on which sources differ; on a whole real network each split has sources of its own. Raises
-    ValueError for eccentricity and diameter on one graph, where a node always has the same answer, and where numbers of nodes
-    and of their edges give every answer away, as on a clique.
+    with `size` for its hops, on which sources differ; on a whole real network each split has sources of its own.
+
+    Of eccentricity and diameter a part is in how many nodes have each degree: of the diameter's variance a quarter on random
+    trees, near half on Erdős–Rényi graphs. `chance` knows it, so that whoever scores better has not only counted degrees.
+
+    Raises ValueError for eccentricity and diameter on one graph, where a node always has the same answer, and where numbers of
+    nodes and of their edges give every answer away, as on a clique; so do degrees the diameter of a random caterpillar, leaves
+    and diameter of which make num_nodes + 1.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     loss: ClassVar[Loss] = "mse"
     quantity: Quantity = "distance"
     topology: TopologyField = RandomTree()
@@ -70,11 +80,13 @@ class Distances(Task):
     def _answer_is_open(self) -> Self:
         if not isinstance(self.topology, Sampled):
             has_size(self.topology, self.size)
-            if self.quantity in ("eccentricity", "diameter"):
+            if self.quantity in WHOLE:
                 families = "a random family (random_tree, chorded_line, subnetwork, ...)"
                 raise ValueError(f"topology: must be {families} for '{self.quantity}', got one graph, a {self.topology.kind}")
         if not _is_open(self.quantity, self.topology.at("test", 0), self.size):
-            known = "who knows the number of nodes and of their edges"
+            known = "who knows " + (
+                "how many nodes have each degree" if self.quantity in WHOLE else "the number of nodes and of their edges"
+            )
             raise ValueError(f"topology: must leave '{self.quantity}' open to {known}, got {self.topology!r}, which tells it")
         return self
 
@@ -89,10 +101,11 @@ class Distances(Task):
 
     @property
     def chance(self) -> float:
-        """Mean squared error of the best guess from the number of nodes, the own degree and the source's.
+        """Mean squared error of the best guess without edges, estimated from up to 1,000 graphs of a stream of its own.
 
-        Of a cost the guess knows the node's own besides. Estimated from up to 1,000 graphs of a stream of its own.
-        The degrees of all nodes may tell a set model more: ask for the certificate.
+        Of distances it knows the number of nodes, the own degree and the source's, of a cost the node's own besides. Of
+        eccentricity and diameter it knows how many nodes have each degree, how many edges there are, and the own degree: least
+        squares, of each fifth of the graphs by a fit to the others; or the own degree alone where graphs are too few to fit more.
         """
         return self._survey().chance
 
@@ -217,33 +230,82 @@ def _survey(quantity: str, topology: Topology, size: int) -> _Survey:
         distance = hop_distance(asked.edge_index, sources, n).flatten()
         found = torch.bincount(distance, minlength=counts.numel()).double() / distance.numel()
         counts = found + F.pad(counts, (0, found.numel() - counts.numel()))
-    known = pd.DataFrame(torch.cat(tables).numpy(), columns=["own", "source", "nodes", "rest"])
-    guess = known.groupby(["own", "source", "nodes"])["rest"].transform("mean")
-    return _Survey(float((((known["rest"] - guess) / UNIT) ** 2).mean()), counts / len(tables))
+    left = _left_by_counts if quantity in WHOLE else _left_by_kind
+    return _Survey(left(tables) / UNIT**2, counts / len(tables))
+
+
+def _left_by_kind(tables: list[np.ndarray]) -> float:
+    """Return the mean squared error of answering the mean of all who know the same."""
+    table = pd.DataFrame(np.concatenate(tables), columns=["own", "source", "nodes", "rest"])
+    guess = table.groupby(["own", "source", "nodes"])["rest"].transform("mean")
+    return float(((table["rest"] - guess) ** 2).mean())
+
+
+def _left_by_counts(tables: list[np.ndarray]) -> float:
+    """Return the mean squared error of least squares on all that is known, or on the own degree where that does better."""
+    folds = [_condensed(*tables[fold::FOLDS]) for fold in range(FOLDS)]
+    every = folds[0].shape[1] - 1
+    return min(_held_out(folds, every), _held_out(folds, MAX_DEGREE)) / sum(map(len, tables))
+
+
+def _held_out(folds: list[np.ndarray], num_known: int) -> float:
+    """Return the sum of squared errors of each fold under a fit of the first columns to the others."""
+    error = 0.0
+    for fold, held in enumerate(folds):
+        fitted = np.concatenate(folds[:fold] + folds[fold + 1 :])
+        weight = np.linalg.lstsq(fitted[:, :num_known], fitted[:, -1], rcond=RANK)[0]
+        error += float(np.square(held[:, :num_known] @ weight - held[:, -1]).sum())
+    return error
+
+
+def _condensed(*tables: np.ndarray) -> np.ndarray:
+    """Return a table of no more rows than columns on which every linear guess has the same sum of squared errors."""
+    found: np.ndarray = np.linalg.qr(np.concatenate(tables), mode="r")
+    return found
 
 
 @lru_cache(maxsize=256)
 def _is_open(quantity: str, topology: Topology, size: int) -> bool:
-    """Return whether a survey finds two answers that a guess cannot tell apart; mostly in its first graph."""
+    """Return whether a survey finds two answers that a guess cannot tell apart; mostly in its first graphs."""
+    tables = (table for _, table in _surveyed(quantity, topology, size))
+    return _fits_no_line(tables) if quantity in WHOLE else _differs_alike(tables)
+
+
+def _fits_no_line(tables: Iterable[np.ndarray]) -> bool:
+    seen: list[np.ndarray] = []
+    for table in tables:
+        seen = [_condensed(*seen, table)]
+        known, rest = seen[0][:, :-1], seen[0][:, -1]
+        if np.abs(known @ np.linalg.lstsq(known, rest, rcond=RANK)[0] - rest).max() > SAME_HOPS:
+            return True
+    return False
+
+
+def _differs_alike(tables: Iterable[np.ndarray]) -> bool:
     rests: dict[tuple[float, ...], float] = {}
-    for _, table in _surveyed(quantity, topology, size):
-        for *known, rest in np.unique(table.numpy().round(9), axis=0).tolist():
+    for table in tables:
+        for *known, rest in np.unique(table.round(9), axis=0).tolist():
             if rests.setdefault(tuple(known), rest) != rest:
                 return True
     return False
 
 
-def _surveyed(quantity: str, topology: Topology, size: int) -> Iterator[tuple[_Asked, Tensor]]:
-    """Yield graphs, and of each read-out [num_readouts, 4] what a guess knows and the rest.
+def _surveyed(quantity: str, topology: Topology, size: int) -> Iterator[tuple[_Asked, np.ndarray]]:
+    """Yield graphs, and of each read-out what a guess knows and, in the last column, the rest, in hops or costs.
 
-    It knows degrees, its own and the source's, and the number of nodes; the rest is the answer, of costs without the node's own.
+    With a source it knows the own degree, the source's, and the number of nodes; the rest is the answer, of costs without the
+    node's own. Without one it knows the own degree, one-hot, and of the graph how many nodes have each degree and how many
+    ends edges have.
     """
     rng = stream("distances", quantity, repr(topology), size)
     num_graphs = max(32, min(NUM_SURVEYED, NODES_SURVEYED // _graph(topology, size, rng).num_nodes))
     for _ in range(num_graphs):
         asked = _ask(quantity, topology, size, rng)
-        degrees = degree(asked.edge_index[0], dtype=torch.double)
-        of_source = torch.zeros(1) if asked.source is None else degrees[asked.source]
+        degrees = degree(asked.edge_index[0], dtype=torch.long)
         rest = asked.answer if asked.cost is None else asked.answer - asked.cost.double()[asked.readouts]
-        alike = torch.stack([of_source.double(), torch.tensor([float(len(degrees))]).double()], dim=1).expand(len(rest), -1)
-        yield asked, torch.cat([degrees[asked.readouts, None], alike, rest[:, None]], dim=1)
+        if asked.source is None:
+            one_hot = F.one_hot(degrees.clamp(max=MAX_DEGREE) - 1, MAX_DEGREE)
+            own, of_graph = one_hot[asked.readouts], torch.cat([one_hot.sum(0), degrees.sum()[None]])
+        else:
+            own, of_graph = degrees[asked.readouts, None], torch.tensor([int(degrees[asked.source]), len(degrees)])
+        yield asked, torch.cat([own, of_graph.expand(len(rest), -1), rest[:, None]], dim=1).numpy()

@@ -4,15 +4,18 @@ import itertools
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LinearRegression
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import to_networkx
+from torch_geometric.utils import degree, to_networkx
 
 from datasets.chorded_line import ChordedLine
 from datasets.clique import Clique
-from datasets.distances import NUM_SURVEYED, Distances
+from datasets.distances import MAX_DEGREE, NUM_SURVEYED, Distances, _left_by_counts
 from datasets.erdos_renyi import ErdosRenyi
 from datasets.grid import Grid
 from datasets.network import Network, own_nodes
@@ -41,7 +44,8 @@ FAMILIES: list[Sampled] = [
 ]
 SINGLE = [Grid(width=2, extra=0), Ring(), Network(name="schutterwald_lv_grid")]
 QUANTITIES = ["distance", "eccentricity", "diameter"]  # in hops
-ASKED = [*itertools.product(QUANTITIES, FAMILIES), *itertools.product(["distance"], SINGLE)]
+TOLD = ("diameter", RandomCaterpillar())
+ASKED = [*(pair for pair in itertools.product(QUANTITIES, FAMILIES) if pair != TOLD), *itertools.product(["distance"], SINGLE)]
 
 
 def network(graph: Data) -> nx.Graph:
@@ -253,13 +257,31 @@ def test_edges_are_needed(quantity: Any, topology: Topology) -> None:
 
 def test_leaves_tell_the_diameter_of_a_random_caterpillar() -> None:
     """Of a spine of 15 with 15 legs: 14 hops and one for each end that has a leg; 15 leaves and one for each that has none."""
-    task, rng = Distances(quantity="diameter", topology=RandomCaterpillar(num_nodes=30)), stream("test")
+    task, rng = Distances(topology=RandomCaterpillar(num_nodes=30)), stream("test")
     graphs = [nx.Graph(task.sample(rng).edge_index.T.tolist()) for _ in range(30)]
-    assert {nx.diameter(graph) + sum(degree == 1 for _, degree in graph.degree) for graph in graphs} == {14 + 15 + 2}
+    assert {nx.diameter(graph) + sum(count == 1 for _, count in graph.degree) for graph in graphs} == {14 + 15 + 2}
     assert len({nx.diameter(graph) for graph in graphs}) > 1
 
 
+@pytest.mark.parametrize("quantity", ["eccentricity", "diameter"])
+def test_chance_is_what_least_squares_on_the_numbers_of_nodes_of_each_degree_leave_open(quantity: Any) -> None:
+    """By scikit-learn, of graphs that it was not fitted to; the own degree tells a part of an eccentricity besides."""
+    task, rng, rows = Distances(quantity=quantity, topology=RandomTree(num_nodes=16)), stream("test"), []
+    for _ in range(1000):
+        graph = task.sample(rng)
+        degrees = degree(graph.edge_index[0], dtype=torch.long)
+        kinds = F.one_hot(degrees.clamp(max=9), 10)
+        rows.append((torch.cat([kinds, kinds.sum(0).expand(16, -1)], dim=1).numpy(), graph.y.double().numpy()))
+    known, y = (np.stack(part) for part in zip(*rows, strict=True))
+    of_half = LinearRegression().fit(known[:500].reshape(8000, -1), y[:500].ravel())
+    left = np.square(of_half.predict(known[500:].reshape(8000, -1)).reshape(500, 16) - y[500:]).mean(1)  # of each graph
+    error = left.std() * (1 / 500 + 1 / NUM_SURVEYED) ** 0.5
+    assert task.chance == pytest.approx(left.mean(), abs=4 * error)
+    assert task.chance < y.var() - 4 * error
+
+
 GIVEN_AWAY = [
+    TOLD,  # with the leaves, num_nodes + 1
     ("distance", Clique()),  # all are 1 apart,
     ("cost", Clique()),  # and no way is cheaper than the edge
     ("distance", Tree(arity=4)),  # of size 1 a star: 1 from and to its hub, else 2
@@ -277,6 +299,17 @@ def test_a_topology_that_gives_every_answer_away_is_refused(quantity: Any, topol
 
 def test_on_a_star_the_cost_of_the_hub_is_open_though_hops_are_not() -> None:
     assert Distances(quantity="cost", topology=Tree(arity=4), size=1).chance > 0
+
+
+def test_where_graphs_are_too_few_to_fit_counts_chance_is_no_worse_than_the_mean() -> None:
+    """Of 40 graphs the counts of 15 degrees explain anything; held out they do worse than nothing."""
+    tables, rng = [], np.random.default_rng(0)
+    for _ in range(40):
+        own = np.eye(MAX_DEGREE)[rng.integers(MAX_DEGREE, size=50)]
+        of_graph = np.broadcast_to(rng.integers(100, size=MAX_DEGREE + 1), (50, MAX_DEGREE + 1))
+        tables.append(np.concatenate([own, of_graph, np.full((50, 1), rng.normal())], axis=1))
+    answers = np.array([table[0, -1] for table in tables])
+    assert answers.var() / 2 < _left_by_counts(tables) < 1.2 * answers.var()
 
 
 @pytest.mark.parametrize("quantity", ["eccentricity", "diameter"])
