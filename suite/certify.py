@@ -43,13 +43,15 @@ from suite.verdicts import (
     PARTLY_LOCAL,
     PRECISION,
     TAGS,
+    UNCONTROLLED,
     UNDERTRAINED,
     UNIDENTIFIABLE,
+    UNSOLVED,
 )
 from suite.views import task_ref
 from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
 
-VERSION = 9  # raise it when the same task would get another certificate
+VERSION = 10  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
 BLOCK = 64  # graphs drawn together, as in training by default
 SEEN = 0.05  # share of test inputs that as many training inputs may have shown
@@ -76,12 +78,16 @@ WORDS = {  # how K10 calls the facts of `suite.facts`
     "like_source": "other nodes like the source",
 }
 
+UNTOLD = ("tag", "solved")  # fields of a check that the certificate says in other words
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of a certificate. `passed` None: nothing to pass, or not applicable; `tag`: what the line says of the task."""
+    """One line of a certificate. `passed` None: nothing to pass, or not applicable; `tag`: what the line says of the task.
+
+    `solved`: a model trained for it solved the task itself, not a twin.
+    """
 
     id: str
     name: str
@@ -90,6 +96,7 @@ class Check:
     passed: bool | None
     detail: str
     tag: str | None = None
+    solved: bool = False
 
 
 def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> dict[str, Any]:
@@ -107,11 +114,12 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     survey, blind = _survey(task), begun.result()
     begun, ball = begin(_edge_free, blind), begin(_ball, blind, tier)
     last = [begin(_shuffled)] if tier == "full" else []
-    facts, solvable, identified, determinism = facts_of(task), _solvable(task), _identified(task), _determinism(task)
+    facts, witnessed, identified, determinism = facts_of(task), _witnessed(task), _identified(task), _determinism(task)
     unordered = begun.result()
     permuted = begin(_permuted, unordered, tier)
-    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), blind, unordered, ball.result()]
-    checks += [permuted.result(), solvable, identified, _described(facts), _structure(task, survey), determinism]
+    trained = [blind, unordered, ball.result(), permuted.result()]
+    checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), *trained]
+    checks += [witnessed or _solved_by(task, trained), identified, _described(facts), _structure(task, survey), determinism]
     checks += [check.result() for check in last]
     tags = [tag for tag in TAGS if any(check.tag == tag for check in checks)]
     ref = task_ref(task)
@@ -127,7 +135,7 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
         "verdict": tags[0] if tags else CERTIFIED,
         "tags": tags,
         "facts": facts,
-        "checks": [{key: value for key, value in asdict(check).items() if key != "tag"} for check in checks],
+        "checks": [{key: value for key, value in asdict(check).items() if key not in UNTOLD} for check in checks],
         "seconds": round(time.perf_counter() - start, 2),
     }
 
@@ -247,12 +255,13 @@ def _graph_blind(task: Task) -> Check:
     leaks = _leaks(task, found.score)
     if task.range == 0:
         tag = LOCAL if found.solved else UNDERTRAINED
-        return Check("K4", "graph-blind MLP", found.score, "at the ceiling", found.solved, f"{scored}; local by design", tag)
+        detail = f"{scored}; local by design"
+        return Check("K4", "graph-blind MLP", found.score, "at the ceiling", found.solved, detail, tag, found.solved)
     if task.fixed:
         detail = f"{scored}; the graph adds what a model scores above it"
         return Check("K4", "graph-blind MLP", found.score, "published", None, detail, LOCAL if leaks else None)
     if leaks:
-        return Check("K4", "graph-blind MLP", found.score, _limit(task), False, scored, LOCAL)
+        return Check("K4", "graph-blind MLP", found.score, _limit(task), False, scored, LOCAL, found.solved)
     return _at_chance("K4", "graph-blind MLP", task, found, task.answer_twin(), graph_blind)
 
 
@@ -265,12 +274,12 @@ def _edge_free(task: Task, blind: Check) -> Check:
         found = edge_free(task)
         detail = f"{found.title} on the set of nodes scores {found.score:.3f}, guessing {task.chance:.3f}; edges add the rest"
         return Check("K5", name, found.score, "published", None, detail, CONTENT if _leaks(task, found.score) else None)
-    if _solved(task, blind):
+    if blind.solved:
         return Check("K5", name, None, _limit(task), None, "not applicable: a graph-blind model solves the task")
     found = edge_free(task)
     if _leaks(task, found.score):
         detail = f"{found.title} on the set of nodes scores {found.score:.3f}, guessing {task.chance:.3f}"
-        return Check("K5", name, found.score, _limit(task), False, detail, CONTENT)
+        return Check("K5", name, found.score, _limit(task), False, detail, CONTENT, found.solved)
     return _at_chance("K5", name, task, found, task.content_twin(), partial(edge_free, twin=True))
 
 
@@ -279,15 +288,15 @@ def _ball(task: Task, blind: Check, tier: Tier) -> Check:
     name, hops = "nearer than the answer", task.range
     if task.level == "graph" or task.fixed or not hops:
         return Check("K6", name, None, _limit(task), None, "not applicable: the task is not at one distance")
-    if hops == 1 or _solved(task, blind):
-        reason = "a graph-blind model solves the task" if _solved(task, blind) else "nearer than one hop is the read-out node, K4"
+    if hops == 1 or blind.solved:
+        reason = "a graph-blind model solves the task" if blind.solved else "nearer than one hop is the read-out node, K4"
         return Check("K6", name, None, _limit(task), None, f"not applicable: {reason}")
     seeds = SEEDS[: NUM_SEEDS[tier]]
     found = by_distance(task, hops - 1, seeds=seeds)
     curve = f"; {_curve(task, hops, found)}" if tier == "full" else ""
     if _leaks(task, found.score):
         detail = f"{found.title} on the ball of radius {hops - 1} scores {found.score:.3f}, guessing {task.chance:.3f}{curve}"
-        return Check("K6", name, found.score, _limit(task), False, detail, LOCAL if found.solved else PARTLY_LOCAL)
+        return Check("K6", name, found.score, _limit(task), False, detail, LOCAL if found.solved else PARTLY_LOCAL, found.solved)
     control = partial(by_distance, radius=hops, seeds=seeds, twin=True)
     return _at_chance("K6", name, task, found, task.content_twin() or task, control, curve)
 
@@ -303,7 +312,7 @@ def _permuted(task: Task, unordered: Check, tier: Tier) -> Check:
     """K7. The same control on edges drawn anew with degrees kept; on the true ones it shows what edges are worth to it."""
     name = "permuted edges"
     if task.level == "graph" or task.fixed:
-        return Check("K7", name, None, _limit(task), None, NO_SAMPLE)
+        return Check("K7", name, None, _limit(task), None, NO_SAMPLE, None if task.range == 0 else UNCONTROLLED)
     if unordered.tag == CONTENT or not isinstance(unordered.value, float):
         return Check("K7", name, None, _limit(task), None, "not applicable: K4 or K5 shows already that edges are not needed")
     seeds = SEEDS[: NUM_SEEDS[tier]]
@@ -312,28 +321,43 @@ def _permuted(task: Task, unordered: Check, tier: Tier) -> Check:
     edges = f"; on the true edges {true.score:.3f} ({true.title})"
     if _leaks(task, found.score):
         detail = f"{found.title} scores {found.score:.3f} with all distances permuted, guessing {task.chance:.3f}{edges}"
-        return Check("K7", name, found.score, _limit(task), False, detail, EDGE_FREE)
+        return Check("K7", name, found.score, _limit(task), False, detail, EDGE_FREE, found.solved or true.solved)
     if true.solved:
         detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{edges}"
-        return Check("K7", name, found.score, _limit(task), True, detail)
+        return Check("K7", name, found.score, _limit(task), True, detail, solved=True)
     control = partial(by_distance, permuted=True, seeds=seeds, twin=True)
     return _at_chance("K7", name, task, found, task.content_twin(), control, edges)
 
 
-def _solvable(task: Task) -> Check:
-    """K8. An algorithm of the task's own must answer at the ceiling, in single precision as in double."""
+def _witnessed(task: Task) -> Check | None:
+    """K8. An algorithm of the task's own must answer at the ceiling, in single precision as in double; None: it offers none."""
     name, limit = "solvability witness", f"skill >= {WITNESSED}"
     if task.fixed or task.level == "graph":
         return Check("K8", name, None, limit, None, NO_SAMPLE)
     double = witness_score(task, torch.float64)
     single = witness_score(task, torch.float32)
     if double is None or single is None:
-        return Check("K8", name, None, limit, None, "the task offers none")
+        return None
     detail = f"scores {single:.4g} in float32 and {double:.4g} in float64 on {NUM_WITNESSED} test graphs"
     passed = [task.skill(score) >= WITNESSED for score in (double, single)]
     if not passed[0]:
         return Check("K8", name, double, limit, False, f"{detail}: the witness or the task is wrong", BROKEN)
     return Check("K8", name, single, limit, passed[1], detail, None if passed[1] else PRECISION)
+
+
+def _solved_by(task: Task, trained: list[Check]) -> Check:
+    """K8 of a task without a witness: a control must have solved it, for a failure at what cannot be solved says nothing.
+
+    `trained` is K4 to K7. Where K7 had no need of the true edges, since K5 leaks, a control reads them now.
+    """
+    name, limit, permuted = "solvability witness", f"skill >= {WITNESSED}, or a control's >= {SOLVED}", trained[-1]
+    solved = [check.id for check in trained if check.solved]
+    if not solved and permuted.value is None and by_distance(task, seeds=SEEDS[:1]).solved:
+        solved = ["a control that reads all edges"]
+    if solved:
+        return Check("K8", name, None, limit, True, f"the task offers none; solved by a control: {', '.join(solved)}")
+    detail = "the task offers none, and no control solves it, not on the true edges either: give it a `witness`"
+    return Check("K8", name, None, limit, None, detail, UNSOLVED)
 
 
 def _identified(task: Task) -> Check:
@@ -426,12 +450,10 @@ def _unanswered(id_: str, name: str, detail: str, found: Outcome | None = None) 
     return Check(id_, name, found.score if found else None, "a control that can win", None, detail, UNDERTRAINED)
 
 
-def _solved(task: Task, blind: Check) -> bool:
-    return isinstance(blind.value, float) and task.skill(blind.value) >= SOLVED
-
-
 def _leaks(task: Task, score: float) -> bool:
-    return score > _threshold(task) if task.ceiling > task.chance else score < _threshold(task)
+    """Return whether it is no guessing: who solves the task does not guess, however near the ceiling is to chance."""
+    above = score > _threshold(task) if task.ceiling > task.chance else score < _threshold(task)
+    return above or task.skill(score) >= SOLVED
 
 
 def _threshold(task: Task) -> float:

@@ -13,9 +13,23 @@ UNIDENTIFIABLE = "unidentifiable"
 PRECISION = "precision-limited"
 PARTLY_LOCAL = "partly local"
 UNDERTRAINED = "not certified (control undertrained)"
+UNCONTROLLED = "not certified (no control of edges)"
+UNSOLVED = "not certified (not shown solvable)"
 CERTIFIED = "certified"
 # The first that holds is the verdict.
-TAGS = (BROKEN, LOCAL, CONTENT, EDGE_FREE, MEMORISABLE, UNIDENTIFIABLE, PRECISION, PARTLY_LOCAL, UNDERTRAINED)
+TAGS = (
+    BROKEN,
+    LOCAL,
+    CONTENT,
+    EDGE_FREE,
+    MEMORISABLE,
+    UNIDENTIFIABLE,
+    PRECISION,
+    PARTLY_LOCAL,
+    UNDERTRAINED,
+    UNCONTROLLED,
+    UNSOLVED,
+)
 
 PUBLISHED = "as published"
 UNKNOWN = "without a certificate"
@@ -30,6 +44,8 @@ BARS = {
     UNIDENTIFIABLE: "no message passing net can tell the answers apart, at any reach",
     PRECISION: "single precision does not hold the answer",
     UNDERTRAINED: "no control shows that the answer lies r away",
+    UNCONTROLLED: "on one given graph, or whole graphs, no control shows that edges are needed",
+    UNSOLVED: "neither a witness nor a control shows that it can be solved",
     PUBLISHED: "kept with its flaws, and never pooled with ours",
     UNKNOWN: "nothing shows what it needs",
 }

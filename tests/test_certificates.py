@@ -31,20 +31,23 @@ from suite import controls
 from suite.cell import Protocol
 from suite.certify import (
     BROKEN,
+    CONTENT,
     EDGE_FREE,
     LOCAL,
     PARTLY_LOCAL,
     PRECISION,
     TAGS,
     UNIDENTIFIABLE,
+    UNSOLVED,
     WORDS,
     Check,
     _ball,
     _described,
     _identified,
     _permuted,
+    _solved_by,
 )
-from suite.certify import _solvable as solvable
+from suite.certify import _witnessed as witnessed
 from suite.controls import Ball, Shells, Shuffled, by_distance, permuted_edges
 from suite.facts import facts_of, is_bipartite, pair_facts
 from suite.measures.ways import edge_cuts
@@ -344,13 +347,54 @@ class Flat(Transfer):
 
 @pytest.mark.parametrize(("task", "tag"), [(Drowned(), PRECISION), (Sleeping(), BROKEN), (Peeking(), BROKEN)])
 def test_a_witness_that_single_precision_spoils_and_one_that_fails_are_told_apart(task: Task, tag: str) -> None:
-    found = solvable(task)
+    found = witnessed(task)
+    assert found is not None
     assert (found.passed, found.tag) == (False, tag)
 
 
 def test_what_a_witness_returns_must_have_the_shape_of_answers() -> None:
     with pytest.raises(ValueError, match=r"\[num_graphs, num_readouts, out_channels\] = \(64, 1, 5\).*got \(64, 5\)"):
         witness_score(Flat(), torch.float32)
+
+
+class Unwitnessed(Transfer):
+    """What it asks is on the graph, but for `tossed`: then the answer is that of a die which nobody sees."""
+
+    tossed: bool = False
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        if self.tossed:
+            block.y = torch.randint(self.num_classes, block.y.shape, generator=rng)
+        return block
+
+    def content_twin(self) -> Task:
+        return Transfer(hops=self.hops)
+
+    def witness(self, block: Block) -> None:
+        return None
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_without_a_witness_a_task_is_solvable_if_a_control_with_edges_solves_it() -> None:
+    tossed, asked = Unwitnessed(hops=3, tossed=True), Unwitnessed(hops=3)
+    assert witnessed(tossed) is None
+    permuted = _permuted(tossed, UNORDERED, "quick")
+    assert permuted.passed  # at chance, and its twin is solved: nothing else is wrong with the task
+    found = _solved_by(tossed, [BLIND, UNORDERED, permuted])
+    assert (found.passed, found.tag) == (None, UNSOLVED)
+    assert "give it a `witness`" in found.detail
+    found = _solved_by(asked, [BLIND, UNORDERED, _permuted(asked, UNORDERED, "quick")])
+    assert (found.passed, found.tag) == (True, None)
+    assert "K7" in found.detail
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_where_a_set_leaks_without_solving_the_true_edges_are_tried_after_all() -> None:
+    leaking = Check("K5", "edge-free set model", 0.3, "", False, "", CONTENT)
+    for tossed, tag in ((False, None), (True, UNSOLVED)):
+        task = Unwitnessed(hops=3, tossed=tossed)
+        assert _solved_by(task, [BLIND, leaking, _permuted(task, leaking, "quick")]).tag == tag
 
 
 # K9: 1-WL

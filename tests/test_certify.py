@@ -24,7 +24,7 @@ from datasets.theta import Theta
 from datasets.transfer import Transfer
 from suite import controls
 from suite.cell import Protocol
-from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNDERTRAINED, certify
+from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNCONTROLLED, UNDERTRAINED, certify
 from suite.controls import MAX_ANSWERS, Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
 from suite.engine import blocks
 from suite.rng import stream
@@ -362,13 +362,13 @@ def test_graphs_without_a_shared_topology_are_certified_too() -> None:
 
 
 @pytest.mark.usefixtures("small_budget")
-def test_of_a_fixed_labelled_graph_only_what_makes_sense_is_checked() -> None:
+def test_of_a_fixed_labelled_graph_only_what_makes_sense_is_checked_and_it_is_not_certified() -> None:
     found = certify(Labelled())
     assert "not applicable" in line(found, "K1")["detail"]
     assert "not applicable" in line(found, "K5")["detail"]
     assert line(found, "K2")["value"] == 0
     assert line(found, "K4")["passed"] is None
-    assert found["verdict"] == CERTIFIED
+    assert found["tags"] == [UNCONTROLLED]  # nothing was tried on other edges
 
 
 @pytest.mark.usefixtures("small_budget")

@@ -19,7 +19,7 @@ from datasets import labelled_graphs
 from datasets.labelled_graphs import ATOMS, CLASSES, FOLDS, GraphClasses, Peptides
 from datasets.stored import DATA_ROOT, stored
 from suite.cell import Cell, Protocol
-from suite.certify import certify
+from suite.certify import CONTENT, UNCONTROLLED, certify
 from suite.engine import Trained, blocks, train
 from suite.engine.batches import GraphBatch, graph_batch
 from suite.factors import Factored, combine
@@ -207,6 +207,7 @@ def test_a_certificate_says_what_a_set_model_scores_and_that_constants_only_gues
     assert 0.5 <= checks["K5"]["value"] <= 1
     assert checks["K11"]["passed"]
     assert {checks[name]["value"] for name in ("K4", "K6", "K7", "K8", "K9")} == {None}
+    assert UNCONTROLLED in found["tags"]
 
 
 def test_data_that_are_not_there_are_named_with_the_place_to_put_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -274,6 +275,8 @@ def test_someones_question_about_whole_graphs_keeps_the_contract_and_is_learned(
 
 @pytest.mark.slow
 def test_the_certificate_of_whole_graphs_says_what_sets_know() -> None:
-    checks = {check["id"]: check for check in certify(CycleOrPath())["checks"]}
+    found = certify(CycleOrPath())
+    checks = {check["id"]: check for check in found["checks"]}
+    assert found["tags"] == [CONTENT, UNCONTROLLED]
     assert checks["K5"]["value"] > 0.9  # a set model is told degrees, and the ends of a path have degree 1
     assert checks["K3"]["passed"]

@@ -450,6 +450,8 @@ BARRING = {
     "unidentifiable",
     "precision-limited",
     "not certified (control undertrained)",
+    "not certified (no control of edges)",
+    "not certified (not shown solvable)",
     "not certified (contract broken)",
 }
 
