@@ -40,7 +40,7 @@ from suite.models.rewirings import load_rewiring, rewire
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
 from suite.views import task_ref
-from suite.witness import WITNESSED, witness_score
+from suite.witness import WITNESSED, offers_witness, witness_score
 
 NUM_GRAPHS = 64
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -274,15 +274,50 @@ def _order(task: Task) -> Iterator[str]:
 
 
 def _numbers(task: Task) -> Iterator[str]:
-    """Answers do not depend on how nodes are numbered, which no model is told: equal graphs have equal answers."""
+    """Answers do not depend on how nodes are numbered, which no model is told: equal graphs have equal answers.
+
+    Where features never repeat no two graphs are equal. Then either those features do not count, and graphs equal but for them
+    have equal answers too, or a witness shows, on renumbered graphs, how they count. (Whole graphs have no witnesses.)
+    """
     if task.fixed or task.ceiling not in (0.0, 1.0):  # a ceiling below 1: noise in the answers is part of the task
         return
     drawn = [_draw(task, "train", index) for index in range(8)]
-    graphs, first = [graph for block in drawn for graph in graphs_of(block)], dict[int, Data]()
-    pairs = [(first.setdefault(key, graph), graph) for key, graph in zip(hashes(drawn).inputs.tolist(), graphs, strict=True)]
-    unlike = [pair for pair in pairs if not torch.equal(*(graph.y.sort(0).values for graph in pair))]
-    if any(nx.is_isomorphic(*(_marked(graph) for graph in pair), node_match=operator.eq) for pair in unlike[:MAX_COMPARED]):
+    graphs = [graph for block in drawn for graph in graphs_of(block)]
+    if _answered_unlike(graphs):
         yield "graphs that are the same but for the numbers of their nodes have different answers: make y of x and edges alone"
+        return
+    columns = [] if task.level == "graph" or offers_witness(task) else _never_repeated(graphs)
+    if columns and _answered_unlike([_without(graph, columns) for graph in graphs]):
+        yield (
+            f"graphs that are the same but for the numbers of their nodes and x[:, {columns}], which never repeats, have"
+            " different answers: make y of x and edges alone; if that is what those columns are for, show it by a `witness`"
+        )
+
+
+def _answered_unlike(graphs: list[Data]) -> bool:
+    """Return whether two graphs that are the same up to node order have different answers."""
+    first = dict[int, Data]()
+    pairs = [(first.setdefault(key, graph), graph) for key, graph in zip(hashes([graphs]).inputs.tolist(), graphs, strict=True)]
+    unlike = [pair for pair in pairs if not torch.equal(*(graph.y.sort(0).values for graph in pair))]
+    return any(nx.is_isomorphic(*(_marked(graph) for graph in pair), node_match=operator.eq) for pair in unlike[:MAX_COMPARED])
+
+
+def _never_repeated(graphs: list[Data]) -> list[int]:
+    """Return the columns of x in which most graphs have a value that no other graph has."""
+    found, graph = [], torch.arange(len(graphs)).repeat_interleave(torch.tensor([len(graph.x) for graph in graphs]))
+    for column, values in enumerate(torch.cat([graph.x for graph in graphs]).T):
+        value = torch.unique(values, return_inverse=True)[1]
+        held = torch.unique(value * len(graphs) + graph)  # a value and a graph that has it
+        alone = torch.bincount(held // len(graphs)) == 1
+        if torch.unique((held % len(graphs))[alone[held // len(graphs)]]).numel() > len(graphs) / 2:
+            found.append(column)
+    return found
+
+
+def _without(graph: Data, columns: list[int]) -> Data:
+    bare: Data = graph.clone()
+    bare.x[:, columns] = 0
+    return bare
 
 
 def _marked(graph: Data) -> nx.MultiDiGraph:

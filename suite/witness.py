@@ -36,6 +36,11 @@ def witness_score(task: Task, dtype: torch.dtype) -> float | None:
     return float(scores(torch.cat(out)[None], torch.cat(y)[None], task.metric)[0])
 
 
+def offers_witness(task: Task) -> bool:
+    """Return whether `task` has a witness, whatever it is worth."""
+    return task.at("test", 0).witness(_unanswered(_blocks(task, 0)[0], torch.float64)) is not None
+
+
 def _blocks(task: Task, index: int) -> list[Block]:
     drawn = as_drawn(task, 0, "test", index, BLOCK)
     if isinstance(drawn, Block):

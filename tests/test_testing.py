@@ -221,6 +221,55 @@ class ByNumber(Good):
         return Data(x=x, edge_index=ring(8), y=(place > 4).long(), readout_index=torch.tensor([4]))
 
 
+class ByNumberAmidNoise(ByNumber):
+    """The same, and a feature that makes every graph another."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x = torch.cat([graph.x, torch.randn(8, 1, generator=rng)], dim=1)
+        return graph
+
+
+class ValueByNumber(Good):
+    """Asks for the value of node 2, which is like node 6."""
+
+    loss: ClassVar[Loss] = "mse"
+    num_classes: int = 1
+
+    @property
+    def token_channels(self) -> None:
+        return None
+
+    @property
+    def range(self) -> None:
+        return None
+
+    def sample(self, rng: torch.Generator) -> Data:
+        x = torch.randn(8, 1, generator=rng)
+        return Data(x=x, edge_index=ring(8), y=x[[2]], readout_index=torch.tensor([0]))
+
+
+class ValueOfFlagged(ValueByNumber):
+    """Asks for the value of the node with a flag, and shows how it is found."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x = torch.cat([graph.x, F.one_hot(torch.tensor(2), 8)[:, None].float()], dim=1)
+        return graph
+
+    def witness(self, block: Block) -> Tensor:
+        return (block.x[:, :, :1] * block.x[:, :, 1:]).sum(1, keepdim=True)
+
+
+class GoodAmidNoise(Good):
+    """A feature that makes every graph another, and does not count."""
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x = torch.cat([graph.x, torch.randn(8, 1, generator=rng)], dim=1)
+        return graph
+
+
 class NumberedWitness(Good):
     """Looks the class up at the place where it was written."""
 
@@ -264,14 +313,22 @@ FAULTS: list[tuple[Task, str, str]] = [
     (Forgetful(hops=5), "fields", "another task"),
     (OddTwin(), "twins", "answer_twin() asks another kind of question"),
     (ByNumber(), "node numbers", "the same but for the numbers of their nodes have different answers"),
+    (
+        ByNumberAmidNoise(),
+        "node numbers",
+        "but for the numbers of their nodes and x[:, [12]], which never repeats, have different",
+    ),
+    (ValueByNumber(), "node numbers", "show it by a `witness`"),
     (NumberedWitness(), "witness", "on graphs whose nodes are renumbered"),
     (WrongWitness(), "witness", "the witness is wrong or reads node numbers"),
 ]
-BAD = (OneHopNearer, FromGlobalTorch, TwoSplitsOfOneSeed, FiveInputs, AnotherOrder, ByNumber, WrongWitness)
+BAD = (OneHopNearer, FromGlobalTorch, TwoSplitsOfOneSeed, FiveInputs, AnotherOrder, ByNumber, ByNumberAmidNoise, WrongWitness)
 
 
 @pytest.mark.parametrize("check", TASK_CHECKS)
-@pytest.mark.parametrize("task", [Good(), OneWayOnPurpose()], ids=["good", "directed on purpose"])
+@pytest.mark.parametrize(
+    "task", [Good(), OneWayOnPurpose(), GoodAmidNoise(), ValueOfFlagged()], ids=lambda task: type(task).__name__
+)
 def test_a_good_task_passes_every_check(task: Task, check: str) -> None:
     assert not list(TASK_CHECKS[check](task))
 
