@@ -130,6 +130,13 @@ def test_an_mlp_composes_the_bare_list_so_that_the_graph_is_to_blame() -> None:
     assert graph_blind(OrderedPath(hops=3)).score < 0.6
 
 
+@pytest.mark.parametrize(
+    ("group", "hops", "learned"), [("parity", 5, True), ("parity", 8, False), ("s3", 2, True), ("s3", 4, False)]
+)
+def test_how_long_a_list_an_mlp_composes_is_what_the_page_says(group: Any, hops: int, learned: bool) -> None:
+    assert graph_blind(OrderedTokens(group=group, hops=hops)).solved is learned
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("hops", [3, 5, 8])
 @pytest.mark.parametrize("group", ["parity", "s3"])
