@@ -23,9 +23,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
+from datasets.chorded_line import ChordedLine
 from datasets.network import Network, own_nodes
 from datasets.places import has_size
-from datasets.random_tree import RandomTree
 from datasets.sampled import Component, Sampled
 from datasets.topologies import TopologyField
 from datasets.twins import SampledWithAnswer, told_elsewhere
@@ -73,7 +73,7 @@ class Distances(Task):
     version: ClassVar[int] = 3
     loss: ClassVar[Loss] = "mse"
     quantity: Quantity = "distance"
-    topology: TopologyField = RandomTree()
+    topology: TopologyField = ChordedLine()
     size: int = Field(12, ge=1, description="the `hops` a topology is built with that is not drawn afresh")
 
     @model_validator(mode="after")

@@ -82,7 +82,7 @@ def test_answers_are_those_of_networkx_on_connected_graphs(quantity: Any, topolo
 
 def test_graphs_of_a_random_family_differ_and_a_single_one_is_the_topologys() -> None:
     rng = stream("test")
-    trees = [network(Distances().sample(rng)) for _ in range(3)]
+    trees = [network(Distances(topology=RandomTree()).sample(rng)) for _ in range(3)]
     assert len({tuple(sorted(tree.edges)) for tree in trees}) == 3
     ladder = Distances(topology=Grid(width=2, extra=0), size=9).sample(rng)
     assert nx.is_isomorphic(network(ladder), nx.ladder_graph(9))
