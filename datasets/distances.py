@@ -260,7 +260,7 @@ def _held_out(folds: list[np.ndarray], num_known: int) -> float:
 
 def _condensed(*tables: np.ndarray) -> np.ndarray:
     """Return a table of no more rows than columns on which every linear guess has the same sum of squared errors."""
-    found: np.ndarray = np.linalg.qr(np.concatenate(tables), mode="r")
+    found: np.ndarray = np.linalg.qr(np.concatenate(tables)).R
     return found
 
 
