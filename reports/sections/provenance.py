@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from reports.blocks import Block, heading, plural, ref, table, text
@@ -9,6 +10,7 @@ from reports.sections.context import Context
 from suite.analysis.provenance import provenance_table, unfinished
 
 LONG = 40  # rows above which the list of unfinished cells goes to the appendix
+FEW = 6  # conditions that have a row each where all of them ended for the same reason
 
 
 def blocks(context: Context) -> list[Block]:
@@ -55,13 +57,26 @@ def _words(context: Context, fields: list[dict[str, Any]]) -> str:
 
 
 def lost_rows(context: Context) -> list[list[str]]:
-    """Return one row for each condition and reason, with its seeds."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    """Return one row for each condition and reason, with its seeds; conditions of a task for the same reason in one if many."""
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], set[int]]] = {}
     for row in unfinished(context.analysis.results):
         hops = "–" if row["hops"] != row["hops"] or row["hops"] is None else str(int(row["hops"]))
-        key = row["task_label"], hops, row["series"], str(row["num_layers"]), row["status"], row["why"]
-        groups.setdefault(key, []).append(int(row["seed"]))
-    return [[*key[:4], ", ".join(map(str, sorted(set(seeds)))), *key[4:]] for key, seeds in groups.items()]
+        conditions = groups.setdefault((row["task_label"], row["status"], row["why"]), {})
+        conditions.setdefault((hops, row["series"], str(row["num_layers"])), set()).add(int(row["seed"]))
+    found = []
+    for (task, *why), conditions in groups.items():
+        rows = [(*condition, _listed(seeds)) for condition, seeds in conditions.items()]
+        if len(rows) > FEW:
+            distances, series, layers = (set(column) for column in zip(*conditions, strict=True))
+            at, every = sorted(distances, key=lambda hop: (len(hop), hop)), set().union(*conditions.values())
+            many = f"{plural(len(series), 'model')}, {plural(len(rows), 'condition')}"
+            rows = [(", ".join(at), many, _listed(map(int, layers)), _listed(every))]
+        found += [[task, *row, *why] for row in rows]
+    return found
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def lost_table(rows: list[list[str]]) -> Block:
