@@ -218,7 +218,9 @@ def test_a_study_without_a_finished_cell_says_so_and_why_cora_is_missing(tmp_pat
     (table,) = [block for block in content["blocks"] if block.get("name") == "tab-lost"]
     rows = [[cell["text"] for cell in row] for row in table["rows"]]
     assert [row[5] for row in rows].count("missing") == 4  # two models at two depths, each with a row
-    assert [row[2] for row in rows if row[5] == "unavailable"] == ["3 models, 12 conditions"]  # at four depths each, for one reason
+    assert [row[2] for row in rows if row[5] == "unavailable"] == [
+        "3 models, 12 conditions"
+    ]  # at four depths each, for one reason
 
 
 @pytest.mark.parametrize("measured", [True, False])

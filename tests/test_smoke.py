@@ -53,7 +53,7 @@ MANY_GRAPHS = {"distances", "distances by cost", "published distances", "publish
 WHOLE_GRAPHS = {"graph classes", "peptides, functions", "peptides, shape"}
 
 REFUSED = [  # all that the suite refuses: models or tasks, what they are combined with, and what is said
-    (NO_STACK, set(MITIGATIONS) - NORMS - FOR_ALL - {"none"}, "has no setting"),
+    (NO_STACK, set(MITIGATIONS) - NORMS - FOR_ALL - {"none"}, ", which is one of stacks (gcn, "),
     (NO_NORM, NORMS, "has no setting 'norm'"),
     ({"gcn_initial", "ggnn"}, {"dense"}, "needs equal widths behind an encoder"),
     ({"drew_delay"}, {"dense", "gradient gating"}, "which reads states from before the last"),

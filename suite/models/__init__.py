@@ -155,6 +155,12 @@ def _needed(function: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
+def _of_stacks(setting: str) -> str:
+    """Say which models have a setting that is about what stands between layers, where others have equations of their own."""
+    stacks = [name for name, entry in MODELS.items() if entry.cls is Stack]
+    return f", which is one of stacks ({', '.join(stacks)})" if setting in _defaults(stacks[0]) else ""
+
+
 def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     """Return the reference of model `name` with every setting written out, `overrides` taking precedence.
 
@@ -167,7 +173,8 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     if unknown:
         every = ", ".join(sorted(NAMES - set(known)))
         raise ValueError(
-            f"model '{name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or 'none'}; and as every model {every}"
+            f"model '{name}' has no setting '{unknown[0]}'{_of_stacks(unknown[0])}; it has: {', '.join(known) or 'none'}; and as "
+            f"every model {every}"
         )
     shared = mitigations({key: value for key, value in settings.items() if key not in known}).model_dump()
     for key in set(settings) & NAMES - set(known):
