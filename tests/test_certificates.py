@@ -24,6 +24,7 @@ from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
+from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from datasets.tree import Tree
@@ -531,7 +532,7 @@ def test_facts_of_graphs_that_differ_are_medians_and_extremes_also_where_the_tas
 
 
 def test_distances_have_facts_of_the_pair_and_eccentricities_have_no_source() -> None:
-    facts = facts_of(Distances(quantity="distance"))
+    facts = facts_of(Distances(topology=RandomTree()))
     assert facts["num_graphs"] == 8
     assert facts["resistance"] == pytest.approx(facts["pair_hops"])  # on trees
     assert "pair_hops" not in facts_of(Distances(quantity="eccentricity"))
