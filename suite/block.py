@@ -114,17 +114,18 @@ class GridBlock:
 
     def _can_be_made(self, number: int, spec: ModelSpec) -> bool:
         try:
-            self._model(spec, {})
+            self._combined(spec, {})
             return True
         except Exception as error:
             self.problems.append(f"{self.path}.models[{number}]: {reason_of(error)}")
             return False
 
-    def _model(self, spec: ModelSpec, settings: dict[str, Any]) -> ModelRef:
+    def _combined(self, spec: ModelSpec, settings: dict[str, Any]) -> tuple[ModelRef, Factors]:
+        """Return the model under `settings` that are tuned, and what it is combined with; raises ValueError where refused."""
         from suite.models import resolve
 
-        name = placed(spec.name, self.folder)
-        return resolve(name, spec.settings | self._factors(spec, settings).settings | settings)
+        factors = self._factors(spec, settings)
+        return resolve(placed(spec.name, self.folder), spec.settings | factors.settings | settings), factors
 
     def _factors(self, spec: ModelSpec, settings: dict[str, Any]) -> Factors:
         """Return what the model is combined with, under `settings` that are tuned; raises ValueError where it cannot be."""
@@ -142,7 +143,7 @@ class GridBlock:
         changed = {name: None if value == "none" else value for name, value in settings.items() if name in Protocol.model_fields}
         own = {name: value for name, value in settings.items() if name not in changed}
         try:
-            factors, model = self._factors(place.spec, own), self._model(place.spec, own)
+            model, factors = self._combined(place.spec, own)
         except ValueError as error:
             self.problems.append(f"{self.path}.tune: {place.spec.label} with {_said(own)}: {reason_of(error)}")
             return []

@@ -230,19 +230,11 @@ class ByNumberAmidNoise(ByNumber):
         return graph
 
 
-class ValueByNumber(Good):
+class ValueByNumber(ByNumber):
     """Asks for the value of node 2, which is like node 6."""
 
     loss: ClassVar[Loss] = "mse"
     num_classes: int = 1
-
-    @property
-    def token_channels(self) -> None:
-        return None
-
-    @property
-    def range(self) -> None:
-        return None
 
     def sample(self, rng: torch.Generator) -> Data:
         x = torch.randn(8, 1, generator=rng)

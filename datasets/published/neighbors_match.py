@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from datasets.published.base import Published
+from datasets.radius import looked_up
 from datasets.tree import Tree
 from datasets.twins import WithAnswer
 from suite.rng import stream
@@ -76,8 +77,7 @@ class PublishedNeighborsMatch(Published):
     def witness(self, block: Block) -> Tensor:
         """Look the root's key up among all other nodes."""
         keys, values = block.x[:, :, : self.out_channels], block.x[:, :, self.out_channels : 2 * self.out_channels]
-        same = (keys * keys[:, block.readout_index]).sum(dim=2).index_fill(1, block.readout_index, 0)
-        return (same.unsqueeze(2) * values).sum(dim=1, keepdim=True)
+        return looked_up(keys, values, block.readout_index)
 
     def answer_twin(self) -> Task:
         return PublishedNeighborsMatchWithAnswer(**dict(self))
