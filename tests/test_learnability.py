@@ -49,7 +49,11 @@ def test_default_gcn_solves_five_hops_on_every_seed_within_a_thousand_steps(tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_published_neighbors_match_is_fitted_at_depth_two_and_three() -> None:
-    done = run_study(STUDIES / "reproduce_tree.toml")
+    done: list[Trained] = []
+    for batch in expand(load_study(STUDIES / "reproduce_tree.toml"), REFS).batches:
+        if batch[0].task.params["hops"] <= 3:  # at 4 a run takes an hour or more
+            train(batch, done.append)
+    assert len(done) == 20
     assert min(t.metrics["train"]["score"] for t in done) >= 0.99
 
 

@@ -208,6 +208,24 @@ def test_neighbors_match_is_a_directed_tree_of_integers_with_self_loops(hops: in
     assert torch.equal(asked, block.y[:, 0])
 
 
+@pytest.mark.parametrize("hops", [2, 4])
+def test_one_hot_neighbors_match_is_the_same_samples_without_the_columns_and_the_class_of_nothing(hops: int) -> None:
+    integers, one_hot = (PublishedNeighborsMatch(hops=hops, one_hot=form) for form in (False, True))
+    first, second = drawn(integers, 30), drawn(one_hot, 30)
+    width = 2**hops
+    assert (one_hot.out_channels, one_hot.chance, second.x.size(2)) == (width, integers.chance, 2 * width)
+    assert torch.equal(second.edge_index, first.edge_index)
+    inner = torch.arange(1, width - 1)  # below the root
+    assert not second.x[:, inner].any()
+    leaves = second.x[:, width - 1 :]
+    assert torch.equal(leaves[:, :, :width], torch.eye(width).expand(30, -1, -1))  # keys
+    assert torch.equal(leaves[:, :, width:].sum((1, 2)), torch.full((30,), float(width)))
+    query, nothing = second.x[:, 0, :width].argmax(1), second.x[:, 0, width:]
+    assert not nothing.any()
+    assert torch.equal(leaves[torch.arange(30), query, width:].argmax(1), second.y[:, 0])
+    assert torch.equal(one_hot.witness(second).argmax(-1), second.y)
+
+
 def test_a_linear_layer_on_the_integers_is_a_sum_of_embeddings() -> None:
     block = drawn(PublishedNeighborsMatch(hops=3), 4)
     keys, values = torch.nn.Embedding(9, 32), torch.nn.Embedding(9, 32)

@@ -401,7 +401,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
         "distance": up_to(draw, 3, 20),
     },
     "published_mean_exchange": lambda draw: {"size": up_to(draw, 3, 20)},
-    "published_neighbors_match": lambda draw: {"hops": up_to(draw, 2, 4)},
+    "published_neighbors_match": lambda draw: {"hops": up_to(draw, 2, 4), "one_hot": draw(st.booleans())},
     "published_pair_mixing": lambda draw: {"hops": up_to(draw, 2, 8)},
     "published_ring_transfer": lambda draw: {
         "family": draw(st.sampled_from(["ring", "crossed_ring", "clique_path"])),
