@@ -45,7 +45,7 @@ class PublishedNeighborsMatch(Published):
 
     @property
     def title(self) -> str:
-        return "NeighborsMatch (published)"
+        return f"NeighborsMatch (published{', one-hot' if self.one_hot else ''})"
 
     @property
     def out_channels(self) -> int:
