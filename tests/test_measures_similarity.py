@@ -75,6 +75,20 @@ def test_ranks_are_those_of_numpys_singular_values(shape: tuple[int, int]) -> No
     assert float(found.numerical) == np.linalg.matrix_rank(h.numpy())
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-100, 1e100])
+@pytest.mark.parametrize("shape", [(5, 4), (30, 9), (6000, 4), (700, 600)])
+def test_ranks_count_what_is_above_a_cut_that_no_size_or_scale_moves(shape: tuple[int, int], factor: float) -> None:
+    """Singular values 1, 1/2, 1e-11 and 1e-13, of which the last is rounding; NumPy's own cut grows with the size."""
+    left, right = (np.linalg.qr(np.random.default_rng(0).normal(size=(size, 4)))[0] for size in shape)
+    h = factor * torch.from_numpy(left * [1, 1 / 2, 1e-11, 1e-13] @ right.T)
+    found = ranks(h)
+    assert found.numerical == np.linalg.matrix_rank(h.numpy() / factor, rtol=1e-12) == 3
+    assert float(found.stable) == pytest.approx(5 / 4, rel=1e-9)
+    share = np.array([1, 1 / 2, 1e-11]) / (3 / 2 + 1e-11)
+    assert float(found.effective) == pytest.approx(math.exp(-(share * np.log(share)).sum()), rel=1e-11)
+    assert float(found.residual) == pytest.approx(math.sqrt(1 / 5), rel=1e-9)
+
+
 def test_ranks_of_nothing_are_undefined() -> None:
     assert all(rank.isnan() for rank in ranks(torch.zeros(4, 3)))
     assert all(rank.isnan() for rank in ranks(torch.full((4, 3), torch.inf)))

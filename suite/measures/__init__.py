@@ -171,11 +171,11 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "smoothing": Measure(3, smoothing.run),
+    "smoothing": Measure(4, smoothing.run),
     "recoverability": Measure(2, _run_recoverability),
     "influence": Measure(3, squashing.run),
     "operator_share": Measure(3, structure.run),
-    "gradient": Measure(3, gradients.run, whole=True),
+    "gradient": Measure(4, gradients.run, whole=True),
     "layers": Measure(1, layers.run),
     "errors": Measure(1, errors.run, cells=True),
     "rewiring": Measure(2, rewiring.run, rewired=True, weights=False),
