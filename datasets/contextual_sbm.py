@@ -20,12 +20,13 @@ from torch_geometric.utils import to_dense_adj, to_undirected
 
 from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.rng import stream
-from suite.task import Task
+from suite.task import Block, Task
 
 AVERAGED = 32  # graphs of a stream of its own that `accuracy_by_averaging` looks at
 PROPAGATED = 6_400  # nodes in all, of `accuracy_by_propagation`
 ROUNDS = 16  # after which propagation has settled
 CERTAIN = 1 - 1e-12
+WITNESSED_NODES = 256  # of a graph, at most
 GAIN = 0.005  # accuracy that edges must add
 
 
@@ -114,6 +115,14 @@ class ContextualSBM(Task):
         """
         return _by_propagation(self.block_size, self.inside, self.outside, self.signal, num_rounds)
 
+    def witness(self, block: Block) -> Tensor | None:
+        """Belief propagation, until it has settled: the odds of class 1. None on graphs where messages of all pairs are dear."""
+        if block.num_nodes > WITNESSED_NODES:
+            return None
+        slope = _slope(self.inside, self.outside, block.edge_index, block.num_nodes).to(block.x.dtype)
+        odds = torch.stack([[*propagated(2 * self.signal * x[:, 0], slope, ROUNDS)][-1] for x in block.x])
+        return torch.stack([-odds, odds], dim=2)[:, block.readout_index]
+
     def answer_twin(self) -> Task:
         return ContextualSBMWithAnswer(**dict(self))
 
@@ -147,16 +156,22 @@ def _graph(block_size: int, inside: float, outside: float, rng: torch.Generator)
 @lru_cache(maxsize=64)
 def _by_propagation(block_size: int, inside: float, outside: float, signal: float, num_rounds: int) -> Tensor:
     rng, n = stream("propagation", block_size, inside, outside, signal), 2 * block_size
-    joined, apart = (inside - outside) / (inside + outside), (outside - inside) / max(2 - inside - outside, 1 - CERTAIN)
     found, num_graphs = torch.zeros(num_rounds + 1, dtype=torch.double), max(1, PROPAGATED // n)
     for _ in range(num_graphs):
         edge_index, y = _graph(block_size, inside, outside, rng)
         x = signal * (2.0 * y - 1) + torch.randn(n, generator=rng).double()
-        slope = torch.full((n, n), apart, dtype=torch.double).fill_diagonal_(0)
-        slope[edge_index[0], edge_index[1]] = joined
+        slope = _slope(inside, outside, edge_index, n)
         for number, odds in enumerate(propagated(2 * signal * x, slope, num_rounds)):
             found[number] += ((odds > 0).long() == y).double().mean() / num_graphs
     return found
+
+
+def _slope(inside: float, outside: float, edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Return what edges and their absence say of pairs of nodes, as `propagated` wants it: [num_nodes, num_nodes] float64."""
+    joined, apart = (inside - outside) / (inside + outside), (outside - inside) / max(2 - inside - outside, 1 - CERTAIN)
+    slope = torch.full((num_nodes, num_nodes), apart, dtype=torch.double).fill_diagonal_(0)
+    slope[edge_index[0], edge_index[1]] = joined
+    return slope
 
 
 def propagated(own: Tensor, slope: Tensor, num_rounds: int) -> Iterator[Tensor]:
@@ -166,9 +181,10 @@ def propagated(own: Tensor, slope: Tensor, num_rounds: int) -> Iterator[Tensor]:
     seen between two nodes, an edge or none, where their classes are the same, and q where they are not; 0 on the diagonal.
     """
     odds, told = own, torch.zeros_like(slope)  # told[v, u]: what u says to v
+    certain = min(CERTAIN, 1 - torch.finfo(own.dtype).eps)
     yield odds
     for _ in range(num_rounds):
         said = torch.tanh((odds - told.T) / 2)  # what a node knows but from the one that it says it to
-        told = 2 * torch.atanh((slope * said).clamp(-CERTAIN, CERTAIN))
+        told = 2 * torch.atanh((slope * said).clamp(-certain, certain))
         odds = own + told.sum(1)
         yield odds

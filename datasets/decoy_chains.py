@@ -10,6 +10,7 @@ long, and with `hole = "far"` nothing nearer than `hops` tells anything.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import comb
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class DecoyChains(Task):
 
     `num_chains` + 1 ways of `hops` nodes. Where y = 0 each has a hole; where y = 1 one of them, any, has none and there is a
     hole on the tail behind the source instead, so that the number of holes and their degrees tell nothing. With `far` a hole is
-    on the last node of its way, next to the source; else anywhere on it, and a smaller ball tells something.
+    on the last node of its way, next to the source; else anywhere on it, and a smaller ball tells something (`oracle`).
     """
 
     num_classes: ClassVar[int] = 2
@@ -69,6 +70,19 @@ class DecoyChains(Task):
             reached = reached.index_add(1, end, reached[:, begin]).clamp(max=1) * open_
         arrived = reached[:, block.readout_index]
         return torch.stack([1 - arrived, arrived], 2)
+
+    def oracle(self, radius: int) -> float:
+        """Return the accuracy of Bayes' rule on the nodes within `radius` hops, radius >= 0.
+
+        It counts the ways on which no hole is seen. Where y = 0 each way hides its hole, independently; where y = 1 one is free.
+        """
+        hidden = float(radius < self.hops) if self.hole == "far" else max(0.0, 1 - radius / self.hops)  # chance of a hole
+
+        def seen_free(num_ways: int) -> list[float]:
+            """Return the chances that 0, 1, ... of the ways, each with a hole, show none."""
+            return [comb(num_ways, k) * hidden**k * (1 - hidden) ** (num_ways - k) for k in range(num_ways + 1)]
+
+        return sum(map(max, seen_free(self.num_chains + 1), [0.0, *seen_free(self.num_chains)])) / 2
 
     def answer_twin(self) -> Task:
         return DecoyChainsWithAnswer(**dict(self))

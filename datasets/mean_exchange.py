@@ -1,12 +1,12 @@
-"""Mean exchange: one node is asked for the mean of the other clique.
+"""Mean exchange: one node is asked for the mean of the far nodes of the other clique.
 
 After the barbell task of BuNN (Bamberger et al., 2024), known here through a secondary text only. Different here:
 features are N(0, 1) everywhere (there: their sign tells the side), so that the side is a bit of the input or has to be
-found from the structure; one node, flagged, answers. Three arms:
+found from the structure; nodes that hold a bridge do not count, since they are one hop nearer than the others; one node,
+flagged, answers. Three arms:
 
     Barbell(), side=True    squashed: every message crosses the bridges
-    Clique(),  side=True    the same question without a bottleneck; only smoothing can spoil it. Without inner bridge
-                            nodes (hops = 3) the two differ in their edges only
+    Clique(),  side=True    the same question without a bottleneck; only smoothing can spoil it
     Barbell(), side=False   the sides must be found from the edges
 """
 
@@ -29,16 +29,17 @@ from suite.task import Block, Loss, Task
 
 
 class MeanExchange(Task):
-    """x = [value | read-out flag | 1 in the other clique, if `side`]; y = the other clique's mean value over its sd.
+    """x = [value | read-out flag | 1 on the nodes asked for, if `side`]; y = their mean value over its sd.
 
-    The sd of the mean of k values is 1 / sqrt(k), so y has variance 1, and so has the error of predicting a constant.
-    Sources are the other clique's nodes at `hops`; on a barbell those that hold a bridge are one nearer.
+    Asked for are the other clique's nodes that hold no bridge, all of them `hops` away. The sd of the mean of k values is
+    1 / sqrt(k), so y has variance 1, and so has the error of predicting a constant.
     """
 
+    version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
     topology: Annotated[Barbell | Clique, AS_TOPOLOGY[0], AS_TOPOLOGY[1]] = Barbell()
     hops: int = Field(3, description="distance to the far nodes of the other clique; 1 on a clique")
-    side: bool = Field(True, description="whether the input says which nodes are the other clique's")
+    side: bool = Field(True, description="whether the input says which nodes are asked for")
 
     @model_validator(mode="after")
     def _sides_can_be_found(self) -> Self:
@@ -57,19 +58,19 @@ class MeanExchange(Task):
         return 1.0 if self.side else _unexplained(self.topology, self.hops)
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
-        graph, size = self.topology.graph(self.hops), self.topology.clique_size
+        graph, far = self.topology.graph(self.hops), _far_nodes(self.topology, self.hops)
         x = torch.zeros(num_graphs, int(graph.num_nodes or 0), 3 if self.side else 2)
         x[:, :, 0] = torch.randn(x.shape[:2], generator=rng)
         x[:, graph.readout_index, 1] = 1
         if self.side:
-            x[:, -size:, 2] = 1
-        y = x[:, -size:, 0].mean(dim=1, keepdim=True) * size**0.5  # [num_graphs, 1]
-        return Block(graph.edge_index, x, y, graph.readout_index, _far_nodes(self.topology, self.hops))
+            x[:, far, 2] = 1
+        y = x[:, far, 0].mean(dim=1, keepdim=True) * len(far) ** 0.5  # [num_graphs, 1]
+        return Block(graph.edge_index, x, y, graph.readout_index, far)
 
     def witness(self, block: Block) -> Tensor:
-        """The mean over the other clique: as told, else those at `hops`, and those at one less, which hold the bridges."""
+        """The mean over the nodes that are told, else over those at `hops`."""
         hops = hop_distance(block.edge_index, block.readout_index, block.num_nodes)  # [1, num_nodes]
-        other = block.x[:, :, 2] if self.side else (hops >= self.hops - 1).to(block.x.dtype)
+        other = block.x[:, :, 2] if self.side else (hops == self.hops).to(block.x.dtype)
         total = (other * block.x[:, :, 0]).sum(dim=1)  # the sd of a mean of k values is k^-1/2
         return (total / other.sum(dim=1).sqrt()).view(-1, 1, 1)
 
@@ -96,12 +97,11 @@ def _far_nodes(topology: Barbell | Clique, hops: int) -> Tensor:
 def _unexplained(topology: Barbell | Clique, hops: int) -> float:
     """Return the share of y's variance that is left open to one who knows every node's value and degree, not its side.
 
-    Of the N nodes of one degree, the read-out aside, B belong to the other clique; the best guess weighs each of them
-    by B / N, which explains B^2 / N of the k shares of the variance. Were all degrees equal, (k - 1) / (2k - 1) would
-    stay open, about a half.
+    Of the N nodes of one degree, the read-out aside, B are asked for; the best guess weighs each of them by B / N, which
+    explains B^2 / N of the k shares of the variance. About a half stays open.
     """
-    graph, size = topology.graph(hops), topology.clique_size
+    graph, far = topology.graph(hops), _far_nodes(topology, hops)
     degrees = degree(graph.edge_index[0], graph.num_nodes, torch.long)
-    other = torch.bincount(degrees[-size:], minlength=int(degrees.max()) + 1).double()
+    other = torch.bincount(degrees[far], minlength=int(degrees.max()) + 1).double()
     every = torch.bincount(degrees[1:], minlength=int(degrees.max()) + 1).double()  # the read-out is node 0
-    return float(1 - (other.square() / every.clamp(min=1)).sum() / size)
+    return float(1 - (other.square() / every.clamp(min=1)).sum() / len(far))

@@ -11,7 +11,6 @@ EDGE_FREE = "edge-free"
 MEMORISABLE = "memorisable"
 UNIDENTIFIABLE = "unidentifiable"
 PRECISION = "precision-limited"
-PARTLY_LOCAL = "partly local"
 UNDERTRAINED = "not certified (control undertrained)"
 UNCONTROLLED = "not certified (no control of edges)"
 UNSOLVED = "not certified (not shown solvable)"
@@ -25,7 +24,6 @@ TAGS = (
     MEMORISABLE,
     UNIDENTIFIABLE,
     PRECISION,
-    PARTLY_LOCAL,
     UNDERTRAINED,
     UNCONTROLLED,
     UNSOLVED,
@@ -35,10 +33,10 @@ PUBLISHED = "as published"
 UNKNOWN = "without a certificate"
 
 # What bars conclusions about distance, that is how far models reach and what goes with failing at it, and why. Content-addressed
-# does not: it bars taking what a global channel does as use of structure. Nor does partly local: what lies nearer solves nothing.
+# does not: it bars taking what a global channel does as use of structure.
 BARS = {
     BROKEN: "the generator breaks its own contract",
-    LOCAL: "the answer can be had nearer than r",
+    LOCAL: "the answer, or a part of it, can be had nearer than r",
     EDGE_FREE: "other edges do as well",
     MEMORISABLE: "training shows inputs of the test",
     UNIDENTIFIABLE: "no message passing net can tell the answers apart, at any reach",

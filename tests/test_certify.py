@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -22,9 +23,22 @@ from datasets.own_token import OwnToken as DatasetOwnToken
 from datasets.published import PublishedNeighborsMatch, PublishedRingTransfer
 from datasets.theta import Theta
 from datasets.transfer import Transfer
+from suite import certify as certificates
 from suite import controls
 from suite.cell import Protocol
-from suite.certify import BROKEN, CERTIFIED, CONTENT, LOCAL, MEMORISABLE, UNCONTROLLED, UNDERTRAINED, certify
+from suite.certify import (
+    BROKEN,
+    CERTIFIED,
+    CONTENT,
+    LOCAL,
+    MEMORISABLE,
+    UNCONTROLLED,
+    UNDERTRAINED,
+    _distinct,
+    _seen,
+    _survey,
+    certify,
+)
 from suite.controls import MAX_ANSWERS, Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
 from suite.engine import blocks
 from suite.rng import stream
@@ -290,6 +304,39 @@ def test_a_broken_contract_is_caught_whatever_controls_learn(task: Task, check: 
     assert found["verdict"] == BROKEN, found
     assert line(found, check)["passed"] is False
     assert said in line(found, check)["detail"]
+
+
+class Renumbered(Task):
+    """Stars on which one leaf, any, has a token, 1 or 2: two inputs up to node order."""
+
+    num_nodes: int = 8
+    num_classes: int = 2
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        place = torch.randint(1, self.num_nodes, (num_graphs,), generator=rng)
+        y = torch.randint(2, (num_graphs, 1), generator=rng)
+        x = (F.one_hot(place, self.num_nodes) * (1.0 + y)).unsqueeze(2)
+        leaf = torch.arange(1, self.num_nodes)
+        return Block(to_undirected(torch.stack([leaf, leaf * 0])), x, y, torch.tensor([0]))
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "distinct_inputs", "said"),
+    [
+        (256, 2, "up to node order"),
+        (257, 512 * (1 - math.exp(-200 / 512)), "nodes in the order they are drawn in, since graphs have up to 257, over 256"),
+    ],
+)
+def test_the_sheet_says_whether_inputs_are_compared_up_to_node_order(
+    num_nodes: int, distinct_inputs: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "NUM_SAMPLES", 200)
+    task = Renumbered(num_nodes=num_nodes)
+    survey = _survey(task)
+    first, second = _distinct(task, survey), _seen(task, survey)
+    assert f"of 200, {said}; distinct" in first.detail
+    assert second.detail.endswith(f"training inputs contain, {said}")
+    assert first.value == pytest.approx(distinct_inputs / 200, rel=0.1)
 
 
 @pytest.mark.usefixtures("small_budget")

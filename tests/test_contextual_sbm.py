@@ -10,6 +10,7 @@ from torch_geometric.utils import to_dense_adj
 
 from datasets.contextual_sbm import ContextualSBM, propagated
 from suite.rng import stream
+from suite.task import Block
 
 
 def test_classes_are_equal_and_edges_as_dense_as_asked() -> None:
@@ -136,3 +137,20 @@ def test_edges_that_say_nothing_are_refused() -> None:
     for outside in (0.1, 0.101):
         with pytest.raises(ValueError, match=r"outside: must differ more from inside = 0.1, or signal be other than 0.5"):
             ContextualSBM(inside=0.1, outside=outside)
+
+
+@pytest.mark.parametrize("fields", [{}, {"block_size": 8, "inside": 1.0, "outside": 0.0, "signal": 0.3}], ids=str)
+def test_the_witness_gives_in_single_precision_what_it_gives_in_double(fields: dict[str, float]) -> None:
+    """Also where an edge says for certain that two classes are the same."""
+    task = ContextualSBM.model_validate(fields)
+    graph = task.sample(stream("test"))
+    answers = []
+    for dtype in (torch.float32, torch.float64):
+        x = graph.x.to(dtype)[None]
+        answers.append(task.witness(Block(graph.edge_index, x, graph.y[None], graph.readout_index)))
+    single, double = answers
+    assert single is not None
+    assert double is not None
+    assert single.dtype == torch.float32
+    assert bool(single.isfinite().all())
+    assert torch.equal(single.argmax(2), double.argmax(2))

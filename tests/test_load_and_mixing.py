@@ -1,5 +1,9 @@
-"""Facts about two-radius, graph transfer, pair mixing, decoy chains and colour islands, by NetworkX and by enumeration."""
+"""Facts about two-radius, graph transfer, pair mixing, decoy chains and colour islands, by NetworkX and by enumeration.
 
+The verdicts of tasks whose own test files certify nothing are here too.
+"""
+
+import itertools
 from typing import Any
 
 import networkx as nx
@@ -9,14 +13,18 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from datasets.colour_islands import ColourIslands
+from datasets.contextual_sbm import ContextualSBM
+from datasets.cycles import SameCycle
 from datasets.decoy_chains import DecoyChains
 from datasets.graph_transfer import GraphTransfer
 from datasets.grid import Grid
+from datasets.mean_exchange import MeanExchange
+from datasets.neighbors_match import NeighborsMatch
 from datasets.pair_mixing import PairMixing
 from datasets.path import Path
 from datasets.tree import Tree
 from datasets.two_radius import TwoRadius
-from suite.certify import CERTIFIED, CONTENT, certify
+from suite.certify import CERTIFIED, CONTENT, LOCAL, certify
 from suite.rng import stream
 from suite.task import Block, Task
 
@@ -109,6 +117,23 @@ def test_far_holes_leave_the_smaller_ball_alike_under_both_answers() -> None:
     assert block.x[:, near, 1:].unique(dim=0).size(0) == 1  # but for fills, which are N(0, 1) for all
 
 
+@pytest.mark.parametrize(("hops", "num_chains"), [(2, 1), (3, 2), (2, 3)])
+@pytest.mark.parametrize("hole", ["far", "anywhere"])
+def test_the_best_score_by_radius_is_that_of_all_places_of_holes_enumerated(hops: int, num_chains: int, hole: Any) -> None:
+    """Of all graphs that look alike within the radius the commoner answer is right."""
+    task, ways = DecoyChains(hops=hops, num_chains=num_chains, hole=hole), num_chains + 1
+    first = hops if hole == "far" else 1
+    for radius in range(hops + 2):
+        looks: dict[tuple[int, ...], list[float]] = {}
+        for places in itertools.product(range(first, hops + 1), repeat=ways):
+            for free in [None, *range(ways)]:  # no way, or one of them, as often in all
+                look = tuple(place if place <= radius and way != free else 0 for way, place in enumerate(places))
+                weight = 1.0 if free is None else 1 / ways
+                looks.setdefault(look, [0.0, 0.0])[free is not None] += weight
+        total = sum(map(sum, looks.values()))
+        assert task.oracle(radius) == pytest.approx(sum(map(max, looks.values())) / total)
+
+
 def test_directed_chains_lead_to_the_read_out_only() -> None:
     block = drawn(DecoyChains(directed=True), 1)
     web = nx.DiGraph(block.edge_index.T.tolist())
@@ -146,7 +171,13 @@ def test_islands_without_room_are_refused() -> None:
         (GraphTransfer(), CONTENT),
         (PairMixing(), CONTENT),
         *((DecoyChains(hops=hops), CERTIFIED) for hops in (3, 5, 8)),
+        (DecoyChains(hops=4, hole="anywhere"), LOCAL),  # .75 one hop before the end
         (ColourIslands(), CERTIFIED),
+        (SameCycle(), CERTIFIED),
+        (ContextualSBM(), CERTIFIED),
+        (NeighborsMatch(), CONTENT),
+        (MeanExchange(), CONTENT),
+        (MeanExchange(side=False), CERTIFIED),
     ],
     ids=lambda value: f"{value.title} {getattr(value, 'hops', '')}" if isinstance(value, Task) else None,
 )

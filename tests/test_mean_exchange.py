@@ -31,27 +31,30 @@ def network(block: Block) -> nx.Graph:
 
 
 @pytest.mark.parametrize("task", ARMS, ids=lambda task: f"{task.title} {task.topology.kind} {task.hops}")
-def test_the_answer_is_the_other_cliques_mean_in_units_of_its_sd(task: MeanExchange) -> None:
+def test_the_answer_is_the_mean_of_the_other_cliques_far_nodes_in_units_of_its_sd(task: MeanExchange) -> None:
     block = drawn(task)
     if isinstance(task.topology, Clique):
         other = list(range(6, 12))
     else:
         cliques = [c for c in nx.find_cliques(network(block)) if len(c) == 6]
         (other,) = [c for c in cliques if int(block.readout_index) not in c]
-    mean = block.x[:, other, 0].mean(1)
-    assert torch.allclose(block.y[:, 0], mean * 6**0.5)
+    distance = nx.single_source_shortest_path_length(network(block), int(block.readout_index))
+    far = sorted(v for v in other if distance[v] == task.hops)
+    assert len(far) == 6 - getattr(task.topology, "bridges", 0)
+    mean = block.x[:, far, 0].mean(1)
+    assert torch.allclose(block.y[:, 0], mean * len(far) ** 0.5, atol=1e-6)
     if task.side:
-        assert block.x[0, :, 2].nonzero().flatten().tolist() == sorted(other)
+        assert block.x[0, :, 2].nonzero().flatten().tolist() == far
     assert block.x.size(2) == (3 if task.side else 2)
     assert block.x[:, :, 1].nonzero()[:, 1].eq(block.readout_index).all()
-    distance = nx.single_source_shortest_path_length(network(block), int(block.readout_index))
-    assert sorted(block.source_index.tolist()) == sorted(v for v in other if distance[v] == task.hops)
+    assert sorted(block.source_index.tolist()) == far
 
 
-def test_without_inner_bridge_nodes_barbell_and_clique_differ_in_their_edges_only() -> None:
+def test_without_inner_bridge_nodes_barbell_and_clique_differ_in_their_edges_and_the_holder_of_the_bridge_only() -> None:
     barbell, clique = drawn(ARMS[0]), drawn(ARMS[2])
-    assert torch.equal(barbell.x, clique.x)
-    assert torch.equal(barbell.y, clique.y)
+    assert torch.equal(barbell.x[:, :, :2], clique.x[:, :, :2])
+    assert (barbell.x != clique.x).any(2).any(0).nonzero().flatten().tolist() == [6]
+    assert torch.allclose(barbell.y * 5**0.5 + clique.x[:, 6:7, 0], clique.y * 6**0.5, atol=1e-5)
 
 
 def test_targets_have_unit_variance() -> None:
@@ -71,16 +74,16 @@ def test_without_sides_chance_is_what_the_mean_over_all_sidings_leaves_open(size
     sidings = list(itertools.product(*(itertools.permutations(group) for group in groups)))
     for siding in sidings:
         moved = {v: w for group, image in zip(groups, siding, strict=True) for v, w in zip(group, image, strict=True)}
-        for v in range(n - size, n):
-            weight[moved[v]] += 1 / size / len(sidings)
-    explained = weight.square().sum()  # variance of the guess; that of the answer is 1 / size
-    assert task.chance == pytest.approx(float(1 - explained * size), abs=1e-9)
+        for v in range(n - size + bridges, n):
+            weight[moved[v]] += 1 / (size - bridges) / len(sidings)
+    explained = weight.square().sum()  # variance of the guess; that of the answer is 1 / (size - bridges)
+    assert task.chance == pytest.approx(float(1 - explained * (size - bridges)), abs=1e-9)
 
 
 def test_without_sides_about_half_is_left_open() -> None:
     for k in (6, 20):
         task = MeanExchange(topology=Barbell(clique_size=k), side=False)
-        assert task.chance == pytest.approx((k - 1) / (2 * k - 1), abs=0.002)
+        assert task.chance == pytest.approx((k - 2) / (2 * k - 3))
 
 
 def test_twins_tell_the_answer_or_the_side() -> None:

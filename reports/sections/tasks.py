@@ -37,7 +37,7 @@ def blocks(context: Context) -> list[Block]:
             ref("tab-certificates"),
             ", every check in the appendix. “Content-addressed” bars taking the success of a model with a global "
             "channel as evidence that it uses structure; where only edges carry information, claims of reach stand. "
-            "Other verdicts but “certified” and “partly local” bar every conclusion about distance from the task. "
+            "Other verdicts but “certified” bar every conclusion about distance from the task. "
             "One given graph, or questions about whole graphs, are never certified: controls of edges cannot be trained "
             "on them. Nor is a task that neither a witness nor a control solves. "
             "Published tasks keep their flaws, stand beside the task that repairs them, and are never pooled with it.",
