@@ -9,6 +9,7 @@ others. Elements of other nodes hide which set it is: without them the parity of
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import comb
 from typing import Literal, NamedTuple, Self
@@ -93,6 +94,10 @@ class OrderedPath(Task):
     def content_twin(self) -> Task:
         return OrderedPathComposed(**dict(self))
 
+    def bare_lists(self) -> Sequence[Task]:
+        """Return the lists of 2 elements and more; on a path, for where their nodes stood makes no difference."""
+        return [OrderedTokens(group=self.group, hops=hops) for hops in range(2, self.hops + 1)]
+
     def _leak(self) -> float:
         """Return what the place that tells most tells of the parity of the way."""
         return max(_leak(_way(place, self.hops)) for place in places(self.topology))
@@ -121,8 +126,8 @@ class OrderedPathComposed(OrderedPath):
 class OrderedTokens(OrderedPath):
     """The control of optimisation: the elements of the way in their order, side by side on the read-out, and nothing else.
 
-    What an MLP cannot learn of it, no graph is to blame for. That short lists are few inputs is no matter: whether they can be
-    learned is all that is asked.
+    What cannot be learned of it no graph is to blame for: a certificate of `OrderedPath` asks a recurrent net and an MLP. That
+    short lists are few inputs is no matter: whether they can be learned is all that is asked.
     """
 
     @property

@@ -24,7 +24,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from suite.cell import TaskRef
-from suite.controls import SEEDS, SOLVED, Outcome, Shuffled, by_distance, edge_free, graph_blind
+from suite.controls import SEEDS, SOLVED, Outcome, Shuffled, by_distance, edge_free, graph_blind, of_list
 from suite.engine import blocks
 from suite.engine.batches import as_drawn
 from suite.entries import topology_label
@@ -46,6 +46,7 @@ from suite.verdicts import (
     UNCONTROLLED,
     UNDERTRAINED,
     UNIDENTIFIABLE,
+    UNLEARNED,
     UNSOLVED,
 )
 from suite.views import task_ref
@@ -110,7 +111,7 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
 
     K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K6 ball
     nearer than the answer, K7 permuted edges, K8 solvability witness, K9 1-WL colours, K10 facts of the graph, K11 distances and
-    structure, K12 determinism; K13 shuffled answers in the `full` tier.
+    structure, K12 determinism; K13 shuffled answers in the `full` tier; K14 the bare list, of tasks that compose one.
     """
     start = time.perf_counter()
     begin = partial(_begin, pool, task)
@@ -118,6 +119,7 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     survey, blind = _survey(task), begun.result()
     begun, ball = begin(_edge_free, blind), begin(_ball, blind, tier)
     last = [begin(_shuffled)] if tier == "full" else []
+    last += [begin(_listed)] if task.bare_lists() else []
     facts, witnessed, identified, determinism = facts_of(task), _witnessed(task), _identified(task), _determinism(task)
     unordered = begun.result()
     permuted = begin(_permuted, unordered, tier)
@@ -479,6 +481,16 @@ def _shuffled(task: Task) -> Check:
     broken = _leaks(task, found.score)
     detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}"
     return Check("K13", name, found.score, _limit(task), not broken, detail, BROKEN if broken else None)
+
+
+def _listed(task: Task) -> Check:
+    """K14. What a task composes in an order must be learnable without its graph, or a failure on it says nothing of distance."""
+    found = of_list(task)
+    best = max(found.values(), key=lambda outcome: outcome.skill)
+    scored, chance = ", ".join(f"{title} {outcome.score:.3f}" for title, outcome in found.items()), task.bare_lists()[-1].chance
+    said = "the sequence itself is learnable" if best.solved else "it is not learnable, so that the graph is not to blame"
+    detail = f"given the elements alone, in their order, score: {scored}, guessing {chance:.3f}; in this budget {said}"
+    return Check("K14", "bare list", best.score, f"skill >= {SOLVED}", best.solved, detail, None if best.solved else UNLEARNED)
 
 
 def _at_chance(

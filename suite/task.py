@@ -371,6 +371,15 @@ class Task(Value):
         """Return the same task with the source marked by content, which an edge-free set model must solve."""
         return None
 
+    def bare_lists(self) -> Sequence[Task]:
+        """Return what the task composes in an order, as lists without a graph, from short to long, its own length last.
+
+        Each is a task of one read-out node whose x holds the elements side by side in their order, all of one width; `hops` is
+        how many there are. A net that reads them one after another must learn the last: if it cannot, no graph is to blame. ():
+        the task composes nothing in an order.
+        """
+        return ()
+
     def witness(self, block: Block) -> Tensor | None:
         """Return answers found by an algorithm: class scores or targets, [num_graphs, num_readouts, out_channels], in x's dtype.
 

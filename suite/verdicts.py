@@ -14,6 +14,7 @@ PRECISION = "precision-limited"
 UNDERTRAINED = "not certified (control undertrained)"
 UNCONTROLLED = "not certified (no control of edges)"
 UNSOLVED = "not certified (not shown solvable)"
+UNLEARNED = "not certified (not shown learnable)"
 CERTIFIED = "certified"
 # The first that holds is the verdict.
 TAGS = (
@@ -27,6 +28,7 @@ TAGS = (
     UNDERTRAINED,
     UNCONTROLLED,
     UNSOLVED,
+    UNLEARNED,
 )
 
 PUBLISHED = "as published"
@@ -44,6 +46,7 @@ BARS = {
     UNDERTRAINED: "no control shows that the answer lies r away",
     UNCONTROLLED: "on one given graph, or whole graphs, no control shows that edges are needed",
     UNSOLVED: "neither a witness nor a control shows that it can be solved",
+    UNLEARNED: "what is to be composed is not learned from a bare list either, so that the graph is not to blame",
     PUBLISHED: "kept with its flaws, and never pooled with ours",
     UNKNOWN: "nothing shows what it needs",
 }

@@ -165,6 +165,9 @@ class Extrapolated(View):
     def witness(self, block: Block) -> Tensor | None:
         return self._task.witness(block)
 
+    def bare_lists(self) -> Sequence[Task]:
+        return self._task.bare_lists()
+
     def exact_range(self) -> float | None:
         return self._task.exact_range()
 

@@ -1,6 +1,7 @@
 """The common contract of models, for every entry of the table; what a single model promises beyond it is tested elsewhere."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from together import MITIGATIONS, asked, why_not
@@ -65,6 +66,8 @@ def test_models_keep_the_contract_behind_an_encoding_with_weights(name: str) -> 
 
 
 @pytest.mark.parametrize("check", ["equivariance", "batching", "gradients", "saving", "determinism"])
-@pytest.mark.parametrize("pool", ["attention", "mean"])
-def test_the_controls_of_the_certificates_keep_it_as_far_as_one_layer_can(pool: str, check: str) -> None:
-    assert not list(MODEL_CHECKS[check](Made(resolve("suite.controls:SetReader", {"pool": pool}))))
+@pytest.mark.parametrize(
+    ("control", "settings"), [("SetReader", {"pool": "attention"}), ("SetReader", {"pool": "mean"}), ("ListReader", {"steps": 5})]
+)
+def test_the_controls_of_the_certificates_keep_it_as_far_as_one_layer_can(control: str, settings: Any, check: str) -> None:
+    assert not list(MODEL_CHECKS[check](Made(resolve(f"suite.controls:{control}", settings))))

@@ -1,6 +1,7 @@
 """Facts about ordered path: the answer by walking a NetworkX path, what a missing element leaves, and what degrees give away."""
 
 import itertools
+import re
 from typing import Any, get_args
 
 import networkx as nx
@@ -12,11 +13,15 @@ from torch_geometric.utils import to_networkx
 from datasets.caterpillar import Caterpillar
 from datasets.ordered_path import Group, OrderedPath, OrderedPathComposed, OrderedTokens
 from datasets.path import Path
+from datasets.transfer import Transfer
 from datasets.tree import Tree
-from suite.certify import CERTIFIED, LOCAL, certify
-from suite.controls import graph_blind
+from suite import controls
+from suite.certify import CERTIFIED, LOCAL, UNLEARNED, _listed, certify
+from suite.controls import BareList, ListReader, graph_blind
 from suite.rng import stream
-from suite.task import Block, Topology
+from suite.task import Block, Task, Topology
+from suite.verdicts import barred_by
+from suite.views import Extrapolated, task_ref
 
 PERMUTATIONS = list(itertools.permutations(range(3)))
 TOPOLOGIES: list[Topology] = [Path(tail=4), Caterpillar(tail=3), Tree(), Caterpillar(joints=2, tail=2)]
@@ -137,12 +142,95 @@ def test_how_long_a_list_an_mlp_composes_is_what_the_page_says(group: Any, hops:
     assert graph_blind(OrderedTokens(group=group, hops=hops)).solved is learned
 
 
+def test_training_on_lists_goes_through_all_lengths_and_the_test_asks_the_longest() -> None:
+    view = BareList(seen=task_ref(OrderedPath(topology=Caterpillar(tail=3), group="s3", hops=4)))
+    for split, lengths in (("train", [2, 3, 4, 2, 3, 4]), ("validation", [4, 4]), ("test", [4, 4])):
+        for index, length in enumerate(lengths):
+            block = view.at(split, index).draw(20, stream("test", index))  # type: ignore[arg-type]
+            assert isinstance(block, Block)
+            assert (block.edge_index.numel(), block.x.shape) == (0, (20, 1, 4 * 6))
+            for x, y in zip(block.x.view(20, 4, 6), block.y, strict=True):
+                assert x.sum(1).tolist() == [1] * length + [0] * (4 - length)
+                thing = (0, 1, 2)
+                for element in reversed(x[:length].argmax(1).tolist()):  # listed from the source on, applied from the read-out
+                    thing = tuple(PERMUTATIONS[element][place] for place in thing)  # type: ignore[assignment]
+                assert PERMUTATIONS[int(y)] == thing
+
+
+def test_a_list_is_read_one_element_after_another() -> None:
+    torch.manual_seed(0)
+    reader = ListReader(4 * 3, 5, 1, 2, steps=4)
+    x = torch.randn(7, 12)
+    x[2, 6:] = 0
+    h = [reader.start for _ in range(7)]
+    for node in range(7):
+        for element in x[node].view(4, 3):
+            step = h[node] + sum(element[c] * reader.maps.weight[5 * c : 5 * c + 5] @ h[node] for c in range(3))
+            h[node] = step / step.norm() * 5**0.5
+    states = reader.encode(x, torch.empty(2, 0, dtype=torch.long))
+    torch.testing.assert_close(states[-1], torch.stack(h))
+    shorter = ListReader(2 * 3, 5, 1, 2, steps=2)
+    shorter.load_state_dict(reader.state_dict())
+    edge_index = torch.empty(2, 0, dtype=torch.long)
+    torch.testing.assert_close(shorter(x[:, :6], edge_index)[2], reader(x, edge_index)[2])
+
+
+@pytest.mark.parametrize("hops", [3, *(pytest.param(hops, marks=pytest.mark.slow) for hops in (6, 8, 10))])
+@pytest.mark.parametrize("group", get_args(Group))
+def test_a_recurrent_net_learns_the_bare_list_so_that_the_graph_is_to_blame(group: Any, hops: int) -> None:
+    found = _listed(OrderedPath(group=group, hops=hops))
+    assert found.passed
+    assert found.tag is None
+    assert "the sequence itself is learnable" in found.detail
+    (score,) = re.findall(r"a recurrent net ([\d.]+\d)", found.detail)
+    assert float(score) > 0.98
+
+
+def test_what_the_budget_is_too_small_to_learn_is_no_fault_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "LIST_BUDGET", controls.LIST_BUDGET.model_copy(update={"max_steps": 2}))
+    found = _listed(OrderedPath(group="s3", hops=3))
+    assert (found.passed, found.tag) == (False, UNLEARNED)
+    assert "it is not learnable, so that the graph is not to blame" in found.detail
+
+
+class Tossed(OrderedTokens):
+    """A list with an answer that it says nothing of."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        block.y = torch.randint(2, block.y.shape, generator=rng)
+        return block
+
+
+class UnlearnedPath(OrderedPath):
+    """Its lists are not what it composes."""
+
+    def bare_lists(self) -> list[Task]:
+        return [Tossed(hops=hops) for hops in (2, 3)]
+
+
+@pytest.mark.slow
+def test_a_task_whose_list_is_not_learned_is_not_certified_and_bars_conclusions_about_distance() -> None:
+    found = certify(UnlearnedPath(hops=3))
+    assert (found["verdict"], found["tags"]) == (UNLEARNED, [UNLEARNED])
+    assert barred_by({"task": found["task"]}, found) == UNLEARNED
+
+
+def test_only_who_composes_in_an_order_has_lists_also_when_trained_nearer() -> None:
+    assert not Transfer().bare_lists()
+    assert [task.range for task in OrderedPath(hops=4).bare_lists()] == [0, 0, 0]
+    far = Extrapolated(seen=task_ref(OrderedPath(hops=4)), trained={"hops": 3})
+    assert [task.hops for task in far.bare_lists()] == [2, 3, 4]  # type: ignore[attr-defined]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("hops", [3, 5, 8])
 @pytest.mark.parametrize("group", ["parity", "s3"])
 def test_ordered_path_is_certified(group: Any, hops: int) -> None:
     found = certify(OrderedPath(group=group, hops=hops))
     assert found["verdict"] == CERTIFIED, found
+    (listed,) = [check for check in found["checks"] if check["id"] == "K14"]
+    assert listed["passed"]
 
 
 @pytest.mark.slow

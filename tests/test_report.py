@@ -458,6 +458,7 @@ BARRING = {
     "not certified (control undertrained)",
     "not certified (no control of edges)",
     "not certified (not shown solvable)",
+    "not certified (not shown learnable)",
     "not certified (contract broken)",
 }
 
