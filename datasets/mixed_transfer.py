@@ -21,9 +21,9 @@ from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
+from datasets.lookup import looked_up
 from datasets.path import Path
 from datasets.places import one_pair, places
-from datasets.radius import looked_up
 from datasets.topologies import TopologyField
 from datasets.twins import WithAnswer, with_columns
 from suite.hops import hop_distance

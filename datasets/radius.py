@@ -39,14 +39,3 @@ def radius_edges(hops: int, load: int, centres: int, private: bool = False) -> R
     ways = [torch.cartesian_prod(nodes, centre).T for nodes in (labelled, asked)]
     ways += [torch.stack([nodes[: between.numel()], between]) for nodes in (labelled, asked)]
     return RadiusGraph(to_undirected(torch.cat(ways, dim=1)), int(asked[-1]) + 1, labelled, asked)
-
-
-def looked_up(keys: Tensor, values: Tensor, asked: Tensor) -> Tensor:
-    """Return the value of the other node whose key is nearest to its own, for each of the nodes `asked`: a witness.
-
-    Keys and values are [num_graphs, num_nodes, channels].
-    """
-    apart = torch.cdist(keys[:, asked], keys, compute_mode="donot_use_mm_for_euclid_dist")  # equal keys: 0, without rounding
-    nearest = apart.index_fill(2, asked, torch.inf).argmin(2)
-    found: Tensor = values.gather(1, nearest.unsqueeze(2).expand(-1, -1, values.size(2)))
-    return found

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch_geometric.utils import degree, to_dense_adj
 
 from datasets.chance import commonest_share
-from datasets.radius import RadiusGraph, looked_up, radius_edges
+from datasets.lookup import looked_up
+from datasets.radius import RadiusGraph, radius_edges
 from datasets.twins import WithAnswer
 from suite.task import Block, Task
 

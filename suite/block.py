@@ -55,6 +55,7 @@ class GridBlock:
         self.declared: dict[tuple[str, int, int], Declared | None] = {}
         self.widths: dict[str, int] = {}
         self.refused: dict[tuple[str, FactorRef | None, FactorRef | None], str | None] = {}
+        self.left: dict[tuple[str, FactorRef], int] = {}
 
     def expand(self, keep: Sequence[int]) -> tuple[list[Entry], list[str]]:
         """Return the entries of the tasks numbered `keep`, and what is wrong with them."""
@@ -66,7 +67,7 @@ class GridBlock:
             for depth in self.grid.num_layers:
                 for spec in models:
                     try:
-                        num_layers = depth.at(task, self._after(task, spec))
+                        num_layers = depth.at(task, self._after(ref, task, spec))
                     except ValueError as error:
                         self.problems.append(f"{self.path}.tasks[{number}]: {error}")
                         continue
@@ -74,14 +75,17 @@ class GridBlock:
                     entries += self._tuned(place) if self.grid.tune else self._at(place, {}, self.grid.all_seeds)
         return entries, list(dict.fromkeys(self.problems))
 
-    def _after(self, task: Task, spec: ModelSpec) -> Callable[[], int] | None:
-        """Return what finds the distance that the model's rewiring leaves, if it has one."""
+    def _after(self, ref: TaskRef, task: Task, spec: ModelSpec) -> Callable[[], int] | None:
+        """Return what finds the distance that the model's rewiring leaves, once for all models and rules, if it has one."""
         from suite.factors import rewired_hops
 
         def after() -> int:
             rewiring = self._factors(spec, {}).rewiring
             assert rewiring is not None
-            return rewired_hops(task, stream(task.config(), "probe"), rewiring)
+            asked = ref.key, rewiring
+            if asked not in self.left:
+                self.left[asked] = rewired_hops(task, stream(task.config(), "probe"), rewiring)
+            return self.left[asked]
 
         return None if spec.rewiring is None else after
 

@@ -21,6 +21,7 @@ from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.theta import Theta
 from datasets.transfer import Transfer
+from suite import factors
 from suite.entries import topology_label
 from suite.expansion import Expansion, expand
 from suite.factors import task_of
@@ -115,6 +116,17 @@ def test_depth_beyond_the_distance_is_equal_where_a_rewiring_shortens_it(
         edges = nx.Graph(graph.edge_index.T.tolist())
         left = nx.shortest_path_length(edges, graph.readout_index.item(), graph.source_index.item())
     assert [cell.num_layers for cell in cells] == [left, 2 * left + 3]
+
+
+def test_graphs_are_rewired_once_for_all_rules_and_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    found = factors.rewired_hops
+    monkeypatch.setattr(factors, "rewired_hops", lambda task, *rest: asked.append(task.range) or found(task, *rest))
+    models = [{"name": name, "rewiring": "two_hop"} for name in ("gcn", "gin")]
+    grid = GRID | {"hops": [4, 8], "models": models, "num_layers": ["rewired_hops", "2*rewired_hops"], "num_seeds": 1}
+    depths = [(entry.task.range, entry.cell.num_layers) for entry in expanded(tmp_path, grid).entries]
+    assert sorted(depths) == sorted([(4, 2), (4, 4), (8, 4), (8, 8)] * 2)
+    assert asked == [4, 8]
 
 
 def test_a_rewiring_that_leaves_no_distance_is_told(tmp_path: Path) -> None:

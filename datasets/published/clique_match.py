@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from datasets.clique_chain import CliqueChain
+from datasets.lookup import looked_up
 from datasets.published.base import PublishedBlocks
-from datasets.radius import looked_up
 from datasets.twins import WithAnswer
 from suite.task import Block, Split, Task, Topology
 

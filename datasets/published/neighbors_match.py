@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from datasets.lookup import looked_up
 from datasets.published.base import Published
-from datasets.radius import looked_up
 from datasets.tree import Tree
 from datasets.twins import WithAnswer
 from suite.rng import stream

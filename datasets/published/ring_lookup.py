@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from datasets.lookup import looked_up
 from datasets.published.base import PublishedBlocks
-from datasets.radius import looked_up
 from datasets.ring import Ring
 from datasets.twins import WithAnswer
 from suite.task import Block, Split, Task

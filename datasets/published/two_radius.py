@@ -8,8 +8,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from datasets.lookup import looked_up
 from datasets.published.base import PublishedBlocks
-from datasets.radius import looked_up, radius_edges
+from datasets.radius import radius_edges
 from datasets.twins import WithAnswer
 from suite.task import Block, Split, Task
 

@@ -29,16 +29,18 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     frozen, graphs = Frozen(model), draw_several(task, seed, at_most=MAX_GRAPHS, max_nodes=4096)
     out = torch.cat([rows for part in frozen.separately(graphs) for rows in _answers(frozen, part, task.level)])
     y = torch.cat([graph.y for graph in graphs])
+    true = task.in_unit(y.double())
     found: dict[str, Any] = {"loss": losses(out[None], y[None], task.loss)[0], "num_answers": len(out), "unit": task.unit}
-    wrong = _wrong(out, y, task)
-    found["error"] = wrong.mean()
-    errors = {"error": wrong}
     if task.loss in ("mse", "mae"):
-        true = task.in_unit(y.double().view_as(out))
-        mse = (task.in_unit(out) - true).square().mean()
-        errors["constant"] = (true - true.mean(0)).abs().mean(1)
-        found |= {"mse": mse, "log10_mse": mse.log10(), "constant": errors["constant"].mean()}
-    return as_json(found | _by_hop(errors, _hops(graphs, task)))
+        missed, from_mean = task.in_unit(out) - true.view_as(out), true - true.mean(0)
+        errors = {"error": missed.abs().mean(1), "constant": from_mean.view_as(out).abs().mean(1)}
+        mse = missed.square().mean()
+        found |= {"mse": mse, "log10_mse": mse.log10()}
+    else:
+        errors = {"error": _wrong(out, y, task)}
+    errors["error"] = errors["error"].where(out.isfinite().all(1), torch.nan)
+    found |= {name: each.mean() for name, each in errors.items()}
+    return as_json(found | _by_hop(errors, _hops(graphs, task, true)))
 
 
 def _answers(frozen: Frozen, graphs: Sequence[Data], level: Level) -> list[Tensor]:
@@ -51,18 +53,17 @@ def _answers(frozen: Frozen, graphs: Sequence[Data], level: Level) -> list[Tenso
 
 
 def _wrong(out: Tensor, y: Tensor, task: Task) -> Tensor:
-    """Return how wrong each answer is: [answers] float64, NaN where the output is no number."""
+    """Return which answers are wrong, of several classes the share of them: [answers] float64."""
     if task.loss == "cross_entropy":
-        each = (out.argmax(1) != y.view(-1)).double()
-    elif task.loss == "binary_cross_entropy":
-        each = ((out > 0) != (y.view_as(out) > 0)).double().mean(1)
-    else:
-        each = (task.in_unit(out) - task.in_unit(y.double().view_as(out))).abs().mean(1)
-    return each.where(out.isfinite().all(1), torch.nan)
+        return (out.argmax(1) != y.view(-1)).double()
+    return ((out > 0) != (y.view_as(out) > 0)).double().mean(1)
 
 
-def _hops(graphs: list[Data], task: Task) -> Tensor | None:
-    """Return how far away each answer lies: [answers] long, -1 where no path leads there; None where that is not known."""
+def _hops(graphs: list[Data], task: Task, true: Tensor) -> Tensor | None:
+    """Return how far away each answer lies: [answers] long, -1 where no path leads there; None where that is not known.
+
+    `true` are the answers in the unit of the task.
+    """
     masks = [source_mask(graph) for graph in graphs]
     if task.level == "node" and all(mask is not None for mask in masks):
         nearest = []
@@ -72,7 +73,7 @@ def _hops(graphs: list[Data], task: Task) -> Tensor | None:
             nearest.append(far.where(far < int(graph.num_nodes or 0), -1))
         return torch.cat(nearest)
     if task.unit == "hops":
-        return torch.cat([task.in_unit(graph.y.double()).flatten() for graph in graphs]).round().long()
+        return true.flatten().round().long()
     return None
 
 

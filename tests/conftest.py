@@ -1,0 +1,45 @@
+"""What test files share as fixtures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import run_all
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, called in this process: here, and in the fork server, libraries are imported once for all tests."""
+
+    def call(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        argv = [str(ROOT / "run_all.py"), *map(str, arguments)]
+        with monkeypatch.context() as changed:
+            changed.chdir(cwd)
+            changed.setattr(sys, "argv", argv)
+            changed.setattr(sys, "path", [*sys.path])  # to which a stranger's folder is added
+            capfd.readouterr()
+            code = run_all.main(argv[1:])
+        return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let diagnoses take these measures alone: where a test is about one of them, the others only take time."""
+    from suite import diagnosis
+
+    def take(*names: str) -> None:
+        assert {*names} <= diagnosis.MEASURES.keys() | diagnosis.FURTHER.keys()
+        for table in ("MEASURES", "FURTHER"):
+            known = getattr(diagnosis, table)
+            monkeypatch.setattr(diagnosis, table, {name: known[name] for name in known if name in names})
+
+    return take
