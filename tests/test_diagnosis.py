@@ -622,7 +622,10 @@ def test_a_notebook_shows_sentences_and_figure_and_without_matplotlib_the_senten
     image = re.search(r'src="data:image/png;base64,([^"]+)"', shown)
     assert image
     assert base64.b64decode(image[1]).startswith(b"\x89PNG\r\n")
+    figure = found.plot()._repr_png_()  # by itself, too, where pyplot has not taught the notebook how
+    assert figure == base64.b64decode(image[1])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "suite.diagnosis.shown")
     bare = found._repr_html_()
     assert "<img" not in bare
     assert shown.startswith(bare)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ from suite.refs import load
 from suite.task import Level, Task, own_edges
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from suite.diagnosis.shown import Shown
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -135,8 +134,10 @@ class Diagnosis:
         """What `suite.diagnosis.picture.draw` draws from."""
         return {"measures": self.measures, "initial": self.initial, "num_layers": self.num_layers}
 
-    def plot(self) -> Figure:
+    def plot(self) -> Shown:
         """Return a matplotlib figure: influence by hop; Rayleigh quotient, rank, own tokens and gradients by layer.
+
+        A notebook shows it where it ends a cell.
 
         Raises ModuleNotFoundError where matplotlib is not installed, which the package `suite` itself does without.
         """
@@ -164,9 +165,7 @@ class Diagnosis:
             figure = self.plot()
         except ModuleNotFoundError:
             return f"<dl>{rows}</dl>"
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=144)
-        encoded = base64.b64encode(image.getvalue()).decode()
+        encoded = base64.b64encode(figure._repr_png_()).decode()
         alt = "Influence by hop; Rayleigh quotient, effective rank, own tokens and gradients by layer"
         return f'<dl>{rows}</dl><img alt="{alt}" style="max-width: 45em; width: 100%" src="data:image/png;base64,{encoded}">'
 

@@ -9,7 +9,8 @@ from suite.diagnosis.words import SKIPS, Measures, roughness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from suite.diagnosis.shown import Shown
 
 SIZE = (6.54, 3.6)  # inches: the text width of an A4 page
 MODEL, BESIDE = "#2166AC", "#595959"
@@ -25,12 +26,12 @@ PANELS = (
 )
 
 
-def draw(data: dict[str, Any]) -> Figure:
+def draw(data: dict[str, Any]) -> Shown:
     """Draw six panels from {"measures": ..., "initial": ..., "num_layers": ...}; one whose measure is not there says so.
 
     What the same model is untrained is a dashed line, where that is known.
     """
-    from matplotlib.figure import Figure  # here: the engine does without matplotlib, which is an extra
+    from suite.diagnosis.shown import Shown  # here: the engine does without matplotlib, which is an extra
 
     measures: Measures = data["measures"]
     smoothing = measures.get("smoothing", {})
@@ -41,7 +42,7 @@ def draw(data: dict[str, Any]) -> Figure:
     name = alone.get("operator", "")
     operator = f"{name}{SKIPS[alone['skips']]}" if alone and alone["skips"] != "none" else f"bare {name}"
     beside = {0: (_log(alone.get("share")), operator), 2: (_log(null), "random rows")}
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Shown(figsize=SIZE, layout="constrained")
     panels = zip(figure.subplots(2, 3).flat, PANELS, _lines(measures), _lines(data["initial"]), strict=True)
     for place, (ax, (title, axis), values, before) in enumerate(panels):
         title = f"{judged.title}, log₁₀" if judged and place == 2 else title
