@@ -157,7 +157,7 @@ def test_zero_states_are_counted_and_said() -> None:
     graph = ring(9)
     graph.x[2:7] = 0
     found = suite.diagnose(Cut(1), graph)
-    assert found.measures["groups"]["zero_rows"] == [5, 3]  # of five in a row the inner three stay 0
+    assert found.measures["smoothing"]["zero_rows"] == [5, 3]  # of five in a row the inner three stay 0
     assert "3 states of 0 left out" in found.findings["Over-smoothing"].text
 
 

@@ -14,14 +14,14 @@ import torch
 from sklearn.metrics.pairwise import cosine_distances
 from test_measures_smoothing import GRID, RING, STAR, TREE, TWO, dense, edges, normal
 from test_measures_structure import barbell, theta
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.own_token import OwnToken
 from datasets.ring import Ring
 from datasets.transfer import Transfer
 from reports.figures import limits as figure
 from suite.hops import hop_distance
-from suite.measures import MEASURES
+from suite.measures import MEASURES, similarity
 from suite.measures.limits import decay_rate, diffusion, diffusion_limit
 from suite.measures.ranks import ranks
 from suite.measures.similarity import group_distance_ratio, mad_gap, mean_average_distance, mean_cosine
@@ -145,7 +145,9 @@ def test_mad_gap_is_far_minus_near() -> None:
     assert mad_gap(h, hops, far=9).isnan()
 
 
-def test_mad_gap_of_all_pairs_at_once_is_that_of_stated_pairs() -> None:
+@pytest.mark.parametrize("chunk", [1, 500, 1 << 24])
+def test_mad_gap_in_chunks_is_that_of_stated_pairs(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "PAIR_CHUNK", chunk)
     graph = nx.random_labeled_tree(60, seed=3)
     h = torch.randn(2, 60, 5, generator=torch.Generator().manual_seed(0))
     h[:, 7] = 0  # has no angle
@@ -352,6 +354,32 @@ def test_the_token_of_a_source_is_read_where_it_arrives_and_not_where_it_does_no
             assert found[noise] == 1 if known else abs(found[noise]) < 0.2
     of_own = build(resolve("propagation"), 5, 16, 2, 5).eval()
     assert MEASURES["recoverability"].run(of_own, OwnToken(topology=Ring(), size=12), 0)["source"] == {}
+
+
+class Half(nn.Module):
+    """Keeps the state of every second node, and lets the others die, at the second of two layers."""
+
+    operator = "mean"
+
+    def encode(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        states = [x + 1]
+        states.append(2 * states[0])
+        return [*states, states[1] * (torch.arange(len(x)) % 2).unsqueeze(1)]
+
+    def decode(self, hidden: list[Tensor]) -> Tensor:
+        return hidden[-1]
+
+
+def test_nodes_whose_state_died_are_counted_and_have_no_angle() -> None:
+    """On a ring of 20 an edge has one dead end each: no angle is left over edges, while pairs of live nodes have theirs."""
+    found = MEASURES["smoothing"].run(Half(), OwnToken(topology=Ring(), size=10), 0)
+    assert found["zero_rows"] == [0, 0, 10 * found["num_draws"]]
+    assert found["mad_edges"][1] == pytest.approx(found["mad_edges"][0])
+    assert found["mad_edges"][2] is None
+    assert 0 < found["mad_pairs"][2] < 1
+    signals = MEASURES["gradient"].run(Half(), Transfer(topology=Ring(), hops=5), 0)["signal_zero_rows"]
+    assert signals[2] == 8 * 9  # asked at one node of ten, in eight draws
+    assert signals[1] == signals[0] > 72  # some of which died
 
 
 def test_smoothing_by_layer_says_ranks_and_angles_beside_quotients() -> None:

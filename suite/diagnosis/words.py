@@ -166,8 +166,7 @@ def _smoothing(measures: Measures, num_layers: int) -> Finding | None:
     )
     if rank[0] is not None and rank[-1] is not None:
         text += f" What tells nodes apart has effective rank {number(rank[0])} at layer 0 and {number(rank[-1])} at the last."
-    groups = measures.get("groups", {})
-    text += _angles(found, groups.get("zero_rows", [0])[-1]) + _classes(groups)
+    text += _angles(found) + _classes(measures.get("groups", {}))
     return Finding(short, text + _backward(measures.get("gradient", {}), found))
 
 
@@ -185,9 +184,9 @@ def _backward(gradient: dict[str, Any], smoothing: dict[str, Any]) -> str:
     return f"{text}, and the effective rank from {number(rank[-1])} to {number(rank[0])}."
 
 
-def _angles(smoothing: dict[str, Any], zeros: int) -> str:
+def _angles(smoothing: dict[str, Any]) -> str:
     """Say how far apart in angle the last states are, and how many have none."""
-    ends, pairs = smoothing["mad_edges"][-1], smoothing["mad_pairs"][-1]
+    ends, pairs, zeros = (smoothing[name][-1] for name in ("mad_edges", "mad_pairs", "zero_rows"))
     if ends is None or pairs is None:
         return ""
     left_out = f"; {plural(zeros, 'state')} of 0 left out" if zeros else ""

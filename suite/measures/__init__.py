@@ -184,7 +184,7 @@ MEASURES: dict[str, Measure] = {
 
 FURTHER: dict[str, Measure] = {
     "energies": Measure(1, energies.run),
-    "groups": Measure(2, similarity.run),
+    "groups": Measure(3, similarity.run),
     "far_tokens": Measure(1, distant.run),
     "shares": Measure(3, routing.run),
     "mixing": Measure(3, _run_mixing, whole=True),

@@ -61,7 +61,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     Backward smoothing, by layer, means over draws (None where all are 0): what `smoothing` says of states, of the error signals
     d Loss / d H^(l), `signal_rq_gcn`, `signal_rq_mean`, `signal_rq_complete`, `signal_distance`, `signal_effective_rank`,
     `signal_effective_rank_centred`, `signal_stable_rank`, `signal_numerical_rank`, `signal_rank_residual`, `signal_mad_edges`,
-    `signal_mad_pairs`; under means of `signals_as_states`. `signal_undefined`: draws whose signal is 0 or not finite.
+    `signal_mad_pairs`; under means of `signals_as_states`. `signal_zero_rows`: how many nodes of all draws have a signal of 0,
+    and no angle. `signal_undefined`: draws whose signal is 0 or not finite.
     """
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "signal pairs")
     graphs = draw_several(task, seed, at_most=8, max_nodes=4096)
@@ -73,8 +74,9 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
             parts.append(_smoothed([signal[a:b] for signal in signals], graph, frozen.operator, some_pairs(graph, rng)))
     norm = torch.cat(norms, dim=1).mean(1)
     stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
-    smoothed: dict[str, Any] = {f"signal_{key}": value.nanmean(0) for key, value in stacked.items()}
+    smoothed: dict[str, Any] = {f"signal_{key}": value.double().nanmean(0) for key, value in stacked.items()}
     smoothed["signal_undefined"] = stacked["rq_complete"].isnan().sum(0)
+    smoothed["signal_zero_rows"] = stacked["zero_rows"].sum(0)
     smoothed.setdefault("signal_distance", [None] * norm.numel())
     return as_json({"norm": norm, "ratio": norm[0] / norm[-1], "num_draws": len(graphs)} | smoothed)
 

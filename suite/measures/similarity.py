@@ -23,12 +23,12 @@ def mean_average_distance(h: Tensor, pairs: Tensor) -> Tensor:
     """Return MAD, the mean over pairs of 1 - cos(h_i, h_j), of h [..., num_nodes, channels]: [...] float64, in [0, 2].
 
     `pairs` is [2, num_pairs] long: say which, edges, all, or a shell, since the value says little without (1909.03211).
-    Zero: the rows of every pair are parallel, as in the limit of gcn and of means alike. Scale-free, also row by row. NaN where
-    no pair has two rows that are not 0: pairs with a row of zeros have no angle and are left out, where others call it a right
-    one. Cost: O(pairs channels).
+    Zero: the rows of every pair are parallel, as in the limit of gcn and of means alike. Scale-free, also row by row. A row of
+    zeros has no angle: its pairs are left out, where others call it a right one, and NaN where no pair is left. The entry
+    `smoothing` counts such rows beside it (`zero_rows`). Cost: O(pairs channels).
 
     Pitfalls: blind to length and, with one channel, to everything but sign (there it is 0 or 2). After a ReLU no angle is
-    obtuse, so that random states have about .2 to .4 and not 1.
+    obtuse, so that random states have about .2 to .4 and not 1. Where dead units leave many rows of zeros it tells of the others.
     """
     rows = _directions(h)
     width = max(1, PAIR_CHUNK // max(1, rows.numel() // rows.size(-2)))
@@ -59,16 +59,22 @@ def mad_gap(h: Tensor, hops: Tensor, near: int = NEAR, far: int = FAR) -> Tensor
 
     `h` [..., num_nodes, channels], `hops` [num_nodes, num_nodes] as `hop_distance` returns them for every node. Large: near nodes
     are alike and far ones are not. Zero: distance does not matter to the angle, as when all is collapsed, or all random.
-    Scale-free. NaN where no pair is so far apart (a graph of diameter below 8), or has an angle. (1909.03211) (Their
-    divisor leaves out pairs with distance 0.) Cost: O(n^2 channels). Pitfall: 3 and 8 were set for citation graphs.
+    Scale-free. NaN where no pair is so far apart (a graph of diameter below 8), or has an angle; rows of zeros are left out, as
+    in MAD. (1909.03211) (Their divisor leaves out pairs with distance 0.) Cost: O(n^2 channels); of memory beside `hops` 128 MB,
+    or a row of n cosines a state: pairs are taken in chunks, and n is limited by `hops` alone. Pitfall: 3 and 8 were set for
+    citation graphs.
     """
-    remote, close = hops >= far, (hops >= 1) & (hops <= near)
-    if not bool(remote.any() and close.any()):
-        return torch.full(h.shape[:-2], torch.nan, dtype=torch.float64)
     rows = _directions(h)
-    cosine = rows @ rows.mT  # of all pairs at once: pair by pair, wide states take a hundred times as much memory
-    apart = [1 - cosine[..., pairs].nanmean(-1).clamp(-1, 1) for pairs in (remote, close)]
-    return apart[0] - apart[1]
+    sums, counts = torch.zeros(2, 2, *h.shape[:-2], dtype=torch.float64)
+    width = max(1, PAIR_CHUNK // max(1, rows.numel() // rows.size(-1)))
+    for some, apart in zip(torch.split(rows, width, dim=-2), torch.split(hops, width), strict=True):
+        cosine = some @ rows.mT  # pair by pair, wide states take a hundred times as much memory
+        for index, chosen in enumerate((apart >= far, (apart >= 1) & (apart <= near))):
+            picked = cosine[..., chosen]
+            sums[index] += picked.nansum(-1)
+            counts[index] += picked.isfinite().sum(-1)
+    remote, close = (sums / counts).clamp(-1, 1).unbind()
+    return close - remote
 
 
 def group_distance_ratio(h: Tensor, y: Tensor) -> Tensor:
@@ -99,8 +105,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The entry `groups` of a diagnosis, by layer 0..L, means over `num_graphs` draws of 4,096 nodes together.
 
     Keys: `mad_gap` (None where no nodes are 8 hops apart); `group_distance_ratio` of the classes at the read-out nodes, left out
-    unless there are two at least; `zero_rows`, how many states of all these graphs are 0, so that MAD and its gap leave their
-    pairs out. Raises ValueError for more than 4,096 nodes.
+    unless there are two at least. Raises ValueError for more than 4,096 nodes.
     """
     graphs = draw_several(task, seed, at_most=8, max_nodes=MAX_NODES)
     if (num_nodes := int(graphs[0].num_nodes or 0)) > MAX_NODES:
@@ -110,15 +115,13 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         if (num_nodes := int(graph.num_nodes or 0)) <= room:
             parts.append(_groups(frozen, graph))
             room -= num_nodes
-    zeros = torch.stack([part.pop("zero_rows") for part in parts]).sum(0)
-    return as_json(averaged(parts) | {"zero_rows": zeros, "num_graphs": len(parts)})
+    return as_json(averaged(parts) | {"num_graphs": len(parts)})
 
 
 def _groups(frozen: Frozen, graph: Data) -> dict[str, Any]:
     hidden, num_nodes = frozen.run([graph]).hidden, int(graph.num_nodes or 0)
     hops = hop_distance(own_edges(graph), torch.arange(num_nodes), num_nodes)
     found: dict[str, Any] = {"mad_gap": [float(mad_gap(h, hops)) for h in hidden]}
-    found["zero_rows"] = torch.stack([(h == 0).all(1).sum() for h in hidden])
     y, asked = graph.get("y"), readouts_of(graph)
     if y is not None and not y.is_floating_point() and y.shape == asked.shape and torch.unique(y).numel() > 1:
         found["group_distance_ratio"] = [float(group_distance_ratio(h[asked], y)) for h in hidden]

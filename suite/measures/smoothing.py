@@ -191,6 +191,7 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     Keys by layer: `rq_gcn`, `rq_mean`, `rq_complete`; `distance` to the fixed space of the model's own `operator` (None where it
     has none); `effective_rank`, `effective_rank_centred`; `stable_rank`, `numerical_rank` and `rank_residual`, centred;
     `mad_edges` over the ends of edges, `mad_pairs` over 2,048 pairs drawn from all (None where no pair has an angle);
+    `zero_rows`, how many nodes of all draws have a state of 0, which has no angle, so that both leave out its pairs;
     `feature_norm`; `undefined`, the draws left out because the state was 0 or not finite. Scalars of reference: `null_rq_*`, and
     under sum `null_distance`, root mean square, of independent rows; `constant_rq_gcn`, the quotient of a constant.
     """
@@ -202,8 +203,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         states = [describe(group, graph.edge_index, frozen.operator, pairs) for group in groups]
         parts.append({k: torch.cat([s[k] for s in states]) for k in states[0]} | _reference(graph, frozen.operator))
     stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
-    result: dict[str, Any] = {key: value.nanmean(0) for key, value in stacked.items()}
-    result["undefined"] = stacked["rq_complete"].isnan().sum(0)
+    result: dict[str, Any] = {key: value.double().nanmean(0) for key, value in stacked.items()}
+    result |= {"undefined": stacked["rq_complete"].isnan().sum(0), "zero_rows": stacked["zero_rows"].sum(0)}
     result.setdefault("distance", [None] * result["undefined"].numel())
     return as_json(result | {"operator": frozen.operator, "num_draws": len(parts)})
 
@@ -231,7 +232,7 @@ def describe(h: Tensor, edge_index: Tensor, operator: Any, pairs: Tensor) -> dic
     found |= {"effective_rank_centred": centred.effective, "stable_rank": centred.stable}
     found |= {"numerical_rank": centred.numerical, "rank_residual": centred.residual}
     found |= {"mad_edges": mean_average_distance(h, edge_index), "mad_pairs": mean_average_distance(h, pairs)}
-    return found | {"feature_norm": feature_norm(h)}
+    return found | {"zero_rows": (h == 0).all(-1).sum(-1), "feature_norm": feature_norm(h)}
 
 
 def _reference(graph: Data, operator: Any) -> dict[str, Tensor]:
