@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from itertools import combinations, pairwise, product
 from pathlib import Path
+from xml.etree import ElementTree
 
 import networkx as nx
 import numpy as np
@@ -283,6 +285,34 @@ def test_the_figure_of_the_two_limits_shows_what_is_worked_out_from_them() -> No
         np.testing.assert_allclose(kept[operator]["limit"], found[operator]["limit"], rtol=2e-6)
         for space, distances in found[operator]["distance"].items():
             np.testing.assert_allclose(kept[operator]["distance"][space], distances, rtol=2e-6)
+
+
+def drawn(path: Path) -> tuple[list[list[float]], list[str]]:
+    """Return the coordinates of every path and mark of a figure, and its words; not the names that matplotlib gives them."""
+    numbers, words = [], []
+    for element in ElementTree.parse(path).iter():
+        kind = element.tag.partition("}")[2]
+        said = element.get("d") or f"{element.get('x', '')} {element.get('y', '')}"
+        if kind in ("path", "use", "text"):
+            numbers.append([float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", said)])
+        if kind == "text":
+            words.append(element.text or "")
+    return numbers, words
+
+
+def test_the_figure_of_the_page_is_the_one_that_is_drawn_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = figure.DATA.read_text(encoding="utf-8")
+    monkeypatch.setattr(figure, "DATA", tmp_path / "limits.json")
+    figure.write(tmp_path / "diffusion.svg")
+    found, words = drawn(tmp_path / "diffusion.svg")
+    expected, said = drawn(ROOT / "docs" / "diffusion.svg")
+    assert words == said
+    assert len(found) == len(expected) > 50
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=0.01)  # points
+    assert (tmp_path / "limits.json").read_text(encoding="utf-8") == kept
+    figure.write(tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "diffusion.svg").read_bytes()  # no date, no random names
 
 
 @pytest.mark.parametrize("operator", ["gcn", "mean"])
