@@ -22,6 +22,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from benchmarks import scaling
+from benchmarks.certificates import CERTIFICATES
 from benchmarks.generation import GENERATION
 from benchmarks.harness import Line, Say
 from benchmarks.influence import INFLUENCE
@@ -43,7 +44,7 @@ class Row(Protocol):
     def run(self, rounds: int, say: Say) -> list[Line]: ...
 
 
-ROWS: dict[str, Row] = {**TRAINING, **INFLUENCE, **LIMITS, **STUDY, **GENERATION}
+ROWS: dict[str, Row] = {**TRAINING, **INFLUENCE, **LIMITS, **STUDY, **GENERATION, **CERTIFICATES}
 NAMES = [*ROWS, "scaling"]
 Names = Annotated[
     tuple[str, ...], arg(metavar="[ROW ...]", help=f"Any of {', '.join(NAMES)}; without: all but {', '.join(SLOW)}.")

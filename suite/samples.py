@@ -44,10 +44,22 @@ class Hashes(NamedTuple):
 
 def hashes(drawn: Iterable[Drawn]) -> Hashes:
     """Hash every graph of `drawn`, all blocks together: the numbers may be compared across blocks, not across calls."""
-    flat = _join([_flatten(block) for block in drawn])
+    parts: list[_Flat] = []
+    firsts: list[_Flat] = []
+    copies: list[int] = []
+    for block in drawn:
+        parts.append(_flatten(block))
+        if isinstance(block, Block):  # the edges of one graph are those of all
+            firsts.append(_flatten(block.take(torch.tensor([0]))))
+            copies.append(block.num_graphs)
+        else:
+            firsts.append(parts[-1])
+            copies += [1] * len(block)
+    flat, bare = _join(parts), _join(firsts)
     inputs = _per_graph(_refine(flat.colour, flat.edge_index), flat.graph)
-    structures = _per_graph(_refine(torch.zeros_like(flat.colour), flat.edge_index), flat.graph)
-    return Hashes(_mix(inputs + flat.shape), _mix(structures + flat.shape), _per_graph(flat.rows, flat.graph))
+    structures = _per_graph(_refine(torch.zeros_like(bare.colour), bare.edge_index), bare.graph)
+    structures = _mix(structures + bare.shape).repeat_interleave(torch.tensor(copies))
+    return Hashes(_mix(inputs + flat.shape), structures, _per_graph(flat.rows, flat.graph))
 
 
 def asked_colours(drawn: Iterable[Drawn]) -> Tensor:

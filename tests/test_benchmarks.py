@@ -10,8 +10,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from benchmarks import influence, plain
+from benchmarks import certificates, influence, plain
 from benchmarks.__main__ import ROWS, run, table
+from benchmarks.certificates import TASKS, Certificates
 from benchmarks.generation import drawn_again
 from benchmarks.harness import Line, at_least, at_most, in_child, in_turn, peak_gib, ratios, spread
 from benchmarks.limits import SEEDS, trivial_cells
@@ -19,6 +20,7 @@ from benchmarks.scaling import SERIES, Point, growth
 from benchmarks.study import SHARE_OF_COSTS, sample, scaled, shortened, standard
 from benchmarks.tasks import Circle, SmallWorlds
 from benchmarks.training import TRAINING, Training, bare
+from datasets.own_token import OwnToken
 from datasets.transfer import Transfer
 from suite.cell import Cell, Protocol
 from suite.engine import initial_model, train
@@ -229,6 +231,20 @@ def test_all_that_training_draws_is_drawn_again(monkeypatch: pytest.MonkeyPatch)
     drawn.clear()
     assert drawn_again(cell, 5) == sum(drawn) == sum(trained) == 8 * (1 + 5) + 20 + 20 + 33
     assert sorted(drawn) == sorted(trained)
+
+
+def test_certifying_is_judged_by_its_wall_seconds_and_told_in_cpu_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {certificates.side_by_side: iter([70.0, 20.0]), certificates.alone: iter([7.0, 9.0])}
+    monkeypatch.setattr(certificates, "in_child", lambda function, *_, **__: next(seconds[function]))
+    said: list[str] = []
+    wall, cpu = Certificates(tasks={"own token": OwnToken()}).run(5, said.append)
+    assert (wall.title, wall.target, wall.found, wall.met) == ("certify, own token", "<= 60", spread([70, 20]), True)
+    assert (cpu.title, cpu.target, cpu.found, cpu.met) == ("certify, own token, CPU", "-", spread([7, 9]), None)
+    assert said[0] == "own token, round 1 of 2: 70.0 s on 2 processes, 7.0 CPU seconds in one"
+
+
+def test_what_is_certified_is_asked_by_the_standard_study_but_for_the_dear_one() -> None:
+    assert {name for name, task in TASKS.items() if task_ref(task).key not in standard().tasks} == {"products on 256 nodes"}
 
 
 def test_every_cell_of_the_study_has_a_twin() -> None:
