@@ -50,7 +50,7 @@ from suite.verdicts import (
     UNSOLVED,
 )
 from suite.views import task_ref
-from suite.witness import NUM_WITNESSED, WITNESSED, witness_score
+from suite.witness import NUM_WITNESSED, WITNESSED, allowance, at_ceiling, witness_score
 
 VERSION = 11  # raise it when the same task would get another certificate
 NUM_SAMPLES = 2000
@@ -62,7 +62,6 @@ ROUNDED = 5  # decimals of an encoding that tell nodes apart: sums of floats dep
 SIZED = ("x", "edge_index", "y", "readout_index")  # what colours need of many graphs
 LEAK = 0.05  # how far above chance a control may come: accuracy, or share of the variance explained
 
-NOISY = 0.02  # how far from a ceiling that noise sets a witness may score
 
 NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
@@ -360,11 +359,9 @@ def _witnessed(task: Task) -> Check | None:
     if double is None or single is None:
         return None
     detail = f"scores {single:.4g} in float32 and {double:.4g} in float64 on {NUM_WITNESSED} test graphs"
-    if 0 < task.ceiling < 1:  # set by noise, and an average over graphs, from which those drawn here differ
-        limit = f"within {NOISY} of {task.ceiling:.4g}"
-        passed = [abs(task.ceiling - score) <= NOISY for score in (double, single)]
-    else:
-        passed = [task.skill(score) >= WITNESSED for score in (double, single)]
+    if allowed := allowance(task):
+        limit = f"within {allowed:.3f} of {task.ceiling:.3f}"
+    passed = [at_ceiling(task, score) for score in (double, single)]
     if not passed[0]:
         return Check("K8", name, double, limit, False, f"{detail}: the witness or the task is wrong", BROKEN)
     return Check("K8", name, single, limit, passed[1], detail, None if passed[1] else PRECISION)

@@ -40,7 +40,7 @@ from suite.models.rewirings import load_rewiring, rewire
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
 from suite.views import task_ref
-from suite.witness import WITNESSED, offers_witness, witness_score
+from suite.witness import at_ceiling, offers_witness, witness_score
 
 NUM_GRAPHS = 64
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -353,7 +353,7 @@ def _twins(task: Task) -> Iterator[str]:
 def _witness(task: Task) -> Iterator[str]:
     """An algorithm that the task offers as its witness answers at the ceiling."""
     score = None if task.fixed or task.level == "graph" else witness_score(task, torch.float64)
-    if score is not None and task.skill(score) < WITNESSED:
+    if score is not None and not at_ceiling(task, score):
         yield (
             f"its witness scores {score:.4g} on graphs whose nodes are renumbered, and the ceiling is {task.ceiling:.4g}:"
             " the witness is wrong or reads node numbers, or the task does"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,22 @@ def witness_score(task: Task, dtype: torch.dtype) -> float | None:
             out.append(answer.flatten(0, 1))
             y.append(block.y.flatten(0, 1))
     return float(scores(torch.cat(out)[None], torch.cat(y)[None], task.metric)[0])
+
+
+def allowance(task: Task) -> float:
+    """Return how far from the ceiling a witness may score; 0 where it is exact, and a skill of `WITNESSED` is asked.
+
+    A ceiling between 0 and 1 is set by noise, and an average over graphs, from which those drawn here differ: four standard
+    errors are allowed, of graphs whose answers are all right or all wrong.
+    """
+    c = task.ceiling
+    return 4 * math.sqrt(c * (1 - c) / NUM_WITNESSED) if 0 < c < 1 else 0.0
+
+
+def at_ceiling(task: Task, score: float) -> bool:
+    """Return whether a witness that scores so has solved the task."""
+    allowed = allowance(task)
+    return abs(task.ceiling - score) <= allowed if allowed else task.skill(score) >= WITNESSED
 
 
 def offers_witness(task: Task) -> bool:
