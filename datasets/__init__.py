@@ -14,7 +14,7 @@ from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
 from datasets.labelled import LabelledGraph
-from datasets.labelled_graphs import GraphClasses, Peptides
+from datasets.labelled_graphs import GraphClasses, Molecules, Peptides
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
@@ -61,6 +61,7 @@ TASKS: dict[str, type[Task]] = {
     "own_token": OwnToken,
     "pair_mixing": PairMixing,
     "peptides": Peptides,
+    "molecules": Molecules,
     "planetoid": Planetoid,
     "proximity": Proximity,
     "published_citation_chains": PublishedCitationChains,

@@ -74,7 +74,7 @@ def stored(
             if raw:
                 cause = f"{type(error).__name__}: {error}"
                 raise DataUnavailable(f"{name}: {raw} is there, but cannot be processed ({cause})") from error
-            if not isinstance(error, OSError | RuntimeError):
+            if not isinstance(error, OSError | RuntimeError | ImportError):
                 raise
             looked = " or ".join(places)
             raise DataUnavailable(

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from data_copy import COPY, NO_COPY
+from made_up_molecules import read_chain, write_molecules
 from made_up_peptides import write_peptides
 from pydantic import ValidationError
+from torch_geometric.datasets import molecule_net
 
 from datasets import TASKS, TOPOLOGIES
 from datasets.labelled import LabelledGraph
-from datasets.labelled_graphs import GraphClasses
+from datasets.labelled_graphs import GraphClasses, Molecules
 from datasets.planetoid import Planetoid
 from datasets.stored import DATA_ROOT
 from suite.task import Task
@@ -49,6 +51,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {  # fields that make a task another q
     "labelled_graph": [{"name": "Minesweeper"}, {"name": "Wisconsin", "fold": 3}],
     "graph_classes": [{"name": "MUTAG"}, {"name": "ENZYMES", "fold": 2}],
     "peptides": [{"target": "func"}, {"target": "struct"}],
+    "molecules": [{}],
     "planetoid": [{"name": "Cora"}, {"name": "CiteSeer"}],
 }
 PUBLISHED = (Planetoid, LabelledGraph, GraphClasses)
@@ -94,13 +97,15 @@ MADE, REFUSED = _combinations()
 def _data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, root: Path) -> None:
     monkeypatch.setenv(DATA_ROOT, str(root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setattr(molecule_net, "_from_smiles", read_chain)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with made-up peptides beside what the copy has."""
+    """A data root with made-up peptides and molecules beside what the copy has."""
     root = tmp_path_factory.mktemp("data")
     write_peptides(root)
+    write_molecules(root)
     for folder in COPY.iterdir() if COPY.is_dir() else []:
         (root / folder.name).symlink_to(folder)
     return root
@@ -119,6 +124,7 @@ def test_every_task_keeps_the_contract_on_every_topology(label: str, check: str)
 
 
 def test_another_process_draws_the_same_bytes_of_every_task() -> None:
+    assert Molecules().given("test")  # read here, where their formulas can be read
     check_fresh_process([task for task in MADE.values() if not isinstance(task, PUBLISHED) or COPY.is_dir()])
 
 

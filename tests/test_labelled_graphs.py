@@ -1,5 +1,6 @@
 """Facts about collections of labelled graphs: sizes, folds, pooled answers, their scores, and data that are not there."""
 
+import itertools
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -7,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 from data_copy import COPY, needs_copy
+from made_up_molecules import NUM_MOLECULES, read_chain, write_molecules
 from made_up_peptides import SIZES, write_peptides
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch_geometric import datasets as pyg
 from torch_geometric.data import Data
+from torch_geometric.datasets import molecule_net
 from torch_geometric.nn import global_mean_pool
 from torch_geometric.utils import to_undirected
 
 from datasets import labelled_graphs
-from datasets.labelled_graphs import ATOMS, CLASSES, FOLDS, GraphClasses, Peptides
+from datasets.labelled_graphs import ATOMS, CLASSES, FOLDS, GraphClasses, Molecules, Peptides
 from datasets.stored import DATA_ROOT, stored
 from suite.cell import Cell, Protocol
 from suite.certify import CONTENT, UNCONTROLLED, certify
@@ -43,12 +46,12 @@ def data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         (root / "tu").symlink_to(COPY / "tu")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv(DATA_ROOT, str(root))
-    for kept in (labelled_graphs._tu, labelled_graphs._fold, labelled_graphs._peptides):
+    for kept in (labelled_graphs._tu, labelled_graphs._fold, labelled_graphs._molecules, labelled_graphs._peptides):
         kept.cache_clear()
     return root
 
 
-def asked(task: GraphClasses | Peptides, split: Split) -> Packed:
+def asked(task: GraphClasses | Molecules | Peptides, split: Split) -> Packed:
     (drawn,) = blocks(task, 0, split, 1, 1)
     assert isinstance(drawn, Packed)
     return drawn
@@ -169,6 +172,36 @@ def test_chance_of_peptides_is_what_a_constant_scores() -> None:
     median, y = asked(struct, "train").y.median(0).values, asked(struct, "test").y
     assert struct.chance == pytest.approx(float((y - median).abs().mean()))
     assert (func.ceiling, struct.ceiling) == (1.0, 0.0)
+
+
+def test_molecules_are_those_of_the_file_each_in_one_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = write_molecules(data)
+    monkeypatch.setattr(molecule_net, "_from_smiles", read_chain)
+    task, found = Molecules(fold=3), []
+    for split in SPLITS:
+        graphs = asked(task, split)
+        assert len(graphs) == task.given(split) == NUM_MOLECULES * (8 if split == "train" else 1) // 10
+        assert graphs.y.shape == (len(graphs),)
+        assert (graphs.x.size(1), task.out_channels) == (177, 1)
+        for graph in graphs:
+            formula = "".join({6: "C", 7: "N", 8: "O"}[element] for element in graph.x[:, :119].argmax(1).tolist())
+            assert graph.edge_index.size(1) == 2 * (len(formula) - 1)
+            found.append((round(float(graph.y), 3), formula))
+    assert sorted(found) == sorted(rows)
+    train, test = asked(task, "train").y, asked(task, "test").y
+    assert task.chance == pytest.approx(float((test - train.mean()).square().mean()))
+    folds = [labelled_graphs._fold("ESOL", data, fold, "test").tolist() for fold in range(FOLDS)]
+    assert sorted(itertools.chain(*folds)) == list(range(NUM_MOLECULES))
+
+
+def test_molecules_whose_formulas_cannot_be_read_are_not_to_be_had(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(_: str) -> Data:
+        raise ModuleNotFoundError("No module named 'rdkit'")
+
+    write_molecules(data)
+    monkeypatch.setattr(molecule_net, "_from_smiles", unread)
+    with pytest.raises(DataUnavailable, match=r"ESOL: .*cannot be processed .*No module named 'rdkit'"):
+        asked(Molecules(), "train")
 
 
 @pytest.mark.parametrize("target", ["func", "struct"])

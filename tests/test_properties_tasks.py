@@ -18,7 +18,7 @@ from suite.task import Task
 from suite.testing import TASK_CHECKS
 
 PROMISES = ("fields", "shapes", "tokens", "structure", "varying", "witness")
-DATA = {"planetoid", "labelled_graph", "graph_classes", "peptides"}  # read from files: nothing but names
+DATA = {"planetoid", "labelled_graph", "graph_classes", "peptides", "molecules"}  # read from files: nothing but names
 AT = {"split", "block"}  # of published sets, set by `at` and not by who asks
 USUAL = 8, 100  # examples, in the default tests and in the slow ones
 EXAMPLES = {

@@ -50,7 +50,7 @@ ASKED_AT_SEVERAL = {
     "one graph",
 }
 MANY_GRAPHS = {"distances", "distances by cost", "published distances", "published pair mixing"}
-WHOLE_GRAPHS = {"graph classes", "peptides, functions", "peptides, shape"}
+WHOLE_GRAPHS = {"graph classes", "peptides, functions", "peptides, shape", "molecules"}
 
 REFUSED = [  # all that the suite refuses: models or tasks, what they are combined with, and what is said
     (NO_STACK, set(MITIGATIONS) - NORMS - FOR_ALL - {"none"}, ", which is one of stacks (gcn, "),

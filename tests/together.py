@@ -23,7 +23,7 @@ from datasets.decoy_chains import DecoyChains
 from datasets.distances import Distances
 from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
-from datasets.labelled_graphs import GraphClasses, Peptides
+from datasets.labelled_graphs import GraphClasses, Molecules, Peptides
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
@@ -76,6 +76,14 @@ class MadeUpPeptides(Peptides):
         rng = stream("answers", split)
         answers = torch.rand(NUM_MADE_UP, 1, self.out_channels, generator=rng)
         answers = (answers < 0.5).float() if self.target == "func" else answers
+        return Packed.of([Data(y=y, **one) for y, one in zip(answers, _made_up(split), strict=True)])
+
+
+class MadeUpMolecules(Molecules):
+    """A number about whole graphs that no file holds."""
+
+    def _graphs(self, split: Split) -> Packed:
+        answers = torch.rand(NUM_MADE_UP, 1, generator=stream("answers", split))
         return Packed.of([Data(y=y, **one) for y, one in zip(answers, _made_up(split), strict=True)])
 
 
@@ -133,6 +141,7 @@ TASKS: dict[str, Task] = {
     "graph classes": MadeUpClasses(),
     "peptides, functions": MadeUpPeptides(target="func"),
     "peptides, shape": MadeUpPeptides(target="struct"),
+    "molecules": MadeUpMolecules(),
     "graphs that differ": Strange(),
     "one graph": OneGraph(),
 }
