@@ -65,7 +65,7 @@ def mad_gap(h: Tensor, hops: Tensor, near: int = NEAR, far: int = FAR) -> Tensor
     citation graphs.
     """
     rows = _directions(h)
-    sums, counts = torch.zeros(2, 2, *h.shape[:-2], dtype=torch.float64)
+    sums, counts = torch.zeros(2, 2, *h.shape[:-2], dtype=torch.float64).unbind()
     width = max(1, PAIR_CHUNK // max(1, rows.numel() // rows.size(-1)))
     for some, apart in zip(torch.split(rows, width, dim=-2), torch.split(hops, width), strict=True):
         cosine = some @ rows.mT  # pair by pair, wide states take a hundred times as much memory
