@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GCN
+from torch_geometric.nn import GCN, SGConv
 from torch_geometric.utils import to_undirected
 
 import suite
@@ -226,3 +226,19 @@ def test_that_encodings_are_held_is_in_the_result() -> None:
     found = suite.diagnose(Means(1), ring(6))
     assert found.measures["shares"]["encodings"] == "held"
     assert "Derivatives are by x, with encodings and edges held as they are." in found.sentences["Looked at"]
+
+
+def test_what_aggregation_does_to_a_total_is_told() -> None:
+    """Means take nothing; S on a star from its hub: 1/(n + 1) + n / sqrt(2 (n + 1))."""
+    assert suite.diagnose(Means(3), ring(9)).measures["shares"]["aggregation_gain"] == pytest.approx(0, abs=1e-12)
+    n = 6
+    star = Data(x=torch.randn(n + 1, 3), edge_index=to_undirected(torch.tensor([[0] * n, [*range(1, n + 1)]])))
+    star.readout_index = torch.tensor([0])
+    found = suite.diagnose(SGConv(3, 3), star)
+    expected = 1 / (n + 1) + n / (2 * (n + 1)) ** 0.5
+    assert 10 ** found.measures["shares"]["aggregation_gain"] == pytest.approx(expected, rel=1e-9)
+    assert "All that an output feels is 1.75 times what it is where each node is its own only neighbour" in str(
+        found.sentences["Over-squashing"]
+    )
+    star.edge_weight = torch.ones(2 * n)
+    assert suite.diagnose(SGConv(3, 3), star).measures["shares"]["aggregation_gain"] is None

@@ -22,6 +22,7 @@ from torch_geometric.nn import GCNConv, global_add_pool
 
 from suite.measures import (
     absolute_influence,
+    aggregation_gain,
     all_resistances,
     backward_states,
     decay_rate,
@@ -125,6 +126,21 @@ def test_the_share_of_means_is_the_probability_of_a_walk(ends: Ends) -> None:
     assert float(shares(norms)[0, ends.u]) == pytest.approx(ends.mean, rel=1e-12)
     rows = operator_power(edges(ends.graph), len(ends.graph), "mean", ends.hops, torch.tensor([ends.v]))
     assert float(routing_gain(norms, rows)[0, ends.u]) == pytest.approx(0, abs=1e-12)
+
+
+@each
+@pytest.mark.parametrize("num_layers", [1, 4])
+def test_what_aggregation_makes_of_a_total_is_the_row_sum_of_its_operator(ends: Ends, num_layers: int) -> None:
+    data = given(ends.graph, *range(len(ends.graph)))
+    near(10 ** aggregation_gain(Layers(num_layers), data), np.linalg.matrix_power(matrix(ends.graph), num_layers).sum(1))
+    assert aggregation_gain(Means(num_layers), data).tolist() == pytest.approx([0] * len(ends.graph), abs=1e-14)
+
+
+def test_on_a_star_the_hub_gains_what_leaves_lose() -> None:
+    """One row of S: 1/(n + 1) + n / sqrt(2 (n + 1)) at the hub, 1/2 + 1 / sqrt(2 (n + 1)) at a leaf."""
+    n = 7
+    hub, leaf = 1 / (n + 1) + n / sqrt(2 * (n + 1)), 1 / 2 + 1 / sqrt(2 * (n + 1))
+    near(aggregation_gain(Layers(1), given(star(n), 0, 3)), np.log10([hub, leaf]))
 
 
 @each

@@ -49,6 +49,7 @@ def test_every_measure_of_the_package_is_on_the_page() -> None:
 
 
 HELPERS = {
+    "edge_free": "suite.measures.twin",
     "nearest_distance": "suite.hops",
     "unit": "suite.measures.ranks",
     "fixed_space": "suite.measures.smoothing",

@@ -13,7 +13,7 @@ from test_measures_squashing import LOLLIPOP, built, graph_of, seeded
 from test_measures_structure import barbell, edges
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import APPNP, GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
+from torch_geometric.nn import APPNP, GAT, GCN, GIN, GATv2Conv, GCNConv, GraphSAGE, SGConv, SimpleConv, global_add_pool
 from torch_geometric.utils import to_undirected
 from torch_geometric.utils import total_influence as of_pyg
 
@@ -37,6 +37,7 @@ from suite.measures.shares import (
 )
 from suite.measures.squashing import influence
 from suite.measures.structure import effective_resistance, operator_power, power_as_run, propagation_matrix, skipping_power
+from suite.measures.twin import aggregation_gain
 from suite.models import build, resolve
 from suite.rng import stream
 from suite.samples import graphs_of
@@ -281,6 +282,34 @@ def test_resistances_of_a_whole_graph_are_those_of_networkx_and_of_pairs(graph: 
     assert found[low, high].sum().item() == pytest.approx(n - 1)  # Foster
     with pytest.raises(ValueError, match="4,096, got 5,000"):
         all_resistances(edges(nx.path_graph(5000)), 5000, torch.tensor([0]))
+
+
+# the edge-free twin
+
+
+def test_the_twin_of_a_gcn_is_a_deep_mlp_of_its_weights() -> None:
+    graph = graph_of(LOLLIPOP, 3, [0, 6])
+    model, twin = (built(name, 3, 4, norm="layer", encoder="linear") for name in ("gcn", "mlp"))
+    twin.load_state_dict(model.state_dict())
+    totals = [influence(net, [graph])[0].x.sum(1) for net in (model, twin)]
+    torch.testing.assert_close(aggregation_gain(model, graph), (totals[0] / totals[1]).log10())
+
+
+@pytest.mark.parametrize("make", [GCN, GraphSAGE, GAT])
+def test_the_twin_of_pygs_nets_sees_each_node_alone(make: type[nn.Module]) -> None:
+    graph = graph_of(LOLLIPOP, 3, [0, 6])
+    model = seeded(make, 3, 8, 3, 4)
+    lone = [Data(x=graph.x[[v]], edge_index=torch.zeros(2, 1, dtype=torch.long), readout_index=torch.tensor([0])) for v in (0, 6)]
+    alone = torch.cat([influence(model, [one])[0].x.sum(1) for one in lone])
+    expected = (influence(model, [graph])[0].x.sum(1) / alone).log10()
+    torch.testing.assert_close(aggregation_gain(model, graph), expected)
+
+
+def test_the_twin_of_weighted_edges_is_refused() -> None:
+    graph = graph_of(LOLLIPOP, 3, [0])
+    graph.edge_weight = torch.ones(graph.edge_index.size(1))
+    with pytest.raises(ValueError, match="no edge_weight"):
+        aggregation_gain(seeded(GCN, 3, 8, 3, 4), graph)
 
 
 # L1

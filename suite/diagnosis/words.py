@@ -100,7 +100,7 @@ def _squashing(measures: Measures, num_layers: int) -> Finding | None:
         f" One hop more {verb} the influence of a node by {number(factor)} (geometric mean, {near} to {far} hops). All nodes"
         f" {plural(far, 'hop')} away together have {number(share[far])} of an output's sensitivity"
     )
-    source = _source(influence) + _against_all_else(measures.get("shares", {}))
+    source = _aggregated(measures) + _source(influence) + _against_all_else(measures.get("shares", {}))
     return Finding(f"one hop {short} a factor of {number(factor)}", f"{text}{_beside(measures, num_layers, far)}.{source}")
 
 
@@ -122,6 +122,14 @@ def _beside(measures: Measures, num_layers: int, far: int) -> str:
         return ""
     alone = operator["share"][far]
     return f"; {_as_run(operator)}, as often as there are layers, brings {number(alone)}"
+
+
+def _aggregated(measures: Measures) -> str:
+    """Say what of all that an output feels is aggregation's doing."""
+    gain = measures.get("shares", {}).get("aggregation_gain")
+    if gain is None:
+        return ""
+    return f" All that an output feels is {number(10**gain)} times what it is where each node is its own only neighbour."
 
 
 def _source(influence: dict[str, Any]) -> str:

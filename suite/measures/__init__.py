@@ -18,6 +18,7 @@ The functions serve any PyG model, or hidden states that come from anywhere, and
     curvature       of edges: balanced Forman, Ollivier-Ricci, augmented Forman
     shares          shares, routing_gain, influence_range, signal_to_interference, absolute_influence, total_influence,
                     obstruction
+    twin            aggregation_gain: how much of a total that vanishes is aggregation's doing
     mixing          mixing: second derivatives
     gradients       backward_states, gradient_norms by layer; the smoothing of error signals
     errors          how wrong answers are, in the task's units, and how far away what is asked for lies
@@ -91,6 +92,7 @@ from suite.measures.smoothing import (
 from suite.measures.spectrum import cheeger, total_resistance
 from suite.measures.squashing import influence, influence_by_hop
 from suite.measures.structure import effective_resistance, operator_power, propagation_matrix, skipping_power, spectral_gap
+from suite.measures.twin import aggregation_gain
 from suite.measures.ways import commute_time, edge_cuts, shell_sizes, shortest_path_counts, vertex_cuts, walk_counts, wl_classes
 from suite.refs import unknown
 from suite.task import Task
@@ -100,6 +102,7 @@ __all__ = [
     "MEASURES",
     "Measure",
     "absolute_influence",
+    "aggregation_gain",
     "all_resistances",
     "backward_states",
     "cheeger",
@@ -186,7 +189,7 @@ FURTHER: dict[str, Measure] = {
     "energies": Measure(1, energies.run),
     "groups": Measure(3, similarity.run),
     "far_tokens": Measure(1, distant.run),
-    "shares": Measure(3, routing.run),
+    "shares": Measure(4, routing.run),
     "mixing": Measure(3, _run_mixing, whole=True),
     "spectrum": Measure(2, directions.run),
     "topology": Measure(2, topology.run, weights=False),

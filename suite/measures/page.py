@@ -49,6 +49,7 @@ PURE: dict[str, tuple[str, ...]] = {
         "signal_to_interference",
         "obstruction",
     ),
+    "Over-squashing: the edge-free twin": ("aggregation_gain",),
     "Over-squashing: mixing": ("mixing",),
     "Gradients": (
         "backward_states",

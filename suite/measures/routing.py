@@ -23,6 +23,7 @@ from suite.measures.shares import (
 )
 from suite.measures.squashing import influence
 from suite.measures.structure import log10_mean, power_as_run
+from suite.measures.twin import aggregation_gain
 from suite.rng import stream
 from suite.task import Task
 
@@ -35,15 +36,16 @@ MAX_OBSTRUCTED = 1 << 26  # float64 values of the Jacobians between states
 def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
     """The entry `shares` of a diagnosis: `num_graphs` draws, up to 8, and 16 read-out nodes of all.
 
-    Of L1 norms (`absolute_influence`): `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`, rho
-    normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless graphs are connected and have at most
-    4,096 nodes). Of planted sources, by Frobenius norms (`influence`): `source_gain`, mean log10 of what their share is over
-    that of the declared operator (gcn where none is declared) at the model's depth, with what layers add to (`skipping_power`;
-    None where `skips` is "other"); `source_signal`, log10 of the geometric mean of `signal_to_interference`, and `undisturbed`,
-    at how many read-outs it is infinite, as nothing else that varies is felt; `variances` it is taken with: "inputs", each
-    node's over 64 samples of the graph, or "alike", where there are fewer than 8. Of each read-out and its source, or else the
-    farthest node: `obstruction`, mean over `num_obstructed` of them, 8 at most (None where no layer is as wide as the last, or
-    all are too large). Derivatives are by x as it was given, `encodings` and edges "held".
+    By Frobenius norms (`influence`): `aggregation_gain`, mean over read-outs of that measure (None where the graphs have data
+    of edges). Of L1 norms (`absolute_influence`): `hops` and `total_influence`, T_h by hop; `range_hops` and `range_hops_sum`,
+    rho normalised or not, mean over read-outs; `range_ohms`, the same in ohms (None unless graphs are connected and have at
+    most 4,096 nodes). Of planted sources, by Frobenius norms: `source_gain`, mean log10 of what their share is over that of the
+    declared operator (gcn where none is declared) at the model's depth, with what layers add to (`skipping_power`; None where
+    `skips` is "other"); `source_signal`, log10 of the geometric mean of `signal_to_interference`, and `undisturbed`, at how
+    many read-outs it is infinite, as nothing else that varies is felt; `variances` it is taken with: "inputs", each node's over
+    64 samples of the graph, or "alike", where there are fewer than 8. Of each read-out and its source, or else the farthest
+    node: `obstruction`, mean over `num_obstructed` of them, 8 at most (None where no layer is as wide as the last, or all are
+    too large). Derivatives are by x as it was given, `encodings` and edges "held".
     """
     frozen, rng = Frozen(model), stream(task.config(), seed, "measure", "shares")
     graphs = draw_diagnosed(task, seed, MAX_NODES, rng)
@@ -70,7 +72,8 @@ def run(model: nn.Module, task: Task, seed: int) -> dict[str, Any]:
         result |= {"source_signal": log10_mean(signal[signal.isfinite()]), "undisturbed": signal.isinf().sum()}
         result["variances"] = "inputs" if all(known) else "alike"
     result |= {"obstruction": torch.tensor(obstructed, dtype=torch.float64).mean(), "num_obstructed": len(obstructed)}
-    result.setdefault("range_ohms", None)
+    for name in ("range_ohms", "aggregation_gain"):
+        result.setdefault(name, None)
     return as_json(result | {"num_graphs": len(graphs), "encodings": "held", "skips": passes[0].skips})
 
 
@@ -86,6 +89,8 @@ def _felt(
     found |= {"range_hops": far.normalised.nanmean(), "range_hops_sum": far.unnormalised.mean()}
     with suppress(ValueError):  # too large, directed, or in pieces
         found["range_ohms"] = influence_range(felt, all_resistances(graph.edge_index, num_nodes, readouts)).normalised.nanmean()
+    with suppress(ValueError, ArithmeticError, RuntimeError):  # edges have data, or a stranger's model cannot do without them
+        found["aggregation_gain"] = aggregation_gain(model, graph).nanmean()
     if mask is None:
         return found, None
     operator: Any = frozen.operator or "gcn"
