@@ -62,7 +62,6 @@ ROUNDED = 5  # decimals of an encoding that tell nodes apart: sums of floats dep
 SIZED = ("x", "edge_index", "y", "readout_index")  # what colours need of many graphs
 LEAK = 0.05  # how far above chance a control may come: accuracy, or share of the variance explained
 
-
 NUM_SEEDS: dict[Tier, int] = {"quick": 1, "full": len(SEEDS)}  # of the controls of K6 and K7
 NO_SAMPLE = "not applicable: one labelled graph, or a question about whole graphs"
 
