@@ -1,24 +1,29 @@
-"""The standard study asks sound questions: each task is certified at each distance, or declared for what it is."""
+"""The standard study asks sound questions: each task is certified at each distance, or declared for what it is. That of widths
+changes width alone.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from datasets import TASKS
 from datasets.planetoid import Planetoid
 from datasets.published import Published
+from datasets.theta import Theta
 from datasets.transfer import Transfer
 from suite.certify import CERTIFIED, CONTENT, certify
 from suite.expansion import expand
+from suite.facts import facts_of
 from suite.refs import ref_of
 from suite.study import load_study
 from suite.task import Task
 
-STUDY = Path(__file__).parent.parent / "studies" / "standard.toml"
+STUDIES = Path(__file__).parent.parent / "studies"
 
 
-def tasks() -> list[Task]:
-    found = expand(load_study(STUDY), {name: ref_of(cls) for name, cls in TASKS.items()}).tasks
+def tasks(study: str = "standard") -> list[Task]:
+    found = expand(load_study(STUDIES / f"{study}.toml"), {name: ref_of(cls) for name, cls in TASKS.items()}).tasks
     return [task for _, task in found.values() if not isinstance(task, Planetoid)]
 
 
@@ -31,6 +36,25 @@ def test_the_standard_study_asks_by_position_on_paths_and_for_distances() -> Non
     classes = {type(task).__name__ for task in tasks()}
     assert {"Transfer", "OrderedPath", "KnownRange", "Distances", "DecoyChains", "TwoRadius"} <= classes
     assert any(isinstance(task, Transfer) and task.addressing == "position" for task in tasks())
+
+
+def test_the_study_of_widths_lets_resistance_fall_at_one_distance_and_one_commute_time() -> None:
+    """Of p ways of r edges in parallel the resistance is r / p, and the commute time 2 m r / p = 2 r^2."""
+    ways: dict[int, dict[int, dict[str, Any]]] = {}
+    for task in tasks("width"):
+        assert isinstance(task, Transfer)
+        facts = facts_of(task)
+        assert facts["pair_hops"] == task.hops
+        if isinstance(task.topology, Theta):
+            assert facts["resistance"] == pytest.approx(task.hops / task.topology.paths)
+            assert 2 * facts["num_edges"] * facts["resistance"] == pytest.approx(2 * task.hops**2)
+            ways.setdefault(task.hops, {})[task.topology.paths] = facts
+    assert set(ways) == {4, 6, 8, 10, 12}
+    for hops, found in ways.items():
+        assert set(found) == {1, 2, 4, 8}
+        between = [paths * 3.0 ** -(hops - 1) / (paths + 1) for paths in found]  # p walks; poles of degree p, the others of 2
+        assert [facts["operator_gcn"] for facts in found.values()] == pytest.approx(between)
+        assert found[8]["operator_gcn"] / found[1]["operator_gcn"] == pytest.approx(16 / 9)  # and not 8
 
 
 @pytest.mark.slow
