@@ -495,7 +495,9 @@ def _at_chance(
     """Return what it means that a control guesses: a pass where it solves the twin, else nothing. `more` is said besides."""
     detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{more}"
     if twin is None:
-        return _unanswered(id_, name, f"{detail}; the task has no twin, so that nothing shows that the control could win", found)
+        offer = "answer_twin" if id_ == "K4" else "content_twin"
+        detail += f"; the task has no twin, so that nothing shows that the control could win: write `{offer}`"
+        return _unanswered(id_, name, detail, found)
     could = control(twin)
     detail += f"; on the twin that shows it the answer {could.score:.3f} ({could.title})"
     if not could.solved:

@@ -353,6 +353,7 @@ def test_a_control_without_a_twin_proves_nothing() -> None:
     assert found["verdict"] == UNDERTRAINED
     assert line(found, "K5")["passed"] is None
     assert "no twin" in line(found, "K5")["detail"]
+    assert "write `content_twin`" in line(found, "K5")["detail"]
 
 
 def test_a_control_that_fails_its_twin_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

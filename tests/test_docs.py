@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from datasets import TASKS
+from suite.controls import graph_blind
 from suite.expansion import expand
 from suite.models import build, resolve
 from suite.refs import load, ref_of
@@ -27,7 +28,7 @@ def code(page: str, language: str = "python") -> list[str]:
 @pytest.fixture
 def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that docs/add-a-task.md tells a reader to write."""
-    parity, _, path, _ = code("docs/add-a-task.md")
+    parity, _, _, path, _ = code("docs/add-a-task.md")
     (tmp_path / "parity.py").write_text(parity)
     (tmp_path / "path.py").write_text(path)
     monkeypatch.chdir(tmp_path)
@@ -50,9 +51,18 @@ def test_the_tasks_page_shows_a_witness_that_solves_the_task(tmp_path: Path) -> 
     assert not list(TASK_CHECKS["witness"](task))
 
 
+def test_the_tasks_page_shows_a_twin_that_a_graph_blind_control_solves(tmp_path: Path) -> None:
+    parity, _, twin, *_ = code("docs/add-a-task.md")
+    (tmp_path / "twinned.py").write_text(f"from datasets.twins import SampledWithAnswer\n{parity}\n{twin}")
+    task = load(f"{tmp_path}/twinned.py:PathParity")(hops=4)
+    graph = task.answer_twin().sample(torch.Generator().manual_seed(0))
+    assert graph.x[:, -2:].tolist() == [[float(graph.y == 0), float(graph.y == 1)], *[[0.0, 0.0]] * 4]
+    assert graph_blind(task.answer_twin()).solved
+
+
 @pytest.mark.usefixtures("strangers_folder")
 def test_the_tasks_page_shows_a_topology_that_transfer_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code("docs/add-a-task.md")[3], "docs/add-a-task.md", "exec"), {})
+    exec(compile(code("docs/add-a-task.md")[4], "docs/add-a-task.md", "exec"), {})
     assert "transfer (position)" in capsys.readouterr().out
 
 
