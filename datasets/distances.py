@@ -26,7 +26,7 @@ from torch_geometric.utils import degree
 from datasets.chorded_line import ChordedLine
 from datasets.network import Network, own_nodes
 from datasets.places import has_size
-from datasets.sampled import Component, Sampled
+from datasets.sampled import Sampled
 from datasets.topologies import TopologyField
 from datasets.twins import SampledWithAnswer, told_elsewhere
 from suite.hops import hop_distance
@@ -122,13 +122,13 @@ class Distances(Task):
 
     def sample(self, rng: torch.Generator) -> Data:
         asked = _ask(self.quantity, self.topology, self.size, rng)
-        n = int(asked.edge_index.max()) + 1
+        n = asked.graph.num_nodes
         x = torch.rand(n, 1, generator=rng) if asked.cost is None else asked.cost[:, None]
         if asked.source is not None:
             x = torch.cat([x, torch.zeros(n, 1).index_fill_(0, asked.source, 1)], dim=1)
         y = (asked.answer / UNIT).float()
         source = {} if asked.source is None else {"source_index": asked.source}
-        return Data(x=x, edge_index=asked.edge_index, y=y, readout_index=asked.readouts, **source)
+        return Data(x=x, edge_index=asked.graph.edge_index, y=y, readout_index=asked.readouts, **source)
 
     def answer_twin(self) -> Task:
         return DistancesWithAnswer(**dict(self))
@@ -167,8 +167,20 @@ class DistancesTold(Distances):
         return told_elsewhere(self, graph, place[:1], graph.get("source_index", graph.readout_index[place[1:]]))
 
 
-class _Asked(NamedTuple):
+class _Drawn(NamedTuple):
+    """A graph, and the hops between all its nodes [num_nodes, num_nodes] where it is one small graph that is asked again."""
+
     edge_index: Tensor  # [2, num_edges]
+    num_nodes: int
+    every: Tensor | None = None
+
+    def hops(self, sources: Tensor) -> Tensor:
+        """Return the hops from `sources` to all nodes: [num_sources, num_nodes] long."""
+        return hop_distance(self.edge_index, sources, self.num_nodes) if self.every is None else self.every[sources]
+
+
+class _Asked(NamedTuple):
+    graph: _Drawn
     source: Tensor | None  # [1]
     readouts: Tensor  # [num_readouts]
     answer: Tensor  # [num_readouts] hops, or costs, float64
@@ -176,24 +188,25 @@ class _Asked(NamedTuple):
 
 
 def _ask(quantity: str, topology: Topology, size: int, rng: torch.Generator) -> _Asked:
-    edge_index, num_nodes = _graph(topology, size, rng)
-    every = torch.arange(num_nodes)
+    graph = _Drawn(*topology.afresh(rng)) if isinstance(topology, Sampled) else _the_graph(topology, size)
+    every = torch.arange(graph.num_nodes)
     if quantity in ("distance", "cost"):
         sources = own_nodes(topology.name, topology.split) if isinstance(topology, Network) else every
         source = sources[torch.randint(sources.numel(), (1,), generator=rng)]
         readouts = every[every != source]
         if quantity == "cost":
             cost = (1 + torch.randperm(every.numel(), generator=rng)) / every.numel()
-            return _Asked(edge_index, source, readouts, least_cost(edge_index, cost, source)[readouts], cost)
-        return _Asked(edge_index, source, readouts, hop_distance(edge_index, source, every.numel())[0, readouts].double())
-    return _Asked(edge_index, None, every, hops_asked(quantity, hop_distance(edge_index, every, every.numel()))[0])
+            return _Asked(graph, source, readouts, least_cost(graph.edge_index, cost, source)[readouts], cost)
+        return _Asked(graph, source, readouts, graph.hops(source)[0, readouts].double())
+    return _Asked(graph, None, every, hops_asked(quantity, graph.hops(every))[0])
 
 
-def _graph(topology: Topology, size: int, rng: torch.Generator) -> Component:
-    if isinstance(topology, Sampled):
-        return topology.afresh(rng)
+@lru_cache(maxsize=64)
+def _the_graph(topology: Topology, size: int) -> _Drawn:
+    """Return a topology that is one graph."""
     graph = topology.graph(size)
-    return Component(graph.edge_index, int(graph.num_nodes or 0))
+    found = _Drawn(graph.edge_index, int(graph.num_nodes or 0))
+    return found._replace(every=found.hops(torch.arange(found.num_nodes))) if found.num_nodes <= ALL_SURVEYED else found
 
 
 def hops_asked(quantity: str, distance: Tensor, source: Tensor | None = None) -> Tensor:
@@ -225,9 +238,9 @@ def _survey(quantity: str, topology: Topology, size: int) -> _Survey:
     tables, counts, rng = [], torch.zeros(1).double(), stream("distances of pairs", repr(topology), size)
     for asked, table in _surveyed(quantity, topology, size):
         tables.append(table)
-        n = int(asked.edge_index.max()) + 1
+        n = asked.graph.num_nodes
         sources = torch.randperm(n, generator=rng)[:SOURCES_SURVEYED] if n > ALL_SURVEYED else torch.arange(n)
-        distance = hop_distance(asked.edge_index, sources, n).flatten()
+        distance = asked.graph.hops(sources).flatten()
         found = torch.bincount(distance, minlength=counts.numel()).double() / distance.numel()
         counts = found + F.pad(counts, (0, found.numel() - counts.numel()))
     left = _left_by_counts if quantity in WHOLE else _left_by_kind
@@ -298,10 +311,11 @@ def _surveyed(quantity: str, topology: Topology, size: int) -> Iterator[tuple[_A
     ends edges have.
     """
     rng = stream("distances", quantity, repr(topology), size)
-    num_graphs = max(32, min(NUM_SURVEYED, NODES_SURVEYED // _graph(topology, size, rng).num_nodes))
+    num_nodes = (topology.afresh(rng) if isinstance(topology, Sampled) else _the_graph(topology, size)).num_nodes
+    num_graphs = max(32, min(NUM_SURVEYED, NODES_SURVEYED // num_nodes))
     for _ in range(num_graphs):
         asked = _ask(quantity, topology, size, rng)
-        degrees = degree(asked.edge_index[0], dtype=torch.long)
+        degrees = degree(asked.graph.edge_index[0], dtype=torch.long)
         rest = asked.answer if asked.cost is None else asked.answer - asked.cost.double()[asked.readouts]
         if asked.source is None:
             one_hot = F.one_hot(degrees.clamp(max=MAX_DEGREE) - 1, MAX_DEGREE)

@@ -135,7 +135,7 @@ def takes_batch(module: nn.Module) -> bool:
 def graph_batch(drawn: Drawn, needs: Needs) -> GraphBatch:
     """Batch graphs for the general path; pairwise encodings are padded to the largest graph, -1 where there is no pair."""
     graphs = Packed.of(drawn.to_data_list() if isinstance(drawn, Block) else drawn)
-    found = [encoded(needs, graph) for graph in graphs]
+    found = [encoded(needs, graph) for graph in graphs] if needs else []
     return GraphBatch(graphs, {name: _padded([one[name] for one in found]) for name in needs})
 
 
