@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,18 @@ import pytest
 import run_all
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Forget strangers' modules that are imported meanwhile: other tests may have files of equal content, or of equal names."""
+    before = {*sys.modules}
+    try:
+        yield
+    finally:
+        for name in sys.modules.keys() - before:
+            if name.startswith("hopscope_file_") or name.partition(".")[0] == "mine":
+                del sys.modules[name]
 
 
 @pytest.fixture
@@ -25,7 +38,8 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             changed.setattr(sys, "argv", argv)
             changed.setattr(sys, "path", [*sys.path])  # to which a stranger's folder is added
             capfd.readouterr()
-            code = run_all.main(argv[1:])
+            with forgotten():
+                code = run_all.main(argv[1:])
         return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
 
     return call

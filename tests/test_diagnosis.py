@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,16 @@ def test_a_known_fading_is_found_and_said(base: float) -> None:
     assert found.findings["Reach"].short == "feels as far as 4 hops"
 
 
-def test_influence_that_grows_with_distance_is_said_to() -> None:
+def test_influence_that_grows_with_distance_is_said_to(only: Callable[..., None]) -> None:
+    only("influence", "operator_share")
     assert suite.diagnose(Fading(0.5), ring(8)).findings["Over-squashing"].short == "one hop gains a factor of 2"
 
 
 @pytest.mark.parametrize("num_layers", [1, 3, 5])
-def test_means_over_a_ring_reach_as_far_as_there_are_layers_and_no_pair_beyond_is_felt(num_layers: int) -> None:
+def test_means_over_a_ring_reach_as_far_as_there_are_layers_and_no_pair_beyond_is_felt(
+    num_layers: int, only: Callable[..., None]
+) -> None:
+    only("influence", "operator_share")
     found = suite.diagnose(Means(num_layers), ring(14))
     assert found.num_layers == num_layers
     influence = found.measures["influence"]
@@ -126,7 +131,9 @@ def test_means_over_a_ring_reach_as_far_as_there_are_layers_and_no_pair_beyond_i
     assert influence["share"] == pytest.approx(found.measures["operator_share"]["share"], abs=1e-12)
 
 
-def test_neighbours_without_self_leave_gaps_that_are_said() -> None:
+def test_neighbours_without_self_leave_gaps_that_are_said(only: Callable[..., None]) -> None:
+    only("influence")
+
     class Alternating(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -142,14 +149,17 @@ def test_neighbours_without_self_leave_gaps_that_are_said() -> None:
     assert reach.text.endswith("At 0, 2 hops nothing is felt.")
 
 
-def test_many_means_over_a_small_ring_are_said_to_collapse() -> None:
+def test_many_means_over_a_small_ring_are_said_to_collapse(only: Callable[..., None]) -> None:
+    only("smoothing")
     found = suite.diagnose(Means(25), ring(5))
     assert found.findings["Over-smoothing"].short == "states are alike"
     assert found.measures["smoothing"]["rq_mean"][-1] < 1e-12  # (1 + 2 cos 72°) / 3 to the power of 2 * 25
 
 
-def test_two_phases_of_a_bipartite_graph_are_not_said_to_collapse() -> None:
+def test_two_phases_of_a_bipartite_graph_are_not_said_to_collapse(only: Callable[..., None]) -> None:
     """Means over neighbours without self keep what parts the halves of an even ring for ever; all else is below 3e-4 by then."""
+
+    only("smoothing")
 
     class Phases(nn.Module):
         def __init__(self) -> None:
@@ -229,7 +239,8 @@ def test_a_module_without_batch_sees_graphs_one_at_a_time() -> None:
     assert min(totals) <= together.measures["influence"]["log10_total"] <= max(totals)
 
 
-def test_the_gradient_is_that_of_autograd() -> None:
+def test_the_gradient_is_that_of_autograd(only: Callable[..., None]) -> None:
+    only("gradient")
     torch.manual_seed(0)
     model, graph = Centred(), ring(9)
     x = graph.x.double().requires_grad_()
@@ -316,8 +327,9 @@ TORCH_LOSSES = {
 
 
 @pytest.mark.parametrize(("kind", "batched"), [*((kind, True) for kind in ANSWERS), ("a class", False)])
-def test_gradients_of_a_model_of_whole_graphs_are_those_of_its_loss(kind: str, batched: bool) -> None:
+def test_gradients_of_a_model_of_whole_graphs_are_those_of_its_loss(kind: str, batched: bool, only: Callable[..., None]) -> None:
     """Norms by layer are autograd's at the same places, and at the input also those of central differences; mean over graphs."""
+    only("gradient")
     torch.manual_seed(0)
     width, y, loss = ANSWERS[kind]
     model = Judging(width) if batched else Alone(width)
@@ -346,7 +358,10 @@ def test_gradients_of_a_model_of_whole_graphs_are_those_of_its_loss(kind: str, b
     assert not any(row.isnull().any() for _, row in found.to_frame().query("quantity == 'norm'").iterrows())
 
 
-def test_what_layers_of_a_model_of_whole_graphs_do_to_small_changes_is_the_spectrum_of_their_jacobians() -> None:
+def test_what_layers_of_a_model_of_whole_graphs_do_to_small_changes_is_the_spectrum_of_their_jacobians(
+    only: Callable[..., None],
+) -> None:
+    only("layers", "smoothing", "spectrum")
     torch.manual_seed(0)
     model, graph = Judging(), ring(8)
     found = suite.diagnose(model, graph)
@@ -364,8 +379,9 @@ def test_what_layers_of_a_model_of_whole_graphs_do_to_small_changes_is_the_spect
 @pytest.mark.parametrize("width", [1, 2])
 @pytest.mark.parametrize("y", [torch.arange(9) % 2, (torch.arange(9) % 2).float(), torch.linspace(-1, 1, 9)])
 @pytest.mark.parametrize("column", [True, False])
-def test_answers_in_a_column_are_those_in_a_row(width: int, y: Tensor, column: bool) -> None:
+def test_answers_in_a_column_are_those_in_a_row(width: int, y: Tensor, column: bool, only: Callable[..., None]) -> None:
     """y [N, 1] as y [N], of classes and of numbers; outputs of width 1 are one logit, or a number."""
+    only("gradient")
     torch.manual_seed(0)
     model, graph = Centred(width), ring(9)
     graph.y = y.unsqueeze(1) if column else y
@@ -380,7 +396,8 @@ def test_answers_in_a_column_are_those_in_a_row(width: int, y: Tensor, column: b
     assert found.measures["gradient"]["norm"][0] == pytest.approx(expected, rel=1e-10)
 
 
-def test_read_out_nodes_sources_and_numbers_to_regress_are_read_from_the_graph() -> None:
+def test_read_out_nodes_sources_and_numbers_to_regress_are_read_from_the_graph(only: Callable[..., None]) -> None:
+    only("gradient", "influence")
     graph = ring(10, channels=2)
     graph.y, graph.readout_index, graph.source_index = torch.randn(10, 2), torch.tensor([0, 3]), torch.tensor([2, 5])
     found = suite.diagnose(Fading(2.0), graph)
@@ -658,7 +675,8 @@ def test_there_is_nothing_else_in_the_package() -> None:
         _ = suite.diagnos  # type: ignore[attr-defined]
 
 
-def test_a_smooth_model_is_asked_what_it_mixes_and_the_graph_what_it_is_like() -> None:
+def test_a_smooth_model_is_asked_what_it_mixes_and_the_graph_what_it_is_like(only: Callable[..., None]) -> None:
+    only("mixing", "topology")
     torch.manual_seed(0)
     smooth = suite.diagnose(GCN(7, 8, 3, 5, act="tanh"), Transfer(topology=Ring(), hops=3))
     mixed = smooth.measures["mixing"]["mixing"]
@@ -683,7 +701,8 @@ def test_a_smooth_model_is_asked_what_it_mixes_and_the_graph_what_it_is_like() -
     assert "a cut of 2 edges or 2 nodes" in smooth.findings["Graph"].text
 
 
-def test_further_numbers_of_a_linear_model_are_those_of_its_powers() -> None:
+def test_further_numbers_of_a_linear_model_are_those_of_its_powers(only: Callable[..., None]) -> None:
+    only("shares")
     model, task = build(resolve("sgc"), 7, 8, 3, 5), Transfer(topology=Ring(), hops=3)
     found = suite.diagnose(model, task).measures["shares"]
     walk = [7 / 27, 6 / 27, 3 / 27, 2 / 27]  # (1/3 (left + stay + right))^3 at 0, 1, 2 and 3 hops on a ring of six
@@ -702,7 +721,8 @@ def test_further_numbers_of_a_linear_model_are_those_of_its_powers() -> None:
     assert found["source_signal"] == pytest.approx(math.log10(walk[3] ** 2 / rest))
 
 
-def test_classes_are_held_apart_where_there_are_some() -> None:
+def test_classes_are_held_apart_where_there_are_some(only: Callable[..., None]) -> None:
+    only("groups")
     graph = ring()
     graph.y = torch.arange(12) % 3
     found = suite.diagnose(Means(2), graph).measures["groups"]
@@ -733,7 +753,8 @@ def test_dice_of_every_kind_fall_the_same_and_are_left_as_they_were() -> None:
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
-def test_a_hub_costs_the_curvature_at_it_and_nothing_else() -> None:
+def test_a_hub_costs_the_curvature_at_it_and_nothing_else(only: Callable[..., None]) -> None:
+    only("topology")
     size = 4200
     star = to_undirected(torch.stack([torch.zeros(size - 1, dtype=torch.long), torch.arange(1, size)]))
     graph = Data(x=torch.randn(size, 2), edge_index=star, readout_index=torch.tensor([0]))
@@ -796,7 +817,8 @@ def test_edges_that_go_one_way_are_said_to_be_read_both_ways() -> None:
     assert found.measures["topology"]["pair_hops"] == 6
 
 
-def test_features_in_double_are_measured_as_they_are() -> None:
+def test_features_in_double_are_measured_as_they_are(only: Callable[..., None]) -> None:
+    only("gradient")
     graph = ring()
     graph.x = graph.x.double() / 3  # which float32 would round
     torch.manual_seed(0)
@@ -807,6 +829,7 @@ def test_features_in_double_are_measured_as_they_are() -> None:
     assert suite.diagnose(model, graph).measures["gradient"]["norm"][0] == pytest.approx(expected, rel=1e-13)
 
 
-def test_a_graph_of_one_node_has_one_node() -> None:
+def test_a_graph_of_one_node_has_one_node(only: Callable[..., None]) -> None:
+    only("topology")
     lone = Data(x=torch.randn(1, 3), edge_index=torch.zeros(2, 0, dtype=torch.long))
     assert "The graph has 1 node and 0 edges" in suite.diagnose(Means(1), lone).findings["Graph"].text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -57,7 +58,8 @@ class Turned(nn.Module):
 
 
 @pytest.mark.parametrize("by", [0, 2])
-def test_a_token_from_far_is_read_where_it_is_and_nowhere_else(by: int) -> None:
+def test_a_token_from_far_is_read_where_it_is_and_nowhere_else(by: int, only: Callable[..., None]) -> None:
+    only("far_tokens", "recoverability")
     graph = ring(9)
     graph.readout_index, graph.source_index = torch.tensor([4]), torch.tensor([4 - by])
     found = suite.diagnose(Turned(by), graph)
@@ -98,7 +100,8 @@ def test_without_anything_to_read_no_noise_is_needed() -> None:
     assert math.isnan(half_epsilon(gone, tokens, 2, torch.Generator().manual_seed(0)))
 
 
-def test_singular_values_of_means_over_a_ring_are_its_eigenvalues() -> None:
+def test_singular_values_of_means_over_a_ring_are_its_eigenvalues(only: Callable[..., None]) -> None:
+    only("spectrum")
     n = 10
     found = suite.diagnose(Means(2), ring(n)).measures["spectrum"]
     values = [abs(1 + 2 * math.cos(2 * math.pi * k / n)) / 3 for k in range(n)]
@@ -108,8 +111,9 @@ def test_singular_values_of_means_over_a_ring_are_its_eigenvalues() -> None:
     assert found["lost"][1] == pytest.approx(sum(value < 0.1 for value in values) / n)
 
 
-def test_what_a_layer_does_to_a_small_change_is_exact_where_its_directions_are_all_known() -> None:
+def test_what_a_layer_does_to_a_small_change_is_exact_where_its_directions_are_all_known(only: Callable[..., None]) -> None:
     """The squares of (1 + 2 cos) / 3 over a ring have the mean 3 / 9."""
+    only("layers", "smoothing", "spectrum")
     found = suite.diagnose(Means(3), ring(12))
     assert found.measures["spectrum"]["rms"][1:] == pytest.approx([3**-0.5] * 3)
     assert "A layer multiplies a small change by 0.577 (root mean square" in found.sentences["Scale"]
@@ -117,7 +121,8 @@ def test_what_a_layer_does_to_a_small_change_is_exact_where_its_directions_are_a
     assert "estimated from 4 probes" in large.sentences["Scale"]
 
 
-def test_energies_have_their_norms_beside_them_and_bare_diffusion_comes_to_its_limit() -> None:
+def test_energies_have_their_norms_beside_them_and_bare_diffusion_comes_to_its_limit(only: Callable[..., None]) -> None:
+    only("energies")
     n, graph = 8, ring(8)
     found = suite.diagnose(Means(3), graph).measures["energies"]
     for layer, h in enumerate([graph.x.double(), *_powers(graph.x.double(), 3)]):
@@ -141,7 +146,8 @@ def _powers(h: Tensor, times: int) -> list[Tensor]:
     return states
 
 
-def test_of_components_the_one_that_collapsed_and_the_one_that_did_not_are_told() -> None:
+def test_of_components_the_one_that_collapsed_and_the_one_that_did_not_are_told(only: Callable[..., None]) -> None:
+    only("energies")
     one, other = ring(3), ring(30)
     both = Data(x=torch.cat([one.x, other.x]), edge_index=torch.cat([one.edge_index, other.edge_index + 3], dim=1))
     found = suite.diagnose(Means(1), both).measures["energies"]
@@ -149,7 +155,9 @@ def test_of_components_the_one_that_collapsed_and_the_one_that_did_not_are_told(
     assert found["component_most_mean"][1] > 0.1
 
 
-def test_zero_states_are_counted_and_said() -> None:
+def test_zero_states_are_counted_and_said(only: Callable[..., None]) -> None:
+    only("groups", "smoothing")
+
     class Cut(Means):
         def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
             return super().forward(x, edge_index)
@@ -173,7 +181,8 @@ def test_all_graphs_count_and_how_many_is_said() -> None:
     assert "Means over 2 graphs: 8 nodes" in found.findings["Graph"].text
 
 
-def test_where_nothing_but_the_source_varies_it_is_said() -> None:
+def test_where_nothing_but_the_source_varies_it_is_said(only: Callable[..., None]) -> None:
+    only("influence", "shares")
     task = PublishedRingTransfer(hops=3)
     width = task.draw(1, torch.Generator().manual_seed(0))
     channels = (width.x if hasattr(width, "x") else width[0].x).size(-1)
@@ -182,7 +191,8 @@ def test_where_nothing_but_the_source_varies_it_is_said() -> None:
     assert "nothing that varies is felt but a source" in found.findings["Over-squashing"].text
 
 
-def test_one_is_said_as_one() -> None:
+def test_one_is_said_as_one(only: Callable[..., None]) -> None:
+    only("topology")
     one_way = torch.tensor([[0, 1, 2], [1, 2, 3]])
     path = Data(x=torch.randn(4, 5), edge_index=to_undirected(one_way), readout_index=torch.tensor([0]))
     text = suite.diagnose(Means(1), path).findings["Graph"].text

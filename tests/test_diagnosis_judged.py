@@ -78,7 +78,8 @@ def limit_of(operator: str, graph: Data) -> Tensor:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_operator_is_read_off_a_layer_that_keeps_states_in_its_limit(name: str) -> None:
+def test_the_operator_is_read_off_a_layer_that_keeps_states_in_its_limit(name: str, only: Callable[..., None]) -> None:
+    only("operator_share", "smoothing")
     make, operator = KNOWN[name]
     torch.manual_seed(0)
     layer, graph = make().double().eval(), graph_of(GRAPH)
@@ -112,7 +113,8 @@ class Attending(Layers):
         return x + self.all(x.unsqueeze(0), torch.ones(1, len(x), dtype=torch.bool))[0]
 
 
-def test_attention_over_all_nodes_is_it_whatever_is_beside() -> None:
+def test_attention_over_all_nodes_is_it_whatever_is_beside(only: Callable[..., None]) -> None:
+    only("smoothing")
     found = suite.diagnose(Attending(pyg.GCNConv(C, C)), graph_of(GRAPH))
     assert found.measures["smoothing"]["operator"] == "complete"
     assert "Judged by all pairs of nodes, which is that of its SGFormerAttention" in found.sentences["Looked at"]
@@ -142,8 +144,11 @@ class Steps(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["gcn", "mean"])
-def test_a_star_that_collapsed_under_an_operator_that_nobody_tells_is_never_called_rough(kind: str) -> None:
+def test_a_star_that_collapsed_under_an_operator_that_nobody_tells_is_never_called_rough(
+    kind: str, only: Callable[..., None]
+) -> None:
     """Equal rows are rough under gcn's operator, and those of GCN's limit under the mean, for a star's degrees differ."""
+    only("smoothing")
     found = suite.diagnose(Steps(kind, 40), graph_of(nx.star_graph(6)))
     assert found.findings["Over-smoothing"].short == "states are alike"
     assert found.measures["smoothing"]["operator"] == kind
@@ -166,7 +171,10 @@ def test_a_star_that_collapsed_under_an_operator_that_nobody_tells_is_never_call
         lambda: (pyg.SAGEConv(C, C, aggr=["mean", "max"]),),
     ],
 )
-def test_of_layers_that_are_no_step_of_one_operator_none_is_read(layers: Callable[[], tuple[nn.Module, ...]]) -> None:
+def test_of_layers_that_are_no_step_of_one_operator_none_is_read(
+    layers: Callable[[], tuple[nn.Module, ...]], only: Callable[..., None]
+) -> None:
+    only("smoothing")
     torch.manual_seed(0)
     made = layers()
     found = suite.diagnose(Layers(*made), graph_of(GRAPH))
@@ -196,7 +204,8 @@ def test_what_a_model_declares_stands_and_every_sentence_and_the_figure_name_it(
     assert f"bare {operator}" in legend
 
 
-def test_of_sums_what_is_outside_their_limit_is_said() -> None:
+def test_of_sums_what_is_outside_their_limit_is_said(only: Callable[..., None]) -> None:
+    only("smoothing")
     graph = graph_of(GRAPH)
     model = Layers(*(pyg.SimpleConv("sum", combine_root="self_loop") for _ in range(3)))
     found = suite.diagnose(model, graph)
@@ -212,7 +221,9 @@ def test_of_sums_what_is_outside_their_limit_is_said() -> None:
     assert float(said[2]) == pytest.approx(7 / 8, rel=0.01)
 
 
-def test_a_module_that_is_called_operator_is_no_word_and_is_left_alone() -> None:
+def test_a_module_that_is_called_operator_is_no_word_and_is_left_alone(only: Callable[..., None]) -> None:
+    only("smoothing")
+
     class Owning(Steps):
         def __init__(self) -> None:
             super().__init__("mean", 2)

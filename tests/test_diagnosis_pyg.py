@@ -178,7 +178,10 @@ EDGES_ONLY = {"GCN": 2, "GraphSAGE": 2, "GIN": 2, "GAT": 2, "PNA": 2, "EdgeCNN":
 
 @pytest.mark.filterwarnings("ignore:Sparse")
 @pytest.mark.parametrize(("name", "reach"), EDGES_ONLY.items())
-def test_reach_is_the_number_of_layers_where_edges_alone_carry_information(name: str, reach: int) -> None:
+def test_reach_is_the_number_of_layers_where_edges_alone_carry_information(
+    name: str, reach: int, only: Callable[..., None]
+) -> None:
+    only("influence")
     influence = suite.diagnose(made(MAKE[name]), kite()).measures["influence"]
     felt = [count > zeros for count, zeros in zip(influence["pairs"], influence["zeros"], strict=True)]
     assert [hop for hop, any_felt in enumerate(felt) if any_felt][-1] == reach
@@ -186,7 +189,8 @@ def test_reach_is_the_number_of_layers_where_edges_alone_carry_information(name:
 
 @pytest.mark.filterwarnings("ignore:Sparse")
 @pytest.mark.parametrize("name", ["SGFormer", "DeepGCNLayer"])
-def test_attention_and_a_norm_over_the_graph_are_seen_to_reach_everywhere(name: str) -> None:
+def test_attention_and_a_norm_over_the_graph_are_seen_to_reach_everywhere(name: str, only: Callable[..., None]) -> None:
+    only("influence")
     found = suite.diagnose(made(MAKE[name]), kite())
     assert found.findings["Reach"].short == "feels as far as 6 hops"
     assert "past the edges" in found.findings["Reach"].text
@@ -202,7 +206,8 @@ def test_of_a_contrastive_model_its_encoder_is_diagnosed() -> None:
 
 
 @pytest.mark.parametrize("wrapper", [pyg.VGAE, lambda encoder: pyg.ARGVA(encoder, nn.Linear(OUT, 1))])
-def test_a_head_beside_the_output_is_no_layer(wrapper: Callable[[nn.Module], nn.Module]) -> None:
+def test_a_head_beside_the_output_is_no_layer(wrapper: Callable[[nn.Module], nn.Module], only: Callable[..., None]) -> None:
+    only("influence")
     model = made(lambda: wrapper(Variational()))
     found = suite.diagnose(model, kite())
     assert found.num_layers == 2
@@ -239,13 +244,16 @@ class Branching(nn.Module):
 
 
 @pytest.mark.parametrize(("model", "num_layers"), [(Towers, LAYERS), (Branching, 3)])
-def test_of_branches_one_counts(model: type[nn.Module], num_layers: int) -> None:
+def test_of_branches_one_counts(model: type[nn.Module], num_layers: int, only: Callable[..., None]) -> None:
+    only("smoothing")
     found = suite.diagnose(made(model), kite())
     assert found.num_layers == num_layers
     assert f"{num_layers} results of convolutions beside that line" in found.sentences["Looked at"]
 
 
-def test_layers_are_told_where_steps_are_forgotten_and_made_again() -> None:
+def test_layers_are_told_where_steps_are_forgotten_and_made_again(only: Callable[..., None]) -> None:
+    only("smoothing")
+
     class Checkpointed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
