@@ -21,6 +21,7 @@ import fake_parts
 import pytest
 import torch
 from fake_parts import PARTS, cells_of
+from witness import Witness
 
 from benchmarks.limits import runner_seconds
 from suite import provenance
@@ -28,39 +29,9 @@ from suite.cell import Cell, FactorRef, TaskRef
 from suite.runner import Plan, Planner, Runner, give_up, time_steps
 from suite.store import Store
 from suite.survey import survey
-from suite.worker import Job, Piece
 
 ROOT = Path(__file__).resolve().parents[1]
 Batches = Sequence[Sequence[Cell]]
-
-
-class Witness:
-    """Keeps what the runner tells, in order."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
-
-    def started(self, job: Job) -> None:
-        self.told.append(("started", job))
-
-    def stepped(self, job: Job, step: int, max_steps: int) -> None:
-        self.told.append(("stepped", (step, max_steps)))
-
-    def made(self, job: Job, piece: Piece) -> None:
-        self.told.append(("made", piece))
-
-    def failed(self, job: Job, piece: Piece, failure: dict[str, Any]) -> None:
-        self.told.append(("failed", (piece.key, failure["stage"], failure["status"])))
-
-    def ended(self, job: Job) -> None:
-        self.told.append(("ended", job))
-
-    def tick(self, notice: str) -> None:
-        if notice and ("notice", notice) not in self.told:
-            self.told.append(("notice", notice))
-
-    def all(self, what: str) -> list[Any]:
-        return [told for kind, told in self.told if kind == what]
 
 
 @pytest.fixture
@@ -396,7 +367,7 @@ from pathlib import Path
 from fake_parts import PARTS, cells_of
 from suite import runner
 from suite.store import Store
-from test_runner import Witness
+from witness import Witness
 runner.PRELOAD = ["torch", "safetensors.torch"]
 if __name__ == "__main__":
     store = Store({store!r})
@@ -534,11 +505,9 @@ import sys
 sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]!r}
 from dataclasses import replace
 from fake_parts import PARTS, cells_of
-
-from benchmarks.limits import runner_seconds
 from suite import runner
 from suite.store import Store
-from test_runner import Witness
+from witness import Witness
 runner.PRELOAD = ["torch", "safetensors.torch"]
 if __name__ == "__main__":
     store = Store({str(store.root)!r})
