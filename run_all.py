@@ -189,9 +189,9 @@ def list_() -> int:
         from datasets import TASKS, TOPOLOGIES
         from suite.factors import PAIR_TITLES, family_of
         from suite.measures import FURTHER, MEASURES
-        from suite.models import MODELS, stack
+        from suite.models import MODELS, layered, stack
         from suite.models.layers import NORMS
-        from suite.models.mitigations import Mitigations
+        from suite.models.mitigations import FOR_ALL, Mitigations
         from suite.models.node_encodings import NODE_ENCODINGS
         from suite.models.rewirings import REWIRINGS
 
@@ -205,8 +205,8 @@ def list_() -> int:
         },
         "encodings": {name: _first_line(cls) for name, cls in NODE_ENCODINGS.items()} | of_pairs,
         "rewirings": {name: _first_line(cls) for name, cls in REWIRINGS.items()},
-        "mitigations": {name: field.description or "" for name, field in Mitigations.model_fields.items()},
-        "mitigations of stacks": stack.MITIGATIONS,  # models whose layers are one of `CONVS`
+        "mitigations": {name: Mitigations.model_fields[name].description or "" for name in sorted(FOR_ALL)},
+        "mitigations between layers": layered.MITIGATIONS | {"skip=post_norm": stack.POST_NORM},
         "norms of layers": {f"norm={name}": _first_line(norm) for name, norm in NORMS.items()},
         "measures": {name: _first_line(sys.modules[measure.run.__module__]) for name, measure in MEASURES.items()},
         "measures of diagnose": {name: _first_line(sys.modules[entry.run.__module__]) for name, entry in FURTHER.items()},

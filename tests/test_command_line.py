@@ -20,8 +20,9 @@ from test_runner import Witness, files, without_time
 import run_all
 from datasets import TASKS
 from suite.expansion import expand
+from suite.models.layered import Readout
 from suite.models.layers import NORMS
-from suite.models.stack import Readout, Skip
+from suite.models.stack import Skip
 from suite.refs import ref_of
 from suite.runner import Planner, Runner
 from suite.store import Store

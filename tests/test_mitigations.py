@@ -197,7 +197,7 @@ def test_edges_are_dropped_where_a_gate_reads_them() -> None:
 
 
 def test_every_setting_stands_in_the_covering_array() -> None:
-    assert set().union(*MITIGATIONS.values()) >= NAMES
+    assert set().union(*MITIGATIONS.values()) >= NAMES - {"alpha", "gate_power"}  # which say how much of two that do
 
 
 @pytest.mark.parametrize("name", ["gps", PYGS])

@@ -111,7 +111,5 @@ def test_as_a_local_channel_it_keeps_the_contract(name: str) -> None:
 
 
 def test_delay_needs_states_that_are_alike() -> None:
-    with pytest.raises(ValueError, match="skip: must not be dense with conv = drew_delay"):
-        Stack(6, 5, 4, 2, conv="drew_delay", skip="dense")
     with pytest.raises(ValueError, match="encoder: must not be none with conv = drew_delay"):
         Stack(6, 5, 4, 2, conv="drew_delay", encoder="none")

@@ -332,9 +332,9 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
             {"conv": "drew", "fully_adjacent_last": True},
             r"fully_adjacent_last: must be false with conv = drew: all other nodes are at",
         ),
-        ({"conv": "node_wise", "fully_adjacent_last": True}, r"fully_adjacent_last: .* node_wise, which reads no neighbours"),
+        ({"conv": "node_wise", "fully_adjacent_last": True}, r"fully_adjacent_last: .* node_wise: it reads no neighbours"),
         ({"skip": "gated", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with skip = gated"),
-        ({"conv": "ggnn", "skip": "dense"}, r"GGNN: needs equal widths behind an encoder, got 16 to 8 channels"),
+        ({"conv": "ggnn", "encoder": "none"}, r"GGNN: needs equal widths behind an encoder, got 6 to 8 channels"),
     ]
     for overrides, said in refused:
         with pytest.raises(ValueError, match=said):

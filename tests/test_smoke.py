@@ -20,12 +20,17 @@ from suite.measures import MEASURES, measure
 from suite.models import MODELS, resolve
 from suite.models.attentions import PAIR_BIASES
 from suite.models.rewirings import REWIRINGS
-from suite.models.stack import Stack
 
 NORMS = {name for name in MITIGATIONS if name.startswith("norm: ")}
-FOR_ALL = {"DropEdge", "DropNode", "orthogonal", "weights scaled"}
-NO_STACK = {name for name, entry in MODELS.items() if entry.cls is not Stack}  # equations of their own, without such settings
-NO_NORM = {"sgc", "appnp", "adgn", "graphcon", "swan", "phdgn", "tokengt", "constant", "propagation"}
+SKIPS = {"residual", "initial residual", "dense", "gradient gating"}
+JUMPS = {name for name in MITIGATIONS if name.startswith("jumping knowledge")}
+OTHERS = {"virtual node", "fully adjacent last layer"}
+UNWEIGHED = {"sgc", "propagation"}  # no weights between their steps
+WITH_WEIGHTS = {f"norm: {norm}" for norm in ("layer", "batch", "graph", "diff_group")}
+ADDS = {  # to the state before, in each layer
+    *("spd_transformer", "graph_transformer", "graphormer", "gps", "gps_performer", "exphormer", "nodeformer", "san"),
+    *("set_transformer", "grit", "tokengt", "specformer", "cognn", "adgn", "graphcon", "swan", "phdgn"),
+}
 READS_PAIRS = {"spd_transformer", "graphormer", "gps", "set_transformer"}  # attention that has logits for all pairs
 OTHER_ATTENTION = {"graph_transformer", "gps_performer", "exphormer", "nodeformer", "san"}
 READS_NO_EDGES = {"mlp", "deep_sets", "set_transformer", "spd_transformer", "constant"}
@@ -53,11 +58,16 @@ MANY_GRAPHS = {"distances", "distances by cost", "published distances", "publish
 WHOLE_GRAPHS = {"graph classes", "peptides, functions", "peptides, shape", "molecules"}
 
 REFUSED = [  # all that the suite refuses: models or tasks, what they are combined with, and what is said
-    (NO_STACK, set(MITIGATIONS) - NORMS - FOR_ALL - {"none"}, ", which is one of stacks (gcn, "),
-    (NO_NORM, NORMS, "has no setting 'norm'"),
-    ({"gcn_initial", "ggnn"}, {"dense"}, "needs equal widths behind an encoder"),
-    ({"drew_delay"}, {"dense", "gradient gating"}, "which reads states from before the last"),
+    ({"constant"}, SKIPS | JUMPS | NORMS | OTHERS, "for this Constant, which has no layers"),
+    (ADDS, {"residual"}, "whose layers have a residual of their own"),
+    ({"sgformer"}, {"residual"}, "whose branches have a residual of their own"),
+    ({"appnp", "sgformer"}, {"initial residual"}, "initial residual of its own"),
+    ({"sgformer"}, {"dense", "gradient gating", "virtual node"}, "whose states are mixtures that no layer reads"),
+    (UNWEIGHED, {"dense", "gradient gating", "virtual node", *WITH_WEIGHTS}, "which has no weights between its steps"),
     ({"gcn_adjacent"}, {"gradient gating"}, "on the complete graph GCN makes all gates 0"),
+    ({"spd_transformer", "set_transformer", "graphormer"}, {"fully adjacent last layer"}, "whose blocks read no neighbours"),
+    ({"grit"}, {"fully adjacent last layer"}, "whose blocks read pairs of nodes, and no edges"),
+    ({"exphormer", "san", "tokengt", "specformer"}, {"fully adjacent last layer"}, "made once of a whole graph"),
     ({"gated_gcn"}, {"fully adjacent last layer"}, "new edges do not have its states on edges"),
     ({"drew", "drew_delay"}, {"fully adjacent last layer"}, "all other nodes are at its first distance then"),
     ({"gcn_adjacent"}, {"norm: mean", "norm: pair"}, "the last states are alike, and the norm 0"),

@@ -27,7 +27,10 @@ def untrained(model: nn.Module, seed: int) -> nn.Module | None:
         if isinstance(model, Model):
             args, settings = model.made
             if not any(isinstance(part, nn.Module) for part in (*args, *settings.values())):
-                return type(model)(*args, **settings)
+                made = type(model)(*args, **settings)
+                if model.mitigations is not None:
+                    model.mitigations.apply(made)
+                return made
         return _reset(copied(model))
 
 

@@ -17,7 +17,8 @@ from suite.models.encodings import ENCODINGS
 from suite.models.fronted import fronted
 from suite.models.graphcon import GraphCON
 from suite.models.grit import GRIT
-from suite.models.mitigations import NAMES, Mitigations, mitigations
+from suite.models.layered import Layered
+from suite.models.mitigations import FOR_ALL, NAMES, Mitigations, mitigations
 from suite.models.node_encodings import load_encoding
 from suite.models.phdgn import PHDGN
 from suite.models.polynormer import Polynormer
@@ -49,15 +50,16 @@ class ModelEntry:
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """Those that are no mitigation."""
-        return {name: value for name, value in self.settings.items() if name not in NAMES}
+        """Those that are no mitigation of every model."""
+        return {name: value for name, value in self.settings.items() if name not in FOR_ALL}
 
 
-UNCHANGED = Mitigations().model_dump()  # of stacks they are written out: keys are as they were when a stack alone had them
+UNCHANGED = Mitigations().model_dump()
+WRITTEN = {name: UNCHANGED[name] for name in FOR_ALL}  # of stacks: keys are as they were when a stack alone had them
 
 
 def _stack(family: str, title: str, **settings: Any) -> ModelEntry:
-    return ModelEntry(Stack, family, title, {"norm": DEFAULT_NORM} | settings | UNCHANGED)
+    return ModelEntry(Stack, family, title, {"norm": DEFAULT_NORM} | settings | WRITTEN)
 
 
 EXPHORMER = {"conv": "gcn", "attention": "expander", "expander_degree": 4, "num_virtual_nodes": 1}
@@ -171,7 +173,7 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
     settings = {key: value for key, value in known.items() if _can_be_said(value)} | entry.settings | (overrides or {})
     unknown = sorted(set(settings) - set(known) - NAMES)
     if unknown:
-        every = ", ".join(sorted(NAMES - set(known)))
+        every = ", ".join(sorted(settings_of(name) - set(known)))
         raise ValueError(
             f"model '{name}' has no setting '{unknown[0]}'{_of_stacks(unknown[0])}; it has: {', '.join(known) or 'none'}; and as "
             f"every model {every}"
@@ -192,8 +194,8 @@ def resolve(name: str, overrides: dict[str, Any] | None = None) -> ModelRef:
 
 
 def settings_of(name: str) -> set[str]:
-    """Return the names of the settings that model `name` has beside the four sizes, `NAMES` included; raises as `find`."""
-    return {*NAMES, *_defaults(name)}
+    """Return the names of the settings that model `name` has beside the four sizes, mitigations included; raises as `find`."""
+    return {*(NAMES if issubclass(find(name).cls, Layered) else FOR_ALL), *_defaults(name)}
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
 
-from suite.models.base import Model
+from torch import Tensor, nn
+
+from suite.models.convs import Memory
+from suite.models.layered import Layered
 from suite.models.layers import MLP, dropout
 from suite.operators import Operators
 
+RESTARTS = {"skip=initial": "which has an initial residual of its own: every state holds a share alpha of the first"}
 
-class APPNP(Model):
+
+class APPNP(Layered):
     """Z0 = MLP(x), one row of outputs a node; then `num_layers` times Z <- (1 - alpha) S Z + alpha Z0 (1810.05997).
 
     Twin of PyG's `APPNP` behind an MLP. Outputs are what is propagated, so states are `out_channels` wide.
@@ -21,6 +26,7 @@ class APPNP(Model):
     """
 
     operator = "gcn"
+    refuses = RESTARTS
 
     def __init__(
         self,
@@ -32,19 +38,15 @@ class APPNP(Model):
         alpha: float = 0.1,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([out_channels] * (num_layers + 1), out_channels)
         self.predict = MLP(in_channels, hidden_channels, out_channels)
-        self.alpha, self.dropout, self.num_layers = alpha, dropout, num_layers
+        self.back, self.dropout, self.decoder = alpha, dropout, nn.Identity()
         self.reach, self.random = num_layers, dropout > 0
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        first = self.predict(dropout(x, self.dropout, self.training))
-        hidden = [first]
-        for index in range(self.num_layers):
-            layer = op.layer(index)
-            first = layer.root(first)
-            hidden.append((1 - self.alpha) * layer.gcn(hidden[-1]) + self.alpha * first)
-        return hidden
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
+        h = self.predict(dropout(x, self.dropout, self.training))
+        return h, Memory(h)
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        return hidden[-1]
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        memory.initial = windows[0].root(memory.initial)
+        return (1 - self.back) * windows[0].gcn(h) + self.back * memory.initial

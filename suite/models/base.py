@@ -35,7 +35,8 @@ class Model(nn.Module):
         frozen: whether no weights stand before `decode`, so that the last state, which it reads, is the same at every step.
         random: whether training draws random numbers (dropout), so that replicas cannot share a stream.
         drop_edge, drop_node: what training leaves out, as `suite.models.mitigations` says; set on the model once built.
-        made: the arguments it was made with, so that its like can be made untrained.
+        made, mitigations: the arguments it was made with, and the mitigations that were then applied, so that its like can be
+            made untrained.
     """
 
     version: ClassVar[int] = 1
@@ -56,6 +57,7 @@ class Model(nn.Module):
     drop_edge: float = 0.0
     drop_node: float = 0.0
     made: tuple[tuple[Any, ...], dict[str, Any]]
+    mitigations: Any = None
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         model = super().__new__(cls)

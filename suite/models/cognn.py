@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from suite.models.base import Model
 from suite.models.convs import CONVS, Memory
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, Linear, find_norm, make_norm
-from suite.operators import Operators
+from suite.operators import Operators, rooted
 
 
 class Action(nn.Module):
@@ -49,7 +51,7 @@ class Environment(nn.Module):
         return out
 
 
-class CoGNN(Model):
+class CoGNN(Layered):
     """Co-GNN(mu, mu): h + ReLU(norm(environment(h))) on the edges that an action network leaves, anew in each layer (2310.01298).
 
     The action network is one for all layers. The mean divides by all neighbours, heard or not, as in the reference. Its two
@@ -64,6 +66,7 @@ class CoGNN(Model):
     """
 
     operator, random = "mean", True
+    refuses = ADDS
 
     def __init__(
         self,
@@ -76,29 +79,24 @@ class CoGNN(Model):
         action_layers: int = 1,
         temperature: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels, num_windows=action_layers + 1)
         if action_layers < 1 or temperature <= 0:
             raise ValueError(f"action_layers must be >= 1 and temperature > 0; got {action_layers} and {temperature}")
-        self.num_layers, self.hops = num_layers, action_layers + 1
         self.encoder, self.decoder = MLP(in_channels, hidden_channels, hidden_channels), Linear(hidden_channels, out_channels)
         self.action = nn.ModuleList(Action(hidden_channels, action_layers, temperature) for _ in range(min(num_layers, 1)))
         bias = not find_norm(norm).centres
         self.environments = nn.ModuleList(Environment(hidden_channels, bias) for _ in range(num_layers))
         self.norms = nn.ModuleList(make_norm(norm, hidden_channels) for _ in range(num_layers))
         self.global_channel = find_norm(norm).channel if num_layers else frozenset()
-        self.layer_hops = (1,) * (num_layers * self.hops)
-        self.reach = self.bounded(num_layers * self.hops)
+        self.layer_hops = (1,) * (num_layers * self.num_windows)
+        self.reach = self.bounded(num_layers * self.num_windows)
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        hidden = [self.encoder(x)]
-        for index, (environment, norm) in enumerate(zip(self.environments, self.norms, strict=True)):
-            *before, last = (op.layer(index * self.hops + further) for further in range(self.hops))
-            action, h = self.action[0](hidden[-1], *before), hidden[-1]
-            for window in before:
-                h = window.root(h)
-            hidden.append(last.root(h) + norm(environment(h, action, last), last).relu())
-        return hidden
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
+        h = self.encoder(x)
+        return h, Memory(h)
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
-        return out
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        *before, last = windows
+        action, h = self.action[0](h, *before), rooted(h, before)
+        out: Tensor = self.norms[index](self.environments[index](h, action, last), last).relu()
+        return last.root(h) + out

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from suite.models.base import Model
+from suite.models.convs import Memory
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, Linear
 from suite.operators import Operators
 
 
-class Dynamics(Model):
+class Dynamics(Layered):
     """Encoder (an MLP, as in the other models), `num_layers` steps, linear decoder.
 
     Args:
@@ -26,6 +27,7 @@ class Dynamics(Model):
     """
 
     operator = "gcn"
+    refuses = ADDS
     hops: ClassVar[int] = 1
 
     def __init__(
@@ -39,27 +41,27 @@ class Dynamics(Model):
         num_parts: int = 1,
         num_read: int = 1,
     ) -> None:
-        super().__init__()
-        self.num_layers, self.num_parts, self.num_read = num_layers, num_parts, num_read
+        super().__init__([num_parts * hidden_channels] * (num_layers + 1), out_channels, num_windows=self.hops)
+        self.num_parts, self.num_read = num_parts, num_read
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.steps = nn.ModuleList(make_step() for _ in range(min(num_layers, 1) if shared else num_layers))
         self.decoder = Linear(num_read * hidden_channels, out_channels)
         self.reach = num_layers * self.hops
         self.layer_hops = (1,) * self.reach
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        hidden = [torch.cat([self.encoder(x)] * self.num_parts, dim=-1)]
-        for index in range(self.num_layers):
-            windows = [op.layer(index * self.hops + further) for further in range(self.hops)]
-            hidden.append(self.steps[index % len(self.steps)](hidden[-1], *windows))
-        return hidden
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
+        h = torch.cat([self.encoder(x)] * self.num_parts, dim=-1)
+        return h, Memory(h)
 
-    def read(self, hidden: list[Tensor]) -> Tensor:
-        return hidden[-1][..., : hidden[-1].size(-1) // self.num_parts * self.num_read]
-
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(self.read(hidden))
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        out: Tensor = self.steps[index % len(self.steps)](h, *windows)
         return out
+
+    def part(self, state: Tensor) -> Tensor:
+        return state[..., : state.size(-1) // self.num_parts * self.num_read]
+
+    def part_width(self, width: int) -> int:
+        return width // self.num_parts * self.num_read
 
 
 class Antisymmetric(Linear):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from suite.models.convs import Conv, Memory
-from suite.operators import Operators
+from suite.operators import Operators, rooted
 
 
 class GradientGate(nn.Module):
@@ -23,9 +24,9 @@ class GradientGate(nn.Module):
             raise ValueError(f"gate_power: must be >= 1, or equal neighbours have no derivative; got {p}")
         self.conv, self.p = conv, p
 
-    def forward(self, h: Tensor, layer: Operators, onward: Operators, memory: Memory) -> Tensor:
-        """Map h, as `layer` reads it, to the gates of the rows that `onward` writes: where 0, a state stays what it was."""
-        seen = self.conv(h, layer, replace(memory, on_edges=None)).relu()
+    def forward(self, h: Tensor, layer: Sequence[Operators], onward: Operators, memory: Memory) -> Tensor:
+        """Map h, as the windows of a layer read it, to the gates of the rows that `onward` writes: where 0, a state stays."""
+        seen = rooted(self.conv(h, layer[0], replace(memory, on_edges=None)).relu(), layer[1:])
         edges = onward.edges(seen)
         differs = (edges.target(onward.root(seen)) - edges.source(seen)).abs() ** self.p
         return edges.reduce(differs, "mean").tanh()

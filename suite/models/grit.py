@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from suite.models.base import Model
+from suite.models.convs import Memory
 from suite.models.encodings import PAIR_CHANNELS
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm, per_replica
 from suite.operators import EdgeList, Operators
 
@@ -76,7 +80,17 @@ class Block(nn.Module):
         return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
-class GRIT(Model):
+@dataclass(kw_only=True)
+class Paired(Memory):
+    """And the states of pairs, those of the edges of `before`, which are all that `real` has; log(1 + in-degree) by row."""
+
+    real: Tensor
+    log_degree: Tensor
+    pairs: Tensor
+    before: EdgeList | None = None
+
+
+class GRIT(Layered):
     """Encoder, `num_layers` blocks of attention over pair states, decoder; memory grows with the square of the nodes.
 
     Pair states begin as a linear map of the random-walk probabilities [P^0, ..., P^16]_vu, and those of a node with itself are
@@ -91,6 +105,8 @@ class GRIT(Model):
     """
 
     needs = frozenset({"rrwp"})
+    refuses = ADDS
+    not_adjacent = "whose blocks read pairs of nodes, and no edges"
     operator, reach, pairwise = "complete", None, True
     pe_reach = PAIR_CHANNELS["rrwp"] - 1  # [P^0, ..., P^k] is 0 beyond k hops
 
@@ -106,7 +122,7 @@ class GRIT(Model):
         norm: str = "batch",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
         self.of_node, self.of_pair = (Linear(PAIR_CHANNELS["rrwp"], hidden_channels, bias) for bias in (False, True))
         inner = 2 * hidden_channels if mlp_channels is None else mlp_channels
@@ -117,24 +133,22 @@ class GRIT(Model):
         self.global_channel = frozenset({"attention"}) | find_norm(norm).channel
         self.width_multiple, self.random = heads, dropout > 0
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         h, walks = self.encoder(x), needs["rrwp"].to(x.dtype)
         real = walks[..., 0] >= 0  # no pair beyond the nodes of a smaller graph
         h = h + self.of_node(_beside(op.per_row(walks.diagonal(dim1=-3, dim2=-2).mT, h), h))
         log_degree = _beside((1 + op.in_degree(h)).to(h.dtype).log().unsqueeze(1), h)
-        hidden, pairs, before = [h], self.of_pair(_beside(walks[real], h)), None
-        for index, block in enumerate(self.blocks):
-            layer = op.layer(index)
-            edges = layer.edges_among(h, real)
-            pairs = pairs.index_select(-2, edges.number) if before is None else edges.carry(pairs, before)
-            log_degree, before = layer.root(log_degree), edges
-            h, pairs = block(h, pairs, log_degree, edges, layer)
-            hidden.append(h)
-        return hidden
+        return h, Paired(h, real=real, log_degree=log_degree, pairs=self.of_pair(_beside(walks[real], h)))
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
-        return out
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        assert isinstance(memory, Paired)
+        layer = windows[0]
+        edges = layer.edges_among(h, memory.real)
+        before, pairs = memory.before, memory.pairs
+        pairs = pairs.index_select(-2, edges.number) if before is None else edges.carry(pairs, before)
+        memory.log_degree, memory.before = layer.root(memory.log_degree), edges
+        h, memory.pairs = self.blocks[index](h, pairs, memory.log_degree, edges, layer)
+        return h
 
 
 def _beside(rows: Tensor, h: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mitigations that go with every model: what is left out of a graph while training, and how the first weights are made.
+"""Mitigations that go with every model: what is left out while training, how first weights are made, what stands between layers.
 
 They are settings that any model is given beside its own. A class with one of these names in its signature takes that one itself.
 """
@@ -15,6 +15,7 @@ from torch_geometric.nn import MessagePassing
 
 from suite.models.base import Model, thinned_input
 from suite.models.encodings import ALONG
+from suite.models.layered import ALPHA, GATE_POWER, Layered, Readout
 from suite.models.layers import Linear
 from suite.operators import drop_pairs
 from suite.refs import said
@@ -29,6 +30,14 @@ class Mitigations(Value):
     init: Literal["glorot", "orthogonal"] = Field("glorot", description="first weights of the layers' linear maps")
     weight_scale: float = Field(1.0, gt=0, description="those maps, biases aside, are so many times what init says")
 
+    skip: Literal["none", "residual", "initial", "dense", "gated"] = "none"
+    alpha: float = Field(ALPHA, gt=0, lt=1, description="with skip=initial: the share of the first state")
+    gate_power: float = Field(GATE_POWER, ge=1, description="with skip=gated: the power of the differences")
+    readout: Readout = "last"
+    norm: str = "none"
+    fully_adjacent_last: bool = False
+    virtual_node: bool = False
+
     def apply(self, model: nn.Module) -> None:
         """Change a freshly built model in place.
 
@@ -42,6 +51,9 @@ class Mitigations(Value):
 
         Raises ValueError where the model has nothing that would change.
         """
+        if isinstance(model, Model):
+            model.mitigations = self
+        self._put_between(model)
         self._apply_init(model)
         if self.drop_edge:
             self._check_edges(model)
@@ -55,6 +67,17 @@ class Mitigations(Value):
                 model.drop_edge, model.drop_node = self.drop_edge, self.drop_node
             else:
                 model.register_forward_pre_hook(_Thinning(self.drop_edge, self.drop_node))
+
+    def _put_between(self, model: nn.Module) -> None:
+        asked = sorted(self.changed.keys() & BETWEEN)
+        if isinstance(model, Layered) and asked:
+            model.put_between(**{name: getattr(self, name) for name in BETWEEN})
+        elif asked:
+            name, given = asked[0], getattr(self, asked[0])
+            raise ValueError(
+                f"{name}: must be {getattr(UNCHANGED, name)} for this {_name(model)}, which has no layers, or none that the suite"
+                f" knows of (suite.models.layered); got {given}"
+            )
 
     def _apply_init(self, model: nn.Module) -> None:
         changed = self.changed.keys() & {"init", "weight_scale"}
@@ -85,7 +108,10 @@ class Mitigations(Value):
         return self.model_dump(exclude_defaults=True)
 
 
+UNCHANGED = Mitigations()
 NAMES = frozenset(Mitigations.model_fields)
+FOR_ALL = frozenset({"drop_edge", "drop_node", "init", "weight_scale"})
+BETWEEN = NAMES - FOR_ALL  # of models that are layers in a row
 
 
 def mitigations(settings: Mapping[str, Any]) -> Mitigations:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from suite.models.base import Model
 from suite.models.convs import CONVS, Conv, Memory
+from suite.models.layered import Layered
 from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm
-from suite.operators import Operators
+from suite.operators import Operators, rooted
 
 
 class LocalLayer(nn.Module):
@@ -51,7 +53,14 @@ class GlobalLayer(nn.Module):
         return dropout(out, self.dropout) if self.dropout and self.training else out
 
 
-class Polynormer(Model):
+@dataclass(kw_only=True)
+class Summed(Memory):
+    """And the sum of the states after each local layer so far."""
+
+    total: Tensor | None = None
+
+
+class Polynormer(Layered):
     """Encoder, `num_layers` local layers, `global_layers` layers of attention on the sum of their states, decoder (2403.01232).
 
     Twin of PyG's `Polynormer`, behind an encoder. State l is that after l local layers; the last one is what the layers of
@@ -87,7 +96,7 @@ class Polynormer(Model):
         mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
         if hidden_channels % heads:
@@ -102,6 +111,9 @@ class Polynormer(Model):
         self.norm = LayerNorm(width) if global_layers else None
         self.global_layers = nn.ModuleList(GlobalLayer(width, heads, beta, dropout) for _ in range(global_layers))
         self.decoder = Linear(width, out_channels)
+        reason = CONVS[conv].not_adjacent()
+        self.not_adjacent = reason and f"with conv = {conv}: {reason}"
+        self.reads_past = CONVS[conv].reads_past
         self.width_multiple = math.lcm(heads, getattr(CONVS[conv], "heads", 1))
         self.global_channel = find_norm(norm).channel | CONVS[conv].channel | ({"attention"} if global_layers else set())
         self.operator = "complete" if global_layers else CONVS[conv].operator
@@ -109,24 +121,28 @@ class Polynormer(Model):
         self.layer_hops = (*map(CONVS[conv].hops, range(num_layers)), *[0] * global_layers)
         self.random, self.reads_edges = dropout > 0, CONVS[conv].reads_edges()
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         h = self.encoder(x)
-        hidden, memory = [h], Memory(h, [h], shared=self.shared)
-        total: Tensor | None = None
-        for index, local in enumerate(self.local_layers):
-            layer = op.layer(index)
-            memory.initial = layer.root(memory.initial)
-            h = local(h, layer, memory)
-            memory.written(layer, h)
-            total = h if total is None else layer.root(total) + h
-            hidden.append(h)
+        return h, Summed(h, [h], shared=self.shared)
+
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        memory.initial = windows[0].root(memory.initial)
+        out: Tensor = self.local_layers[index](h, windows[0], memory)
+        return out
+
+    def written(self, h: Tensor, windows: Sequence[Operators], memory: Memory) -> None:
+        super().written(h, windows, memory)
+        assert isinstance(memory, Summed)
+        memory.total = h if memory.total is None else rooted(memory.total, windows) + h
+
+    def leave(self, hidden: list[Tensor], last: Operators, op: Operators, memory: Memory) -> list[Tensor]:
+        assert isinstance(memory, Summed)
+        total = memory.total
         if total is None:
             return hidden
         for index, attend in enumerate(self.global_layers):
-            layer = op.layer(len(self.local_layers) + index)
+            layer = op.layer(self.num_layers * self.windows_a_layer + index)
             total = attend(total if index or self.norm is None else self.norm(total, layer), layer)
+            if self.readout != "last":
+                hidden = [layer.root(earlier) for earlier in hidden]
         return [*hidden[:-1], total]
-
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
-        return out

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite.models.base import Model
+from suite.models.convs import Memory
+from suite.models.layered import Layered
 from suite.models.layers import Linear
 from suite.operators import Operators
 
+WEIGHED = (
+    "skip=dense",
+    "skip=gated",
+    "virtual_node=True",
+    *(f"norm={name}" for name in ("batch", "diff_group", "graph", "layer")),
+)
+UNWEIGHED = dict.fromkeys(WEIGHED, "which has no weights between its steps, where this would put some")
 
-class Propagation(Model):
+
+class Propagation(Layered):
     """S^L x, then one linear map: SGC (1902.07153; twin of `SGConv`).
 
     The model has no width: its states are as wide as x, and `hidden_channels` is not used, whatever a study gives.
@@ -25,27 +33,23 @@ class Propagation(Model):
     """
 
     operator, skips, frozen = "gcn", "none", True
+    refuses = UNWEIGHED
 
     def __init__(
         self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, *, rescale: bool = True
     ) -> None:
-        super().__init__()
-        self.num_layers = self.reach = num_layers
+        super().__init__([in_channels] * (num_layers + 1), out_channels)
+        self.reach = num_layers
         self.rescale = rescale
         self.decoder = Linear(in_channels, out_channels)
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        return list(self._steps(x, op))
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
+        return x, Memory(x)
 
-    def last_state(self, x: Tensor, op: Operators, **needs: Tensor) -> Tensor:
-        return deque(self._steps(x, op), maxlen=1).pop()
-
-    def _steps(self, x: Tensor, op: Operators) -> Iterator[Tensor]:
-        yield x
-        for index in range(self.num_layers):
-            x = op.layer(index).gcn(x)
-            yield x
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        return windows[0].gcn(h)
 
     def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(F.normalize(hidden[-1], dim=-1) if self.rescale else hidden[-1])
+        read = self.read(hidden)
+        out: Tensor = self.decoder(F.normalize(read, dim=-1) if self.rescale else read)
         return out

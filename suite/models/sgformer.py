@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from suite.models.base import Model
 from suite.models.convs import CONVS, Memory
+from suite.models.layered import Layered
 from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
@@ -40,7 +43,24 @@ class SimpleAttention(nn.Module):
         return F.normalize(by_head, dim=-1).flatten(-2)
 
 
-class SGFormer(Model):
+BRANCHED = dict.fromkeys(
+    ("skip=dense", "skip=gated", "virtual_node=True"),
+    "whose states are mixtures that no layer reads: each reads a branch's",
+) | {
+    "skip=residual": "whose branches have a residual of their own, to the state before and to the first",
+    "skip=initial": "whose graph branch has an initial residual of its own",
+}
+
+
+@dataclass(kw_only=True)
+class Branches(Memory):
+    """And the states of both branches."""
+
+    attended: Tensor
+    graph: Tensor
+
+
+class SGFormer(Layered):
     """Encoder, mix of two branches of `num_layers` layers each, decoder (2306.10759; twin of PyG's `SGFormer` behind an encoder).
 
         attention:  a <- ReLU(LayerNorm((attend(a) + a) / 2))
@@ -59,6 +79,8 @@ class SGFormer(Model):
         dropout: after each layer of both branches, while training (authors and PyG: 0.5).
     """
 
+    refuses = BRANCHED
+
     def __init__(
         self,
         in_channels: int,
@@ -73,7 +95,7 @@ class SGFormer(Model):
         mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         if conv not in CONVS:
             raise ValueError(f"conv: must be one of {', '.join(CONVS)}; got '{conv}'")
         if not 0 < graph_weight < 1:
@@ -87,30 +109,30 @@ class SGFormer(Model):
         self.shared = CONVS[conv].shared(width)
         self.graph_norms = nn.ModuleList(make_norm(norm, width) for _ in range(num_layers + 1))
         self.decoder = Linear(width, out_channels)
+        reason = CONVS[conv].not_adjacent()
+        self.not_adjacent = reason and f"with conv = {conv}: {reason}"
         self.graph_weight, self.dropout, self.activated = graph_weight, dropout, CONVS[conv].activated
         self.global_channel = frozenset({"attention"}) | find_norm(norm).channel | CONVS[conv].channel
         self.operator, self.reach, self.random = "complete", None, dropout > 0
         self.width_multiple, self.reads_edges = getattr(CONVS[conv], "heads", 1), CONVS[conv].reads_edges()
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         x = self.encoder(x)
         entry = op.layer(0) if len(self.convs) else op
         a = self._drop(self.attention_norms[0](self.attention_encoder(x), entry).relu())
         g = self._drop(self.graph_norms[0](self.graph_encoder(x), entry).relu())
-        hidden, memory = [self._mix(a, g)], Memory(g, [g], shared=self.shared)
-        for index, (attention, conv) in enumerate(zip(self.attentions, self.convs, strict=True)):
-            layer = op.layer(index)
-            memory.initial = layer.root(memory.initial)
-            a = self._drop(self.attention_norms[index + 1]((attention(a, layer) + layer.root(a)) / 2, layer).relu())
-            out = self.graph_norms[index + 1](conv(g, layer, memory), layer)
-            g = self._drop(out if self.activated else out.relu()) + memory.initial
-            memory.written(layer, g)
-            hidden.append(self._mix(a, g))
-        return hidden
+        return self._mix(a, g), Branches(g, [g], shared=self.shared, attended=a, graph=g)
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
-        return out
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        assert isinstance(memory, Branches)
+        layer, a, g = windows[0], memory.attended, memory.graph
+        memory.initial = layer.root(memory.initial)
+        a = (self.attentions[index](a, layer) + layer.root(a)) / 2
+        memory.attended = self._drop(self.attention_norms[index + 1](a, layer).relu())
+        out = self.graph_norms[index + 1](self.convs[index](g, layer, memory), layer)
+        memory.graph = self._drop(out if self.activated else out.relu()) + memory.initial
+        memory.written(windows, memory.graph)
+        return self._mix(memory.attended, memory.graph)
 
     def _mix(self, a: Tensor, g: Tensor) -> Tensor:
         return self.graph_weight * g + (1 - self.graph_weight) * a

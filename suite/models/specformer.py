@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from suite.models.base import Model
+from suite.models.convs import Memory
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, LayerNorm, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 from suite.operators.attention import softmax_attention
@@ -78,7 +81,15 @@ class SpectralLayer(nn.Module):
         return root + (dropout(out, self.dropout) if self.dropout and self.training else out)
 
 
-class Specformer(Model):
+@dataclass(kw_only=True)
+class Spectral(Memory):
+    """And the filters [..., n, heads], with the eigenvectors that they are about."""
+
+    filters: Tensor
+    eigenvectors: Tensor
+
+
+class Specformer(Layered):
     """Encoder, `num_layers` propagations by filters of the normalised Laplacian's spectrum, decoder (2303.01028).
 
     What the filters f_m are, a transformer over all eigenvalues learns, once for all layers: any polynomial, and more, so that
@@ -95,6 +106,7 @@ class Specformer(Model):
     """
 
     needs, global_channel, operator, reach = frozenset({"spectrum"}), frozenset({"rewiring"}), "gcn", None
+    refuses = ADDS
 
     def __init__(
         self,
@@ -108,7 +120,7 @@ class Specformer(Model):
         mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         if hidden_channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
         self.encoder = MLP(in_channels, mlp_channels or hidden_channels, hidden_channels)
@@ -118,18 +130,16 @@ class Specformer(Model):
         self.width_multiple, self.random = heads, dropout > 0
         self.global_channel = self.global_channel | find_norm(norm).channel
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
-        hidden = [self.encoder(x)]
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
+        h = self.encoder(x)
         vectors, values = needs["spectrum"].to(x.dtype).unbind(-1)
         eigenvalues = values[..., :1, :].mT  # [graphs, n, 1], or of the one topology
         if eigenvalues.dim() == 2:
             eigenvalues = eigenvalues.expand(x.size(0), -1, -1)
         filters = self.filters(eigenvalues, op)
-        vectors = vectors.masked_fill(values < 0, 0)  # padding
-        for index, layer in enumerate(self.layers):
-            hidden.append(layer(hidden[-1], op.layer(index), filters, vectors))
-        return hidden
+        return h, Spectral(h, filters=filters, eigenvectors=vectors.masked_fill(values < 0, 0))  # padding
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        assert isinstance(memory, Spectral)
+        out: Tensor = self.layers[index](h, windows[0], memory.filters, memory.eigenvectors)
         return out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -9,7 +12,8 @@ from torch import Tensor, nn
 from torch_geometric.utils import to_dense_batch
 
 from suite.models.attentions.performer import orthogonal
-from suite.models.base import Model
+from suite.models.convs import Memory
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, LayerNorm, Linear, dropout, per_replica
 from suite.operators import Operators
 from suite.operators.attention import softmax_attention
@@ -52,7 +56,15 @@ class TokenBlock(nn.Module):
         return dropout(h, self.dropout) if self.dropout and self.training else h
 
 
-class TokenGT(Model):
+@dataclass(kw_only=True)
+class Tokens(Memory):
+    """And the tokens of edges [..., graphs * edges, channels], with which are no padding [graphs, edges]."""
+
+    edges: Tensor
+    real_edges: Tensor
+
+
+class TokenGT(Layered):
     """Tokens, `num_layers` transformer blocks with norms first, norm, decoder of the nodes' tokens (2207.02505).
 
         node v:              MLP(x_v) + [p_v | p_v] W     (the MLP's bias is the type identifier of nodes)
@@ -78,6 +90,7 @@ class TokenGT(Model):
     """
 
     needs, global_channel, operator, reach = frozenset({"identifiers", "joined"}), frozenset({"attention"}), "complete", None
+    refuses = ADDS
     random = True
     frame: Tensor
 
@@ -93,7 +106,7 @@ class TokenGT(Model):
         mlp_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         if hidden_channels % heads:
             raise ValueError(f"hidden_channels: must be a multiple of heads = {heads}, got {hidden_channels}")
         self.encoder = MLP(in_channels, hidden_channels, hidden_channels)
@@ -105,9 +118,10 @@ class TokenGT(Model):
         self.register_buffer("frame", orthogonal(identifier_channels, identifier_channels))
         self.width_multiple = heads
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         if not self.blocks:
-            return [self.norm(self.encoder(x), op)]
+            h = self.encoder(x)
+            return h, Memory(h)
         first = op.layer(0)
         dense, real = first.dense(x)
         graphs = dense.size(-3)
@@ -119,12 +133,15 @@ class TokenGT(Model):
         h = self.encoder(x) + first.flat(self._identified(own, own, frame, x, graphs))
         sources, targets, real_edges = _ends(rows, joined)
         edges = self._identified(sources, targets, frame, x, graphs) + per_replica(self.edge_type, 1, dense)
-        hidden, edges = [h], edges.flatten(-3, -2)
-        for index, block in enumerate(self.blocks):
-            h, edges = block(hidden[-1], edges, real_edges, op.layer(index))
-            hidden.append(h)
-        hidden[-1] = self.norm(h, op)
-        return hidden
+        return h, Tokens(h, edges=edges.flatten(-3, -2), real_edges=real_edges)
+
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        assert isinstance(memory, Tokens)
+        h, memory.edges = self.blocks[index](h, memory.edges, memory.real_edges, windows[0])
+        return h
+
+    def leave(self, hidden: list[Tensor], last: Operators, op: Operators, memory: Memory) -> list[Tensor]:
+        return [*hidden[:-1], self.norm(hidden[-1], op)]
 
     def _frame(self, num_nodes: int) -> Tensor:
         """Return what rows of the orthogonal matrix are multiplied by: [num_nodes, identifier_channels], drawn while training."""
@@ -142,10 +159,6 @@ class TokenGT(Model):
             return found
         of_one: Tensor = self.identifier(ends.expand(x.size(0), -1, -1))
         return of_one.unsqueeze(1).expand(-1, graphs, -1, -1)
-
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
-        return out
 
 
 def _ends(rows: Tensor, joined: Tensor) -> tuple[Tensor, Tensor, Tensor]:

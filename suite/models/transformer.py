@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from suite.models.attentions import ATTENTIONS, PAIR_BIASES, Attention, SoftmaxAttention, Surroundings
 from suite.models.attentions.softmax import bias_reach
-from suite.models.base import Model
 from suite.models.convs import CONVS, Conv, Memory
+from suite.models.layered import ADDS, Layered
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators
 
@@ -61,7 +63,14 @@ class Block(nn.Module):
         return dropout(h, self.dropout, self.training)
 
 
-class Transformer(Model):
+@dataclass(kw_only=True)
+class Attended(Memory):
+    """And what attention may read."""
+
+    around: Surroundings
+
+
+class Transformer(Layered):
     """Encoder, `num_layers` transformer blocks, decoder.
 
     Args:
@@ -87,6 +96,7 @@ class Transformer(Model):
     """
 
     version = 2
+    refuses = ADDS
     later = frozenset({"expander_degree", "num_virtual_nodes"})
 
     def __init__(
@@ -109,7 +119,7 @@ class Transformer(Model):
         norm_first: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__([hidden_channels] * (num_layers + 1), out_channels)
         _check(conv, attention, pair_bias, norm, norm_first)
         _check_read(attention, pair_bias, heads, distance_buckets)
         _check_expander(attention, expander_degree, num_virtual_nodes)
@@ -130,6 +140,7 @@ class Transformer(Model):
         )
         self.shared_attention = None if attention == "none" else ATTENTIONS[attention].shared(hidden_channels, num_virtual_nodes)
         self.norm = make_norm(norm, hidden_channels) if norm_first and num_layers else None
+        self.not_adjacent = _not_adjacent(conv, attention)
         self.reads_past = conv != "none" and CONVS[conv].reads_past
         self.shared = CONVS[conv].shared(hidden_channels) if conv != "none" else None
         self.decoder = Linear(hidden_channels, out_channels)
@@ -161,26 +172,28 @@ class Transformer(Model):
             self.global_channel = attends.channel | statistics
             self.operator, self.reach, self.pe_reach = "complete", None, bias_reach(pair_bias, distance_buckets)
 
-    def states(self, x: Tensor, op: Operators, **needs: Tensor) -> list[Tensor]:
+    def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         h = self.encoder(x)
         if self.degrees is not None:
             h = h + self.degrees.index_select(-2, op.in_degree(h).clamp(max=self.degrees.size(-2) - 1))
-        hidden, memory = [h], Memory(h, [h], shared=self.shared)
-        around = Surroundings(needs, self.shared_attention)
-        for index, block in enumerate(self.blocks):
-            layer = op.layer(index)
-            memory.initial = layer.root(memory.initial)
-            h = block(h, layer, memory, around)
-            if self.reads_past:
-                memory.written(layer, h)
-            hidden.append(h)
-        if self.norm is not None:
-            hidden[-1] = self.norm(h, layer)
-        return hidden
+        return h, Attended(h, [h], shared=self.shared, around=Surroundings(needs, self.shared_attention))
 
-    def decode(self, hidden: list[Tensor]) -> Tensor:
-        out: Tensor = self.decoder(hidden[-1])
+    def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
+        assert isinstance(memory, Attended)
+        memory.initial = windows[0].root(memory.initial)
+        out: Tensor = self.blocks[index](h, windows[0], memory, memory.around)
         return out
+
+    def leave(self, hidden: list[Tensor], last: Operators, op: Operators, memory: Memory) -> list[Tensor]:
+        return hidden if self.norm is None else [*hidden[:-1], self.norm(hidden[-1], last)]
+
+
+def _not_adjacent(conv: str, attention: str) -> str | None:
+    """Return why the last block has no use for the edges of a complete graph; None: it has."""
+    if conv != "none":
+        reason = CONVS[conv].not_adjacent()
+        return reason and f"with conv = {conv}: {reason}"
+    return None if ATTENTIONS[attention].reads_edges else "whose blocks read no neighbours"
 
 
 def _check(conv: str, attention: str, pair_bias: str, norm: str, norm_first: bool) -> None:

@@ -12,9 +12,9 @@ for each graph, node by node. Nodes are kept in order of their distance to the r
 after layer l cannot reach a read-out any more (the *cone*) and has no row.
 """
 
-from suite.operators.base import Operators
+from suite.operators.base import Operators, rooted
 from suite.operators.edges import EdgeList, drop_pairs
 from suite.operators.graph import GraphOperators
 from suite.operators.shared import SharedOperators
 
-__all__ = ["EdgeList", "GraphOperators", "Operators", "SharedOperators", "drop_pairs"]
+__all__ = ["EdgeList", "GraphOperators", "Operators", "SharedOperators", "drop_pairs", "rooted"]

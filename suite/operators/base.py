@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -208,6 +208,13 @@ class Operators:
 
     def _apply(self, matrix: Any, h: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+def rooted(h: Tensor, windows: Iterable[Operators]) -> Tensor:
+    """Return the rows of `h` that are left behind all of these windows, which follow each other."""
+    for window in windows:
+        h = window.root(h)
+    return h
 
 
 def shell_edges(edge_index: Tensor, num_nodes: int) -> Iterator[Tensor]:

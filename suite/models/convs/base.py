@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from suite.operators import EdgeList, Operators
+from suite.operators import EdgeList, Operators, rooted
 
 
 @dataclass
@@ -28,9 +29,9 @@ class Memory:
     shared: nn.Module | None = None
     alpha: float = 0.1
 
-    def written(self, op: Operators, h: Tensor) -> None:
-        """Add `h` to the states to be read, and bring the others to the rows that the layer of `op` wrote."""
-        self.hidden = [*map(op.root, self.hidden), h]
+    def written(self, windows: Sequence[Operators], h: Tensor) -> None:
+        """Add `h` to the states to be read, and bring the others to the rows that the layer of these windows wrote."""
+        self.hidden = [*(rooted(earlier, windows) for earlier in self.hidden), h]
 
 
 class Conv(nn.Module):
@@ -41,6 +42,7 @@ class Conv(nn.Module):
         stepwise: whether a layer is one step of it and no more: no gate, earlier state or farther shell beside.
         reads_past: whether it reads the states of earlier layers (`Memory.hidden`).
         by_distance: whether it has other weights for each distance up to `hops`.
+        equal_widths: whether what it reads must be as wide as what it writes.
         on_edges: whether it hands edge states on (`Memory.on_edges`), so that all layers must have the same edges.
         activated: whether its output has been through an activation: the model then adds none.
         channel: the global channel it opens, as `Norm.channel`, where it has a norm inside.
@@ -50,6 +52,7 @@ class Conv(nn.Module):
     stepwise: ClassVar[bool] = True
     reads_past: ClassVar[bool] = False
     by_distance: ClassVar[bool] = False
+    equal_widths: ClassVar[bool] = False
     on_edges: ClassVar[bool] = False
     activated: ClassVar[bool] = False
     channel: ClassVar[frozenset[str]] = frozenset()
@@ -76,6 +79,15 @@ class Conv(nn.Module):
     def reach(cls, num_layers: int) -> int:
         """Return how far the output of `num_layers` layers can depend on an input, in hops."""
         return sum(map(cls.hops, range(num_layers)))
+
+    @classmethod
+    def not_adjacent(cls) -> str | None:
+        """Return why the layer has no use for the edges of a complete graph, behind its name; None: it has."""
+        if cls.on_edges:
+            return "new edges do not have its states on edges"
+        if cls.by_distance:
+            return "all other nodes are at its first distance then"
+        return None if cls.hops(0) else "it reads no neighbours"
 
     def forward(self, h: Tensor, op: Operators, memory: Memory) -> Tensor:
         raise NotImplementedError

@@ -49,7 +49,7 @@ class DRew(Conv):
 class DelayedDRew(DRew):
     """nu-DRew with nu = 1: the shell k hops away is read as it was k - 1 layers ago: information moves one hop a layer."""
 
-    reads_past = True
+    reads_past = equal_widths = True  # shells are read in states of several layers, by maps of one shape
 
     @classmethod
     def reach(cls, num_layers: int) -> int:

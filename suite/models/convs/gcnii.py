@@ -18,7 +18,7 @@ class GCNII(Conv):
     """
 
     operator = "gcn"
-    stepwise = False
+    stepwise, equal_widths = False, True
     theta = 0.5
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:

@@ -31,7 +31,7 @@ class GGNN(Conv):
     """
 
     operator, activated = "sum", True
-    stepwise = False
+    stepwise, equal_widths = False, True
 
     def __init__(self, in_channels: int, out_channels: int, index: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels)
