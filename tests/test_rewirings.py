@@ -179,7 +179,9 @@ def test_virtual_nodes_come_last_and_join_everything() -> None:
     assert sorted(found[7]) == sorted(found[8]) == list(range(7))
 
 
-@pytest.mark.parametrize(("num_nodes", "degree"), [(24, 3), (24, 4), (31, 4), (7, 6), (200, 5)])
+@pytest.mark.parametrize(
+    ("num_nodes", "degree"), [(24, 3), (24, 4), (31, 4), (7, 6), (200, 5), (40, 38), (41, 38), (101, 100), (60, 31)]
+)
 def test_an_expander_is_regular_connected_and_drawn_from_its_stream(num_nodes: int, degree: int) -> None:
     pairs, again, other = (random_regular(num_nodes, degree, stream("test", seed)) for seed in (0, 0, 1))
     graph = nx.Graph(pairs.tolist())

@@ -212,13 +212,23 @@ class Expander(Rewiring):
         return Change(random_regular(graph.num_nodes, self.degree, rng))
 
 
+FEW = 16  # up to so many neighbours a few tries will pair them, whatever the number of nodes
+
+
 def random_regular(num_nodes: int, degree: int, rng: torch.Generator) -> np.ndarray:
     """Return a connected random regular graph without loops or repeated edges: [num_nodes * degree / 2, 2].
 
     Half-edges are paired at random, and again those whose pairs are not allowed (Steger and Wormald, 1999): close to uniform.
+    Half of all pairs and more are what a sparser such graph leaves out, since hardly any pairing would do; by Dirac's theorem
+    they are connected.
     """
+    every = np.stack(np.triu_indices(num_nodes, 1), 1)
     if num_nodes <= degree + 1:
-        return np.stack(np.triu_indices(num_nodes, 1), 1)
+        return every
+    if degree > FEW and 2 * degree >= num_nodes:
+        while (out := _paired(num_nodes, num_nodes - 1 - degree, rng)) is None:
+            pass
+        return every[~np.isin(every @ (num_nodes, 1), out @ (num_nodes, 1))]
     while True:
         pairs = _paired(num_nodes, degree, rng)
         if pairs is not None and not _pieces(pairs, num_nodes).any():  # all in number 0
