@@ -105,7 +105,7 @@ class _Search:
         step = second - first
         places = self._around(lambda place: self._at(first + step * place), 0, (WIDEST - first) // step)
         found = self._nearest(places)
-        if abs(found.gap(self.parameters)) > CLOSE and self.ref.settings.get(MLP, 0) is None:
+        if abs(found.gap(self.parameters)) > CLOSE and self._has_mlp(first):
             widths = [one.hidden_channels for one in places]
             found = self._nearest([found, *(one for width in widths for one in self._by_mlp(width))])
         if abs(found.gap(self.parameters)) > TOLERANCE:
@@ -120,6 +120,16 @@ class _Search:
             reason = f": {type(refused[-1]).__name__}: {refused[-1]}" if refused else ""
             raise ValueError(f"parameters: no width up to {FIRST} is accepted{reason}")
         return found[0], found[1]
+
+    def _has_mlp(self, width: int) -> bool:
+        """Return whether there is a second knob: not set, and read by the model as its other settings are."""
+        if self.ref.settings.get(MLP, 0) is not None:
+            return False
+        try:
+            self._at(width, width)
+        except ValueError:
+            return False
+        return True
 
     def _by_mlp(self, width: int) -> list[Sized]:
         low, high = (round(share * width) for share in MLP_SHARE)

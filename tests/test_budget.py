@@ -120,3 +120,10 @@ def test_a_class_that_refuses_every_width_is_named_with_its_reason(tmp_path: Pat
     )
     with pytest.raises(ValueError, match="no width up to 128 is accepted: KeyError: 'no'"):
         sized(resolve(f"{tmp_path}/mine.py:Never"), 1_000, SIZES)
+
+
+def test_a_model_that_reads_no_inner_width_is_sized_by_its_width_alone() -> None:
+    ref = resolve("gcn", {"encoder": "linear"})
+    found = sized(ref, 1000, SIZES)  # steps between widths are coarse here
+    assert found.model == ref
+    assert abs(found.gap(1000)) < 0.05

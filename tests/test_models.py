@@ -215,6 +215,8 @@ def test_a_constant_learns_the_mean_answer_and_no_more() -> None:
 def test_names_settings_and_mistakes_are_resolved() -> None:
     assert resolve("gcn_residual") == resolve("gcn", {"skip": "residual"})  # one thing, one key
     assert resolve("gcn").settings["dropout"] == 0.0
+    assert resolve("gcn_initial", {"theta": 0.5}) == resolve("gcn_initial")
+    assert resolve("gcn_initial", {"theta": 1.0}).settings["theta"] == 1.0
     with pytest.raises(ValueError, match=r"no model is called 'gcnn'. Did you mean 'gcn'\?"):
         find("gcnn")
     with pytest.raises(ValueError, match="no setting 'widht'; it has: conv"):

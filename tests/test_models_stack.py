@@ -148,12 +148,12 @@ def test_initial_residual_keeps_its_share_of_the_first_state() -> None:
     same(model(x, EDGES), model.decoder(h), x, model)
 
 
-def test_gcnii_keeps_the_share_of_the_first_state_that_alpha_says() -> None:
+def test_gcnii_keeps_the_share_that_alpha_says_and_transforms_as_much_as_theta_says() -> None:
     torch.manual_seed(3)
-    model, x = stack(conv="gcnii", alpha=0.3), features()
+    model, x = stack(conv="gcnii", alpha=0.3, theta=1.5), features()
     h = first = model.encoder(x)
     for index, conv in enumerate(model.convs):
-        twin = GCN2Conv(8, alpha=0.3, theta=0.5, layer=index + 1).double()
+        twin = GCN2Conv(8, alpha=0.3, theta=1.5, layer=index + 1).double()
         give(twin, weight1=conv.lin.weight.T)
         h = twin(h, first, EDGES).relu()
     same(model(x, EDGES), model.decoder(h), x, model)
@@ -327,6 +327,9 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         ({"skip": "gated", "gate_power": 0.5}, r"gate_power: must be >= 1, .*; got 0.5"),
         ({"alpha": 0.5}, r"alpha: must be 0.1 unless skip = initial or conv = gcnii, which alone read it; got 0.5"),
         ({"gate_power": 1.0}, r"gate_power: must be 2.0 unless skip = gated, which alone reads it; got 1.0"),
+        ({"theta": 1.0}, r"theta: must be 0.5 unless conv = gcnii, which alone reads it; got 1.0"),
+        ({"conv": "gcnii", "theta": 0.0}, r"theta: must be > 0, or no layer transforms anything; got 0.0"),
+        ({"encoder": "linear", "mlp_channels": 5}, r"mlp_channels: must not be given unless encoder = mlp, .*; got 5"),
         ({"conv": "gated_gcn", "fully_adjacent_last": True}, r"fully_adjacent_last: must be false with conv = gated_gcn"),
         (
             {"conv": "drew", "fully_adjacent_last": True},

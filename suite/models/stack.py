@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from suite.models.convs import CONVS, Memory
+from suite.models.convs.base import THETA
 from suite.models.layered import ALPHA, GATE_POWER, Layered, Readout, check_read, gated_reach
 from suite.models.layers import MLP, Linear, dropout, find_norm, make_norm
 from suite.operators import Operators, rooted
@@ -36,17 +37,20 @@ class Stack(Layered):
             dense: out, and every convolution reads all states before it side by side (1904.03751);
             gated: h and out mixed by how much neighbours differ, G^2 (2210.00513).
         alpha: the share of H0, with skip = initial and with conv = gcnii.
+        theta: of conv = gcnii: how much its layers transform, beta = log(theta / l + 1) in layer l = 1, 2, ...
         gate_power: the p of G^2, with skip = gated.
         readout: last state; or all of them (jumping knowledge, 1806.03536): concat, max, or lstm (attention over layers).
         encoder: mlp (two layers), linear (followed by ReLU), embedding (a linear map alone), or none: the first convolution
             then reads x itself.
-        mlp_channels: inner width of the encoder `mlp`; None: hidden_channels.
+        mlp_channels: inner width of the encoder `mlp`, which alone reads it; None: hidden_channels.
         decoder: linear, or none: the last convolution then writes the output, without norm and activation.
         fully_adjacent_last: the last block sees an edge between any two nodes of a graph (2006.05205).
         virtual_node: before each block, add to every node a learned map of the mean over all nodes of its graph (1704.01212);
             with conv = node_wise that is DeepSets, whose means are all that nodes have in common: pooling (1703.06114).
         dropout: probability of a zero at the input of every weight matrix, while training.
     """
+
+    later = frozenset({"theta"})
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Stack(Layered):
         norm: str = "none",
         skip: Skip = "none",
         alpha: float = ALPHA,
+        theta: float = THETA,
         gate_power: float = GATE_POWER,
         readout: Readout = "last",
         encoder: Encoder = "mlp",
@@ -73,6 +78,7 @@ class Stack(Layered):
         _check(num_layers, skip=skip, readout=readout, encoder=encoder, decoder=decoder)
         _check_conv(conv, skip, encoder, fully_adjacent_last)
         check_read(skip, alpha, gate_power, conv)
+        _check_own(conv, theta, encoder, mlp_channels)
         if fully_adjacent_last and decoder != "none":
             _check_last(conv, norm, skip, readout)
         plain_last = decoder == "none"
@@ -81,6 +87,7 @@ class Stack(Layered):
         widths[-1] = out_channels if plain_last else widths[-1]
         super().__init__(widths, out_channels)
         self.conv, self.reads_past, self.dropout, self.plain_last = CONVS[conv], CONVS[conv].reads_past, dropout, plain_last
+        self.theta = theta
         self.encoder = _encoder(encoder, in_channels, hidden_channels, mlp_channels or hidden_channels)
         self.num_normed = num_layers - plain_last
         centred = self.num_normed if find_norm(norm).centres and skip != "post_norm" else 0  # a bias there would have no effect
@@ -124,7 +131,7 @@ class Stack(Layered):
 
     def enter(self, x: Tensor, op: Operators, **needs: Tensor) -> tuple[Tensor, Memory]:
         h = x if isinstance(self.encoder, nn.Identity) else self.encoder(self.thinned(x))
-        return h, Memory(h, [h], shared=self.shared, alpha=self.alpha)
+        return h, Memory(h, [h], shared=self.shared, alpha=self.alpha, theta=self.theta)
 
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
         memory.initial = windows[0].root(memory.initial)
@@ -183,6 +190,16 @@ def _check_conv(conv: str, skip: str, encoder: str, fully_adjacent_last: bool) -
         raise ValueError("fully_adjacent_last: must be false with skip = gated: on the complete graph GCN makes all gates 0")
     if CONVS[conv].reads_past and encoder == "none":
         raise ValueError(f"encoder: must not be none with conv = {conv}, which needs all states of one width")
+
+
+def _check_own(conv: str, theta: float, encoder: str, mlp_channels: int | None) -> None:
+    """Raise ValueError where one of these is out of range, or nothing would read it."""
+    if theta != THETA and conv != "gcnii":
+        raise ValueError(f"theta: must be {THETA} unless conv = gcnii, which alone reads it; got {theta}")
+    if theta <= 0:
+        raise ValueError(f"theta: must be > 0, or no layer transforms anything; got {theta}")
+    if mlp_channels is not None and encoder != "mlp":
+        raise ValueError(f"mlp_channels: must not be given unless encoder = mlp, which alone reads it; got {mlp_channels}")
 
 
 def _check_last(conv: str, norm: str, skip: str, readout: str) -> None:

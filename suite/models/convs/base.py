@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from suite.operators import EdgeList, Operators, rooted
 
+THETA = 0.5  # GCNII's, as published
+
 
 @dataclass
 class Memory:
@@ -20,7 +22,7 @@ class Memory:
         hidden: the states before each layer so far, h last, at the rows that this layer reads; for layers that `read_past`.
         on_edges: the states that the layer before gave its edges, and those edges; for layers that have them.
         shared: what all layers of the model have in common (`Conv.shared`).
-        alpha: the share of H0, for layers that take one.
+        alpha, theta: the share of H0, and how much layers transform; for layers that take them (GCNII).
     """
 
     initial: Tensor
@@ -28,6 +30,7 @@ class Memory:
     on_edges: tuple[Tensor, EdgeList] | None = None
     shared: nn.Module | None = None
     alpha: float = 0.1
+    theta: float = THETA
 
     def written(self, windows: Sequence[Operators], h: Tensor) -> None:
         """Add `h` to the states to be read, and bring the others to the rows that the layer of these windows wrote."""
