@@ -188,6 +188,11 @@ def test_layers_of_equal_widths_and_of_delays_do_so_too(conv: str, skip: str, ta
     assert_equal_on_a_path("gcn", {"conv": conv, "skip": skip, "norm": "none"}, TASKS[task](3), 3, 6, {*PATHS})
 
 
+@pytest.mark.parametrize("name", ["appnp", "adgn", "phdgn", "cognn", "graph_transformer", "polynormer"])
+def test_gates_have_a_cone_of_their_own(name: str) -> None:
+    assert_equal_on_a_path(name, {"skip": "gated"}, TASKS["ring"](4), 1 if name == "phdgn" else 2, 6, {*PATHS})
+
+
 def test_what_gates_read_is_declared() -> None:
     for name, hops in (("appnp", 2), ("adgn", 2), ("phdgn", 4), ("cognn", 2), ("graph_transformer", 2)):
         assert made(name, {"skip": "gated"}).reach == NUM_LAYERS * hops

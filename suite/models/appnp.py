@@ -48,5 +48,4 @@ class APPNP(Layered):
         return h, Memory(h)
 
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
-        memory.initial = windows[0].root(memory.initial)
         return (1 - self.back) * windows[0].gcn(h) + self.back * memory.initial

@@ -280,7 +280,7 @@ class Layered(Model):
         h, own = self._before(hidden, index), windows[: self.num_windows]
         if self.virtual:
             h = h + own[0].to_nodes(self.virtual[index](own[0].global_mean(h)), h)
-        read = self.thinned(h)
+        read, memory.initial = self.thinned(h), rooted(memory.initial, own)
         out = self.finished(self.layer(index, read, own, memory), own[-1], index)
         out = self.skipped(out, h, first, own, index)
         if self.gates:

@@ -126,7 +126,6 @@ class Polynormer(Layered):
         return h, Summed(h, [h], shared=self.shared)
 
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
-        memory.initial = windows[0].root(memory.initial)
         out: Tensor = self.local_layers[index](h, windows[0], memory)
         return out
 

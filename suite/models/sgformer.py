@@ -126,7 +126,6 @@ class SGFormer(Layered):
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
         assert isinstance(memory, Branches)
         layer, a, g = windows[0], memory.attended, memory.graph
-        memory.initial = layer.root(memory.initial)
         a = (self.attentions[index](a, layer) + layer.root(a)) / 2
         memory.attended = self._drop(self.attention_norms[index + 1](a, layer).relu())
         out = self.graph_norms[index + 1](self.convs[index](g, layer, memory), layer)

@@ -134,7 +134,6 @@ class Stack(Layered):
         return h, Memory(h, [h], shared=self.shared, alpha=self.alpha, theta=self.theta)
 
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
-        memory.initial = windows[0].root(memory.initial)
         out: Tensor = self.convs[index](h, windows[0], memory)
         return out
 

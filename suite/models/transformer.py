@@ -180,7 +180,6 @@ class Transformer(Layered):
 
     def layer(self, index: int, h: Tensor, windows: Sequence[Operators], memory: Memory) -> Tensor:
         assert isinstance(memory, Attended)
-        memory.initial = windows[0].root(memory.initial)
         out: Tensor = self.blocks[index](h, windows[0], memory, memory.around)
         return out
 
