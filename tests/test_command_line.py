@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from test_runner import Witness, files, without_time
+from test_runner import files, without_time
+from witness import Witness
 
 import run_all
 from datasets import TASKS
@@ -29,6 +30,7 @@ from suite.store import Store
 from suite.study import load_study
 
 ROOT = Path(__file__).resolve().parents[1]
+Ran = subprocess.CompletedProcess[str]
 TINY = """
 title = "Tiny"
 question = "Does it run?"
@@ -74,24 +76,19 @@ def own_task(folder: Path, before: str = "", name: str = "mine") -> Path:
     return path
 
 
-def command(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, its output going to a pipe."""
-    call = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
-    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A folder in which the tiny study was run, and what the command printed."""
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """A folder in which the tiny study was run, and what the command printed: in a process of its own, as users do."""
     folder = tmp_path_factory.mktemp("ran")
-    return folder, command("--study", study_file(folder), "--out", folder / "results", "--workers", "2")
+    call = [sys.executable, str(ROOT / "run_all.py"), "--study", str(study_file(folder)), "--out", str(folder / "results")]
+    return folder, subprocess.run([*call, "--workers", "2"], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 # a run
 
 
 def test_a_run_prints_a_line_per_cell_and_ends_with_the_report(
-    ran: tuple[Path, subprocess.CompletedProcess[str]],
+    ran: tuple[Path, Ran],
 ) -> None:
     folder, process = ran
     assert (process.returncode, process.stderr) == (0, "")
@@ -105,7 +102,7 @@ def test_a_run_prints_a_line_per_cell_and_ends_with_the_report(
 
 
 def test_the_same_run_again_trains_nothing_and_draws_the_report_again(
-    ran: tuple[Path, subprocess.CompletedProcess[str]], capfd: pytest.CaptureFixture[str]
+    ran: tuple[Path, Ran], capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = ran
     before = files(Store(folder / "results" / "store"))
@@ -116,7 +113,7 @@ def test_the_same_run_again_trains_nothing_and_draws_the_report_again(
     assert len(printed) == 3
 
 
-def test_status_counts_and_needs_no_torch(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_status_counts_and_needs_no_torch(ran: tuple[Path, Ran]) -> None:
     folder, _ = ran
     arguments = ["status", "--study", "tiny", "--out", str(folder / "results")]
     call = [sys.executable, "-X", "importtime", str(ROOT / "run_all.py"), *arguments]
@@ -127,12 +124,12 @@ def test_status_counts_and_needs_no_torch(ran: tuple[Path, subprocess.CompletedP
 
 
 @pytest.mark.slow
-def test_only_tasks_asked_for_are_run(tmp_path: Path, ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_only_tasks_asked_for_are_run(tmp_path: Path, ran: tuple[Path, Ran], here: Callable[..., Ran]) -> None:
     folder, _ = ran
     path = own_task(tmp_path)
     out = folder / "results"
     before = files(Store(out / "store"))
-    process = command("--study", folder / "tiny.toml", "--out", out, "--task", f"{path}:Mine", "--seeds", "1")
+    process = here("--study", folder / "tiny.toml", "--out", out, "--task", f"{path}:Mine", "--seeds", "1")
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("tiny: 4 cells, 0 done, 4 to train, 1 task to certify")
     after = files(Store(out / "store"))
@@ -172,12 +169,10 @@ class Fails(Mine):
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext of poppler-utils to look into a PDF")
-def test_the_row_of_a_strangers_model_stands_in_the_pdf(
-    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_the_row_of_a_strangers_model_stands_in_the_pdf(ran: tuple[Path, Ran], tmp_path: Path, here: Callable[..., Ran]) -> None:
     out = tmp_path / "results"
     shutil.copytree(ran[0] / "results", out)  # the other models are trained
-    assert command("--study", ran[0] / "tiny.toml", "--out", out, "--model", f"{ROOT}/examples/my_model.py:MyNet").returncode == 0
+    assert here("--study", ran[0] / "tiny.toml", "--out", out, "--model", f"{ROOT}/examples/my_model.py:MyNet").returncode == 0
     content = json.loads((out / "tiny" / "report.json").read_text())
     (row, *_) = [row for row in content["data"]["conditions"] if row["model"] == "my_model.py:MyNet"]
     call = ["pdftotext", "-layout", str(out / "tiny" / "report.pdf"), "-"]
@@ -188,14 +183,14 @@ def test_the_row_of_a_strangers_model_stands_in_the_pdf(
 
 
 def test_models_of_ones_own_stand_beside_cached_results_of_the_others(
-    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    ran: tuple[Path, Ran], tmp_path: Path, here: Callable[..., Ran]
 ) -> None:
     folder, _ = ran
     before = files(Store(folder / "results" / "store"))
     (tmp_path / "mine.py").write_text(NO_CONVOLUTION)
     names = ["torch_geometric.nn.models:GCN", f"{ROOT}/examples/my_model.py:MyNet", "mine.py:Mine", "mine.py:Fails"]
     own = [argument for name in names for argument in ("--model", name)]
-    process = command("--study", folder / "tiny.toml", "--out", folder / "results", *own, cwd=tmp_path)
+    process = here("--study", folder / "tiny.toml", "--out", folder / "results", *own, cwd=tmp_path)
     assert process.returncode == 3, process.stderr
     assert process.stdout.startswith("tiny: 24 cells, 8 done, 16 to train")
     assert "error: Fails, transfer (content), ring, h2 L2 s0 and 3 more: ArithmeticError: bad luck" in process.stdout
@@ -209,13 +204,13 @@ def test_models_of_ones_own_stand_beside_cached_results_of_the_others(
     assert rows["mine.py:Mine"]["recoverability_trained"]["mean"] is None
     assert "Measures by layer are not available for Mine:" in json.dumps(content)
     assert str(tmp_path) not in json.dumps(content)
-    assert command("--study", folder / "tiny.toml", "--out", folder / "results").returncode == 0  # and without them again
+    assert here("--study", folder / "tiny.toml", "--out", folder / "results").returncode == 0  # and without them again
 
 
 # what goes wrong
 
 
-def test_cells_that_fail_are_named_and_the_others_reported(tmp_path: Path) -> None:
+def test_cells_that_fail_are_named_and_the_others_reported(tmp_path: Path, here: Callable[..., Ran]) -> None:
     code = """
         from torch import nn
 
@@ -231,22 +226,22 @@ def test_cells_that_fail_are_named_and_the_others_reported(tmp_path: Path) -> No
         """
     (tmp_path / "model.py").write_text(textwrap.dedent(code))
     text = TINY.replace('"mlp"', '"model.py:Fails"')
-    process = command("--study", study_file(tmp_path, text), "--out", tmp_path / "results")
+    process = here("--study", study_file(tmp_path, text), "--out", tmp_path / "results")
     assert process.returncode == 3, process.stdout + process.stderr
     assert "Traceback" not in process.stdout + process.stderr
     assert "error: Fails, transfer (content), ring, h2 L2 s0 and 3 more: ArithmeticError: bad luck" in process.stdout
     assert "tiny: 4 done, 4 failed" in process.stdout
     assert process.stdout.splitlines()[-1].endswith("report.pdf")
-    again = command("status", "--study", "tiny", "--out", tmp_path / "results")
+    again = here("status", "--study", "tiny", "--out", tmp_path / "results")
     assert again.returncode == 3
     assert "failed" in again.stdout.splitlines()[0]
 
 
-def test_data_that_cannot_be_had_are_left_out(tmp_path: Path) -> None:
+def test_data_that_cannot_be_had_are_left_out(tmp_path: Path, here: Callable[..., Ran]) -> None:
     own_task(tmp_path, "raise DataUnavailable('no network, no copy')")
     tasks = '[{ kind = "transfer", topology = "ring", hops = 2 }, { kind = "mine.py:Mine" }]'
     text = TINY.replace('{ kind = "transfer", topology = "ring", hops = 2 }', tasks).replace("20", "10")
-    process = command("--study", study_file(tmp_path, text), "--out", tmp_path / "results")
+    process = here("--study", study_file(tmp_path, text), "--out", tmp_path / "results")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Mine is left out: no network, no copy" in process.stdout
     assert "tiny: 16 cells, 0 done, 8 to train, 1 task to certify, 8 unavailable" in process.stdout
@@ -254,7 +249,7 @@ def test_data_that_cannot_be_had_are_left_out(tmp_path: Path) -> None:
     last = process.stdout.splitlines()[-2]
     assert last.startswith("unavailable: ")
     assert last.endswith("and 7 more: no network, no copy")
-    again = command("status", "--study", "tiny", "--out", tmp_path / "results")
+    again = here("status", "--study", "tiny", "--out", tmp_path / "results")
     assert again.returncode == 0
     assert "unavailable" in again.stdout.splitlines()[0]
     assert "failed" not in again.stdout

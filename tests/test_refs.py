@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import forgotten
 from test_command_line import own_task
 
 from suite.refs import file_sha256, load
+from suite.tasks import find_task, make_task
 
 ROOT = Path(__file__).resolve().parents[1]
-KEY = "from suite.tasks import find_task, make_task; print(make_task(find_task('{ref}', {{}}), {{}})[0].key)"
 
 
 def package(folder: Path, before: str = "") -> None:
@@ -27,20 +28,25 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
+def key_of(ref: str, folder: Path) -> str:
+    """Return the key of a task as a process sees it that was started in `folder`, which is not on its path."""
+    with pytest.MonkeyPatch.context() as fresh, forgotten():
+        fresh.chdir(folder)
+        fresh.setattr(sys, "path", [*sys.path])
+        return make_task(find_task(ref, {}), {})[0].key
+
+
 def test_a_task_in_a_package_of_the_working_folder_is_found_and_known_by_its_content(tmp_path: Path) -> None:
     keys = []
     for before in ("", "rng.manual_seed(0)", ""):
         package(tmp_path, before)
-        found = python(tmp_path, KEY.format(ref="mine.tasks:Mine"))
-        assert found.returncode == 0, found.stderr
-        keys.append(found.stdout)
+        keys.append(key_of("mine.tasks:Mine", tmp_path))
     assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_task_in_a_package_and_the_same_in_a_file_are_one(tmp_path: Path) -> None:
     package(tmp_path)
-    one, other = (python(tmp_path, KEY.format(ref=ref)).stdout for ref in ("mine.tasks:Mine", "mine/tasks.py:Mine"))
-    assert one == other != ""
+    assert key_of("mine.tasks:Mine", tmp_path) == key_of("mine/tasks.py:Mine", tmp_path)
 
 
 def test_a_package_of_the_working_folder_goes_through_a_run_to_a_report_with_its_certificate(tmp_path: Path) -> None:

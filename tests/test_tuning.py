@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fake_parts
 import pytest
 from fake_parts import PARTS, cells_of
-from test_command_line import TINY, command, study_file
+from test_command_line import TINY, Ran, study_file
 from test_study import GRID, expanded, problems
 from test_study import study_file as grid_file
 
@@ -248,11 +249,11 @@ class Fails(nn.Module):
 """
 
 
-def test_a_tuned_study_runs_resumes_and_says_what_it_chose(tmp_path: Path) -> None:
+def test_a_tuned_study_runs_resumes_and_says_what_it_chose(tmp_path: Path, here: Callable[..., Ran]) -> None:
     (tmp_path / "fails.py").write_text(FAILING)
     text = TINY.replace('"hops", 3', '"hops"').replace('"mlp"', '"fails.py:Fails"') + "tune = { trials = 2, lr = [1e-4, 1e-1] }\n"
     arguments = ["--study", study_file(tmp_path, text), "--out", tmp_path / "results"]
-    first = command(*arguments)
+    first = here(*arguments)
     assert first.returncode == 3, first.stdout + first.stderr
     assert first.stdout.startswith("tiny: 2 cells, 0 done, 2 to train, 1 task to certify, 4 more cells after tuning")
     assert "tiny: 4 done, 4 failed" in first.stdout
@@ -273,8 +274,8 @@ def test_a_tuned_study_runs_resumes_and_says_what_it_chose(tmp_path: Path) -> No
     for path in (tmp_path / "results" / "store" / "cells").rglob("*.*"):
         if not path.name.startswith(kept):
             path.unlink()
-    again = command(*arguments)
+    again = here(*arguments)
     assert again.returncode == 3, again.stdout + again.stderr
     assert json.loads((tmp_path / "results" / "tiny" / "cells.json").read_text()) == listing
-    status = command("status", "--study", "tiny", "--out", tmp_path / "results")
+    status = here("status", "--study", "tiny", "--out", tmp_path / "results")
     assert "GCN, tuning" in status.stdout
