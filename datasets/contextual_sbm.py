@@ -75,7 +75,7 @@ class ContextualSBM(Task):
     def ceiling(self) -> float:
         """What propagation adds at best to `chance`: on the same graphs, so that their luck is in both."""
         found = self.accuracy_by_propagation(ROUNDS)
-        return self.chance + float(found.max() - found[0])
+        return min(1.0, self.chance + float(found.max() - found[0]))  # without luck, which may carry an estimate past 1
 
     @property
     def irregular(self) -> frozenset[str]:

@@ -46,6 +46,8 @@ class MeanExchange(Task):
         self.topology.graph(self.hops)
         if isinstance(self.topology, Clique) and not self.side:
             raise ValueError("side: must be true on a clique, whose edges do not tell its halves apart, got false")
+        if not self.side and _unexplained(self.topology, self.hops) <= 0:
+            raise ValueError("side: must be true where one node alone is asked for, which its degree tells, got false")
         return self
 
     @property

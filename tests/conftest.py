@@ -17,14 +17,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def forgotten() -> Iterator[None]:
-    """Forget strangers' modules that are imported meanwhile: other tests may have files of equal content, or of equal names."""
-    before = {*sys.modules}
+    """Know no stranger's module, and forget those imported meanwhile: other tests may have files of equal content or name."""
+    _forget()
     try:
         yield
     finally:
-        for name in sys.modules.keys() - before:
-            if name.startswith("hopscope_file_") or name.partition(".")[0] == "mine":
-                del sys.modules[name]
+        _forget()
+
+
+def _forget() -> None:
+    for name in [*sys.modules]:
+        if name.startswith("hopscope_file_") or name.partition(".")[0] == "mine":
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that strangers' modules were looked for in end with the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture
@@ -36,7 +46,6 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         with monkeypatch.context() as changed:
             changed.chdir(cwd)
             changed.setattr(sys, "argv", argv)
-            changed.setattr(sys, "path", [*sys.path])  # to which a stranger's folder is added
             capfd.readouterr()
             with forgotten():
                 code = run_all.main(argv[1:])

@@ -63,7 +63,7 @@ def test_targets_have_unit_variance() -> None:
     assert ARMS[0].chance == 1
 
 
-@pytest.mark.parametrize(("size", "bridges", "hops"), [(3, 1, 3), (3, 2, 3), (4, 1, 3), (3, 1, 4)])
+@pytest.mark.parametrize(("size", "bridges", "hops"), [(3, 1, 3), (4, 2, 3), (4, 1, 3), (3, 1, 4)])
 def test_without_sides_chance_is_what_the_mean_over_all_sidings_leaves_open(size: int, bridges: int, hops: int) -> None:
     """The best guess from values and degrees averages the answer over all ways to exchange nodes of equal degree."""
     task = MeanExchange(topology=Barbell(clique_size=size, bridges=bridges), hops=hops, side=False)
@@ -100,6 +100,7 @@ def test_twins_tell_the_answer_or_the_side() -> None:
     ("fields", "said"),
     [
         ({"topology": "clique", "hops": 1, "side": False}, "side: must be true on a clique"),
+        ({"topology": Barbell(clique_size=3, bridges=2), "side": False}, "side: must be true where one node alone is asked for"),
         ({"topology": "clique"}, "hops: must be 1 on a clique, got 3"),
         ({"hops": 2}, "hops: must be >= 3 on a barbell, got 2"),
     ],

@@ -274,7 +274,8 @@ def known_range(draw: DrawFn) -> Fields:
 
 def mean_exchange(draw: DrawFn) -> Fields:
     fields, hops = draw(places(("barbell", "clique"), 30))
-    return {"topology": fields, "hops": hops, "side": fields["kind"] == "clique" or draw(st.booleans())}
+    told = fields["kind"] == "clique" or fields["clique_size"] < fields["bridges"] + 2
+    return {"topology": fields, "hops": hops, "side": told or draw(st.booleans())}
 
 
 def mixed_transfer(draw: DrawFn) -> Fields:
