@@ -218,14 +218,15 @@ class KnownRangeWithAnswer(WithAnswer, KnownRange):
 
 
 class KnownRangeTold(KnownRange):
-    """Known range of which the first node alone is asked, while the other node that counts most for it carries the answer."""
+    """Known range of which the first node alone is asked; the other that counts most for it carries a flag and the answer."""
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         block = super().draw(num_graphs, rng)
         asked, y = block.readout_index[:1], block.y[:, :1]
         told = self.weights()[0].index_fill(0, asked, 0).argmax()[None]
-        column = torch.zeros(num_graphs, block.num_nodes).index_copy_(1, told, y)
-        return Block(block.edge_index, torch.cat([block.x, column.unsqueeze(2)], 2), y, asked, told)
+        columns = torch.zeros(num_graphs, block.num_nodes, 2)
+        columns[:, told] = torch.stack([y, torch.ones_like(y)], dim=2)
+        return Block(block.edge_index, torch.cat([block.x, columns], 2), y, asked, told)
 
 
 class _Graph(NamedTuple):

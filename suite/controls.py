@@ -38,7 +38,7 @@ BLIND_BUDGET = BUDGET.model_copy(update={"max_steps": 200})  # there is one node
 HIDDEN_CHANNELS = 64
 SEEDS = (0, 1, 2)
 SOLVED = 0.9  # skill from which a control has solved a task
-POOL = 4096  # answers that training graphs of a control hold at least where drawing is what costs; it sees 9,600 graphs
+POOL = 4096  # answers that training graphs of a control hold where drawing is what costs; it sees up to 9,600 graphs
 LEAST_POOL = 1024  # training graphs
 LEAST_TESTS = 1024  # test graphs, where they are small: answers of one graph may all be the same
 LEAST_CLASSES, LEAST_ERRORS = 32, 512  # where they are large; errors of a graph vary together, and the best of 3 seeds is taken
@@ -81,20 +81,20 @@ class Unordered(View):
             return _edgeless(_rows(block, torch.cat([first, other], dim=1)), y, first.size(1))
         number = linear_hash(block.x) + linear_hash(F.pad(_context(block), (block.x.size(2), 0)))  # of a node's row
         place, count = distinct(number.gather(1, other), self.max_rows)
-        rows = _rows(block, other.gather(1, place)) * (count > 0).unsqueeze(2)
-        rows = torch.cat([rows, count.log1p().unsqueeze(2)], dim=2)
-        return _edgeless(torch.cat([F.pad(_rows(block, first), (0, 1)), rows], dim=1), y, first.size(1))
+        return _edgeless(_counted(_rows(block, first), _rows(block, other.gather(1, place)), count), y, first.size(1))
 
 
 class Shells(View):
     """All nodes as a set, each with its distance from the read-out node: all that edges say about distance, and nothing else.
 
     One of the read-out nodes answers, drawn for each graph; it comes first. Nodes farther away than `radius` are not shown. With
-    `permuted` the distances are those after all edges were drawn anew, for each graph, with every degree kept.
+    `permuted` the distances are those after all edges were drawn anew, for each graph, with every degree kept. `max_rows` as
+    `Unordered` has it.
     """
 
     radius: int | None = None
     permuted: bool = False
+    max_rows: int | None = None
     _farthest: int = PrivateAttr(MAX_HOPS)
 
     def model_post_init(self, context: Any) -> None:
@@ -103,6 +103,10 @@ class Shells(View):
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
         x, y, _ = self._seen(block, rng)
+        if self.max_rows is not None:
+            first, others = x[:, :1], x[:, 1:]
+            place, count = distinct(linear_hash(others), self.max_rows)
+            x = _counted(first, others[torch.arange(len(x)).unsqueeze(1), place], count)
         return _edgeless(x, y, 1)
 
     def _seen(self, block: Block, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -239,6 +243,9 @@ class Pooled(View):
         view._split = split
         return view
 
+    def given(self, split: Split) -> int | None:
+        return None
+
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Packed:
         pool = self._pool(_shown)
         size = pool.num_graphs if isinstance(pool, Block) else len(pool)
@@ -283,6 +290,12 @@ def described(block: Block, nodes: Tensor) -> Tensor:
 def _rows(block: Block, nodes: Tensor) -> Tensor:
     """Return the same of other `nodes` of each graph: [graphs, nodes] -> [graphs, nodes, channels]."""
     return torch.cat([block.x[torch.arange(block.num_graphs).unsqueeze(1), nodes], _context(block)[nodes]], dim=2)
+
+
+def _counted(first: Tensor, rows: Tensor, count: Tensor) -> Tensor:
+    """Return rows that are asked, then others and how often each occurs: [graphs, rows, channels + 1]; one that does not is 0."""
+    rows = torch.cat([rows * (count > 0).unsqueeze(2), count.log1p().unsqueeze(2)], dim=2)
+    return torch.cat([F.pad(first, (0, 1)), rows], dim=1)
 
 
 def _asked_first(block: Block, rng: torch.Generator) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -451,12 +464,7 @@ def edge_free(task: Task, *, twin: bool = False) -> Outcome:
     if task.level == "graph":
         return _best(Whole(seen=task_ref(task)), SET_CONTROLS, SLOW_BUDGET, SEEDS)
     view = Unordered(seen=task_ref(task))
-    extent = _extent(view)
-    rows = 2 * extent.distinct  # room for samples more varied than those looked at
-    if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
-        return _best(Unordered(seen=view.seen, max_rows=rows), SET_CONTROLS, SLOW_BUDGET, SEEDS, twin=twin)
-    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent)
-    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, SEEDS, twin=twin)
+    return _best_of_sets(view, task, _extent(view), SEEDS, twin)
 
 
 def of_list(task: Task) -> dict[str, Outcome]:
@@ -478,8 +486,7 @@ def by_distance(
     """
     view = Shells(seen=task_ref(task), radius=radius, permuted=permuted)
     extent = _extent(view)
-    budget = _sized(BUDGET if extent.shared and extent.nodes <= MAX_ROWS else SLOW_BUDGET, task, extent)
-    found = _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds, twin=twin)
+    found = _best_of_sets(view, task, extent, seeds, twin)
     if permuted or radius == 0 or found.solved:
         return found
     ball = Ball(seen=view.seen, radius=radius)
@@ -489,14 +496,28 @@ def by_distance(
     return max(found, read, key=lambda outcome: outcome.skill)
 
 
+def _best_of_sets(view: Unordered | Shells, task: Task, extent: _Extent, seeds: Sequence[int], twin: bool) -> Outcome:
+    """Return what set models score on `view`, of large sets on their distinct rows where these are fewer."""
+    rows = 2 * extent.distinct  # room for samples more varied than those looked at
+    if extent.nodes > MAX_ROWS and extent.answers + rows < extent.nodes:
+        short = type(view)(**{**dict(view), "max_rows": rows})
+        return _best(_pooled(short, extent, SLOW_BUDGET), SET_CONTROLS, SLOW_BUDGET, seeds, twin=twin)
+    budget = _sized(BUDGET if extent.shared else SLOW_BUDGET, task, extent)
+    return _best(_affordable(view, extent, budget), SET_CONTROLS, budget, seeds, twin=twin)
+
+
 def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
-    """Return `view`, on a pool of graphs where they are dear to draw."""
-    if extent.shared:
-        return view
-    train = max(LEAST_POOL, POOL // extent.answers)
+    """Return `view`, on a pool of graphs where they are drawn one by one."""
+    return view if extent.shared else _pooled(view, extent, budget)
+
+
+def _pooled(view: View, extent: _Extent, budget: Protocol) -> Pooled:
+    """Return `view` on a pool of graphs, which all controls see that see them in this way."""
+    train = max(LEAST_POOL, min(POOL // extent.answers, budget.batch_size * budget.max_steps // 2))  # each is seen twice or more
     sizes: dict[Split, int] = {"train": train, "validation": budget.num_validation, "test": budget.num_test}
-    kept = Kept(seen=view.seen, sizes=sizes)
-    return Pooled(seen=task_ref(type(view)(**{**dict(view), "seen": task_ref(kept)})), sizes=sizes)
+    if not extent.shared:
+        view = type(view)(**{**dict(view), "seen": task_ref(Kept(seen=view.seen, sizes=sizes))})
+    return Pooled(seen=task_ref(view), sizes=sizes)
 
 
 def _sized(budget: Protocol, task: Task, extent: _Extent) -> Protocol:

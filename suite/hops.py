@@ -30,7 +30,7 @@ def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_array:
     source, target = edge_index.cpu().numpy()
     row, col = np.concatenate([source, target]), np.concatenate([target, source])
     starts = np.concatenate([[0], np.bincount(row, minlength=num_nodes).cumsum()])
-    return csr_array((np.ones(row.size), col[row.argsort(kind="stable")], starts), shape=(num_nodes, num_nodes))
+    return csr_array((np.ones(row.size), col[row.argsort()], starts), shape=(num_nodes, num_nodes))
 
 
 def _whole(hops: np.ndarray) -> Tensor:

@@ -277,14 +277,36 @@ def test_permuting_moves_the_source_to_other_distances_and_leaves_what_nodes_car
 
 @pytest.mark.usefixtures("small_budget")
 def test_a_source_that_nodes_show_is_found_whatever_the_edges() -> None:
-    found = _permuted(Transfer(hops=4), UNORDERED, "quick")
+    found = _permuted(Transfer(hops=4), UNORDERED, "quick", True)
     assert (found.passed, found.tag) == (False, EDGE_FREE)
 
 
 def test_a_source_that_its_place_alone_shows_is_lost_with_the_edges_and_found_with_them() -> None:
-    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "quick")
+    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
     assert found.passed, found
     assert found.tag is None
+    assert "on the true edges" not in found.detail  # a witness solves the task, and the twin shows that the control can win
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_the_full_tier_says_what_the_true_edges_are_worth() -> None:
+    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "full", True)
+    assert (found.passed, found.solved) == (True, True)
+    assert "on the true edges 1.0" in found.detail
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_where_no_twin_shows_that_the_control_can_win_the_true_edges_do() -> None:
+    found = _permuted(Untwinned(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
+    assert (found.passed, found.tag) == (True, None)
+    assert "on the true edges 1.0" in found.detail
+
+
+class Untwinned(Transfer):
+    """Transfer without twins."""
+
+    def content_twin(self) -> None:
+        return None
 
 
 # K8: witnesses
@@ -399,12 +421,12 @@ class Unwitnessed(Transfer):
 def test_without_a_witness_a_task_is_solvable_if_a_control_with_edges_solves_it() -> None:
     tossed, asked = Unwitnessed(hops=3, tossed=True), Unwitnessed(hops=3)
     assert witnessed(tossed) is None
-    permuted = _permuted(tossed, UNORDERED, "quick")
+    permuted = _permuted(tossed, UNORDERED, "quick", False)
     assert permuted.passed  # at chance, and its twin is solved: nothing else is wrong with the task
     found = _solved_by(tossed, [BLIND, UNORDERED, permuted])
     assert (found.passed, found.tag) == (None, UNSOLVED)
     assert "give it a `witness`" in found.detail
-    found = _solved_by(asked, [BLIND, UNORDERED, _permuted(asked, UNORDERED, "quick")])
+    found = _solved_by(asked, [BLIND, UNORDERED, _permuted(asked, UNORDERED, "quick", False)])
     assert (found.passed, found.tag) == (True, None)
     assert "K7" in found.detail
 
@@ -414,7 +436,7 @@ def test_where_a_set_leaks_without_solving_the_true_edges_are_tried_after_all() 
     leaking = Check("K5", "edge-free set model", 0.3, "", False, "", CONTENT)
     for tossed, tag in ((False, None), (True, UNSOLVED)):
         task = Unwitnessed(hops=3, tossed=tossed)
-        assert _solved_by(task, [BLIND, leaking, _permuted(task, leaking, "quick")]).tag == tag
+        assert _solved_by(task, [BLIND, leaking, _permuted(task, leaking, "quick", False)]).tag == tag
 
 
 # K9: 1-WL

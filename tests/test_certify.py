@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -39,12 +40,13 @@ from suite.certify import (
     _survey,
     certify,
 )
-from suite.controls import MAX_ANSWERS, Blind, Pooled, Unordered, by_distance, distinct, edge_free, task_ref
+from suite.controls import MAX_ANSWERS, Blind, Pooled, Shells, Unordered, by_distance, distinct, edge_free, task_ref
 from suite.engine import blocks
 from suite.rng import stream
 from suite.runner import processes
 from suite.samples import graphs_of, linear_hash
 from suite.task import Block, Loss, Split, Task, Topology
+from suite.views import View
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -514,11 +516,14 @@ def test_of_many_read_out_nodes_some_are_asked_and_the_others_stay_in_the_set(ma
     assert set.union(*asked) == set(range(1, 31))  # and sooner or later everybody
 
 
-def test_distinct_rows_and_their_counts_are_the_same_set_exactly() -> None:
+@pytest.mark.parametrize(
+    ("view", "max_rows"), [(Unordered, 9), (partial(Shells, radius=3), 13), (partial(Shells, permuted=True), 39)], ids=str
+)
+def test_distinct_rows_and_their_counts_are_the_same_set_exactly(view: Callable[..., View], max_rows: int) -> None:
     task = LeakingDegree(hops=20, num_classes=2)
-    whole = drawn(Unordered(seen=task_ref(task))).x
-    short = drawn(Unordered(seen=task_ref(task), max_rows=9)).x
-    assert short.size(1) == 1 + 9
+    whole = drawn(view(seen=task_ref(task))).x
+    short = drawn(view(seen=task_ref(task), max_rows=max_rows)).x
+    assert short.size(1) == 1 + max_rows
     for full, brief in zip(whole, short, strict=True):
         assert torch.equal(full[0], brief[0, :-1])
         count = {tuple(row[:-1].tolist()): row[-1].expm1().round().int().item() for row in brief[1:] if row[-1] > 0}
@@ -543,6 +548,12 @@ def test_a_pool_is_of_the_first_graphs_of_its_split() -> None:
         drawn = [graph.x.numpy().tobytes() for graph in graphs_of(pool.at(split, 3).draw(200, stream("pool")))]
         assert set(drawn) <= first[split]
         assert len(set(drawn)) == pool.sizes[split]
+
+
+def test_a_pool_is_looked_at_in_blocks_as_its_task_would_be() -> None:
+    """Models of large graphs hold a block at once, and not the pool."""
+    pool = Pooled(seen=task_ref(Unordered(seen=task_ref(RandomSizes()))), sizes={"train": 20, "validation": 8, "test": 8})
+    assert [len(graphs_of(block)) for block in blocks(pool, 0, "test", 8, 3)] == [3, 3, 2]
 
 
 def test_a_view_asks_what_its_task_asks_split_by_split() -> None:

@@ -82,6 +82,7 @@ class SharedOperators(Operators):
         self.counts: Tensor | None = None  # of the batch at hand: graph g of replica r stands for counts[r, g] equal ones
         self._powers: dict[int, csr_array] = {}
         self.rows = self._rows()
+        self._last = {node: place for place, node in enumerate(self.rows[-1].nodes)}
         self._windows = self._each_window()
 
     def layer(self, index: int) -> Operators:
@@ -105,7 +106,7 @@ class SharedOperators(Operators):
         """
         rows = self.rows[-1]
         every = rows.every(out) if rows.varying else out.unsqueeze(2).expand(-1, -1, num_graphs, -1)
-        return select(every, [rows.nodes.index(node) for node in readouts]).flatten(1, 2)
+        return select(every, [self._last[node] for node in readouts]).flatten(1, 2)
 
     def drop_edges(self, p: float) -> Operators:
         kept = drop_pairs(self.order[self.edge_index], p)
