@@ -513,7 +513,7 @@ def _affordable(view: View, extent: _Extent, budget: Protocol) -> View:
 
 def _pooled(view: View, extent: _Extent, budget: Protocol) -> Pooled:
     """Return `view` on a pool of graphs, which all controls see that see them in this way."""
-    train = max(LEAST_POOL, min(POOL // extent.answers, budget.batch_size * budget.max_steps // 2))  # each is seen twice or more
+    train = max(LEAST_POOL, min(POOL // extent.answers, budget.batch_size * budget.max_steps // 2))
     sizes: dict[Split, int] = {"train": train, "validation": budget.num_validation, "test": budget.num_test}
     if not extent.shared:
         view = type(view)(**{**dict(view), "seen": task_ref(Kept(seen=view.seen, sizes=sizes))})
