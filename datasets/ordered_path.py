@@ -38,12 +38,14 @@ class OrderedPath(Task):
     of classes of degree that stand on it and beside it a set model knows how many ones they hold; for s3 it is what the signs of
     permutations tell in this way, a lower bound.
 
+    One element is the source's own, which its flag shows to a set of nodes: two hops are the least.
+
     Raises ValueError where there are several shortest ways, or where all nodes of each degree are on the way or beside it.
     """
 
     topology: TopologyField = Path(tail=8)
     group: Group = "parity"
-    hops: int = Field(5, ge=1, description="distance of the source, and how many elements are composed")
+    hops: int = Field(5, ge=2, description="distance of the source, and how many elements are composed")
 
     @model_validator(mode="after")
     def _way_is_hidden(self) -> Self:

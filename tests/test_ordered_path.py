@@ -7,6 +7,7 @@ from typing import Any, get_args
 import networkx as nx
 import pytest
 import torch
+from pydantic import ValidationError
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
@@ -109,6 +110,15 @@ def test_the_twin_for_sets_has_the_answer_at_the_source() -> None:
 def test_a_way_that_is_not_the_only_one_is_refused() -> None:
     with pytest.raises(ValueError, match="must have one shortest way to the source, of 5 hops; this ring has several"):
         OrderedPath(topology="ring")
+
+
+@pytest.mark.parametrize("cls", [OrderedPath, OrderedTokens])
+def test_two_hops_are_the_least_and_can_be_asked(cls: type[OrderedPath]) -> None:
+    """At one hop the flagged node's element is the answer: `hops` itself says that this is too few."""
+    assert cls(hops=2).draw(3, stream("test")).y.shape == (3, 1)
+    with pytest.raises(ValidationError) as refused:
+        cls(hops=1)
+    assert [(fault["loc"], fault["type"]) for fault in refused.value.errors()] == [(("hops",), "greater_than_equal")]
 
 
 def test_a_way_that_degrees_show_is_refused() -> None:

@@ -28,6 +28,8 @@ EXAMPLES = {
     "contextual_sbm": (4, 50),
     "known_range": (14, 100),  # many fields of few values
     "mixed_transfer": (20, 100),
+    "ordered_path": (20, 100),
+    "ordered_tokens": (20, 100),
     "transfer": (20, 100),
 }
 NUM_CHECKED, NUM_DRAWN = 2, 128  # blocks, and graphs of each, that guesses are counted on

@@ -303,6 +303,7 @@ def behind(draw: DrawFn) -> Place:
 
 def ordered_path(draw: DrawFn) -> Fields:
     fields, hops = draw(places(("theta",))) if draw(st.integers(0, 3)) == 0 else behind(draw)
+    assume(hops > 1)  # the least that is composed
     if fields["kind"] == "theta":
         fields["open_paths"] = 1
     if fields["kind"] == "grid":  # several shortest ways, unless it is a path
