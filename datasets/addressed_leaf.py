@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from datasets.chance import commonest_share
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.tree import Tree
 from datasets.twins import WithAnswer, with_columns
 from suite.hops import hop_distance
@@ -38,6 +39,7 @@ class AddressedLeaf(Task):
     hops: int = Field(3, ge=2, le=12, description="depth of the leaves")
     max_hops: int = Field(12, ge=2, le=12, description="columns for the way: one model for all depths up to there")
     num_classes: int = Field(5, ge=2, description="classes of a token")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _way_has_columns(self) -> Self:
@@ -51,7 +53,7 @@ class AddressedLeaf(Task):
 
     @property
     def title(self) -> str:
-        return "addressed leaf"
+        return f"addressed leaf{noise_in_title(self.noise)}"
 
     @property
     def chance(self) -> float:
@@ -72,6 +74,7 @@ class AddressedLeaf(Task):
         x[:, 0] = 0
         x[:, 0, self._way] = 2.0 * right - 1
         x[:, 0, -1] = 1
+        x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         leaves = torch.arange(first, num_nodes)
         return Block(graph.edge_index, x, classes.gather(1, self._leaf(right)), graph.readout_index, leaves)
 

@@ -22,6 +22,7 @@ from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
 from datasets.lookup import looked_up
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.path import Path
 from datasets.places import one_pair, places
 from datasets.topologies import TopologyField
@@ -49,6 +50,7 @@ class MixedTransfer(Task):
     size: int = Field(10, ge=2, description="the `hops` the topology is built with")
     max_hops: int = Field(10, ge=2, description="columns for the distance: one model for all that are asked up to there")
     num_classes: int = Field(5, ge=2, description="classes of a token")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _distances_are_there(self) -> Self:
@@ -74,7 +76,8 @@ class MixedTransfer(Task):
 
     @property
     def title(self) -> str:
-        return f"mixed transfer ({'by key, ' if self.addressing == 'content' else ''}{self.least} to {self.hops} hops)"
+        by = "by key, " if self.addressing == "content" else ""
+        return f"mixed transfer ({by}{self.least} to {self.hops} hops{noise_in_title(self.noise)})"
 
     @property
     def chance(self) -> float:
@@ -105,6 +108,7 @@ class MixedTransfer(Task):
         x[graph, flagged, self.num_classes + keys] = 1
         x[graph, readout, self._told.start + hops[wanted] - 1] = 1
         x[:, readout, -1] = 1
+        x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         y = classes.gather(1, flagged.gather(1, wanted))
         source = None if self.asked is None else (distance == self.asked).nonzero().flatten()  # each of them may hold the answer
         return Block(layout.edge_index, x, y, readout, source)

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.places import one_pair, shell
 from datasets.topologies import TopologyField
 from datasets.tree import Tree
@@ -38,6 +39,7 @@ class NeighborsMatch(Task):
     crowding: int = Field(3, ge=0, description="marked nodes beside the one that is asked for")
     num_keys: int | None = Field(None, ge=1, description="size of the alphabet of keys; none: twice the marked nodes")
     directed: bool = Field(False, description="edges that come nearer to the read-out only, from child to parent")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _leaves_for_all_keys(self) -> Self:
@@ -53,7 +55,7 @@ class NeighborsMatch(Task):
 
     @property
     def title(self) -> str:
-        return f"NeighborsMatch ({self.crowding + 1} keys{', directed' if self.directed else ''})"
+        return f"NeighborsMatch ({self.crowding + 1} keys{', directed' if self.directed else ''}{noise_in_title(self.noise)})"
 
     @property
     def token_channels(self) -> slice:
@@ -75,6 +77,7 @@ class NeighborsMatch(Task):
         x[:, layout.readout_index, -1] = 1
         x[graph, layout.marked, self.num_classes + keys] = 1
         x[graph, layout.readout_index, self.num_classes + keys.gather(1, asked)] = 1
+        x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         y = classes.gather(1, layout.marked[asked])
         return Block(layout.edge_index, x, y, layout.readout_index, layout.marked)
 

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree
 
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.path import Path
 from datasets.places import one_pair, places
 from datasets.topologies import TopologyField
@@ -46,6 +47,7 @@ class OrderedPath(Task):
     topology: TopologyField = Path(tail=8)
     group: Group = "parity"
     hops: int = Field(5, ge=2, description="distance of the source, and how many elements are composed")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _way_is_hidden(self) -> Self:
@@ -58,7 +60,7 @@ class OrderedPath(Task):
 
     @property
     def title(self) -> str:
-        return f"ordered path ({self.group})"
+        return f"ordered path ({self.group}{noise_in_title(self.noise)})"
 
     @property
     def out_channels(self) -> int:
@@ -81,6 +83,7 @@ class OrderedPath(Task):
         x[:, graph.source_index, order] = 1
         x[:, graph.readout_index, order + 1] = 1
         y = self._composed(x[:, _way(self.topology, self.hops).nodes, :order])
+        x[:, :, :order] = with_noise(x[:, :, :order], self.noise, rng)
         return Block(graph.edge_index, x, y.argmax(1, keepdim=True), graph.readout_index, graph.source_index)
 
     def witness(self, block: Block) -> Tensor:
@@ -88,7 +91,7 @@ class OrderedPath(Task):
         hops = hop_distance(block.edge_index, block.readout_index, block.num_nodes)[0]
         (source,) = set(block.x[:, :, self.out_channels].argmax(1).tolist())
         nodes = _downhill(block.edge_index, hops, source)
-        return self._composed(block.x[:, nodes, : self.out_channels]).unsqueeze(1)
+        return self._composed(block.x[:, nodes, : self.out_channels].round()).unsqueeze(1)
 
     def answer_twin(self) -> Task:
         return OrderedPathWithAnswer(**dict(self))
@@ -98,7 +101,7 @@ class OrderedPath(Task):
 
     def bare_lists(self) -> Sequence[Task]:
         """Return the lists of 2 elements and more; on a path, for where their nodes stood makes no difference."""
-        return [OrderedTokens(group=self.group, hops=hops) for hops in range(2, self.hops + 1)]
+        return [OrderedTokens(group=self.group, hops=hops, noise=self.noise) for hops in range(2, self.hops + 1)]
 
     def _leak(self) -> float:
         """Return what the place that tells most tells of the parity of the way."""
@@ -139,7 +142,7 @@ class OrderedTokens(OrderedPath):
 
     @property
     def title(self) -> str:
-        return f"ordered tokens ({self.hops}, {self.group})"
+        return f"ordered tokens ({self.hops}, {self.group}{noise_in_title(self.noise)})"
 
     @property
     def chance(self) -> float:
@@ -163,7 +166,8 @@ class OrderedTokens(OrderedPath):
 
     def witness(self, block: Block) -> Tensor:
         """Compose what is listed."""
-        return self._composed(block.x[:, block.readout_index[0]].view(-1, self.hops, self.out_channels)).unsqueeze(1)
+        listed = block.x[:, block.readout_index[0]].view(-1, self.hops, self.out_channels)
+        return self._composed(listed.round()).unsqueeze(1)
 
     def answer_twin(self) -> Task:
         return self

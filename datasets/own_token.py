@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from datasets.noise import LARGEST, with_noise
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.places import has_size
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
@@ -25,7 +25,7 @@ class OwnToken(Task):
     topology: TopologyField = Ring()
     size: int = Field(5, description="the `hops` the topology is built with, not the task's, which are 0")
     num_classes: int = Field(5, ge=2, description="classes of a token")
-    noise: float = Field(0.0, ge=0, le=LARGEST, description="tokens plus U(-noise, noise); each can still be read where it is")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _topology_has_that_size(self) -> Self:
@@ -34,7 +34,7 @@ class OwnToken(Task):
 
     @property
     def title(self) -> str:
-        return f"own token, noise {self.noise:g}" if self.noise else "own token"
+        return f"own token{noise_in_title(self.noise)}"
 
     @property
     def range(self) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree
 
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.path import Path
 from datasets.places import one_pair
 from datasets.topologies import TopologyField
@@ -37,6 +38,7 @@ class Proximity(Task):
     hops: int = Field(5, ge=1, description="radius of the ball in which blue nodes are counted")
     num_near: int = Field(2, ge=0, description="blue nodes within, beside the one that decides")
     num_colours: int = Field(5, ge=2, description="colours, blue among them")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _has_room(self) -> Self:
@@ -55,7 +57,7 @@ class Proximity(Task):
 
     @property
     def title(self) -> str:
-        return f"proximity ({self.num_near} near)"
+        return f"proximity ({self.num_near} near{noise_in_title(self.noise)})"
 
     @property
     def token_channels(self) -> slice:
@@ -75,12 +77,13 @@ class Proximity(Task):
         x = torch.zeros(num_graphs, n, self.num_colours + 1).scatter_(2, colour.unsqueeze(2), 1)
         x[:, graph.readout_index, : self.num_colours] = 0
         x[:, graph.readout_index, -1] = 1
+        x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         return Block(graph.edge_index, x, y[:, None], graph.readout_index, graph.source_index)
 
     def witness(self, block: Block) -> Tensor:
         """Search breadth first and count."""
         within = hop_distance(block.edge_index, block.readout_index, block.num_nodes) <= self.hops  # [1, num_nodes]
-        more = (block.x[:, :, 0] * within).sum(1, keepdim=True) - self.num_near
+        more = (block.x[:, :, 0].round() * within).sum(1, keepdim=True) - self.num_near
         return torch.stack([1 - more, more], dim=2)
 
     def answer_twin(self) -> Task:

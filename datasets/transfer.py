@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.chance import commonest_share
-from datasets.noise import LARGEST, with_noise
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.places import one_pair, places
 from datasets.ring import Ring
 from datasets.topologies import TopologyField
@@ -52,7 +52,7 @@ class Transfer(Task):
     crowding: int | None = Field(None, ge=0, description="decoys; none: 0 by content, else as many as balance needs")
     num_keys: int | None = Field(None, ge=2, description="by content: columns of keys; none: as many as are carried")
     flags: bool | None = Field(None, description="by position: flag source and decoys; none: where it is ambiguous")
-    noise: float = Field(0.0, ge=0, le=LARGEST, description="tokens plus U(-noise, noise); each can still be read where it is")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _fits_its_topology(self) -> Self:
@@ -62,7 +62,7 @@ class Transfer(Task):
     @property
     def title(self) -> str:
         crowding = "" if self.crowding is None else f", crowding {self.crowding}"
-        return f"transfer ({self.addressing}{crowding}{f', noise {self.noise:g}' if self.noise else ''})"
+        return f"transfer ({self.addressing}{crowding}{noise_in_title(self.noise)})"
 
     @property
     def chance(self) -> float:

@@ -15,6 +15,7 @@ from torch_geometric.utils import degree, to_dense_adj
 
 from datasets.chance import commonest_share
 from datasets.lookup import looked_up
+from datasets.noise import NoiseField, noise_in_title, with_noise
 from datasets.radius import RadiusGraph, radius_edges
 from datasets.twins import WithAnswer
 from suite.task import Block, Task
@@ -36,6 +37,7 @@ class TwoRadius(Task):
     centres: int = Field(1, ge=1, description="nodes that they pass")
     id_width: int = Field(8, ge=1, description="width of an id")
     num_classes: int = Field(10, ge=2, description="classes of a label")
+    noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _one_hop_has_one_centre(self) -> Self:
@@ -44,7 +46,7 @@ class TwoRadius(Task):
 
     @property
     def title(self) -> str:
-        return f"{'one' if self.hops == 1 else 'two'}-radius (by {self.matched_by}, load {self.load})"
+        return f"{'one' if self.hops == 1 else 'two'}-radius (by {self.matched_by}, load {self.load}{noise_in_title(self.noise)})"
 
     @property
     def chance(self) -> float:
@@ -67,6 +69,7 @@ class TwoRadius(Task):
             match = torch.rand(num_graphs, self.load, generator=rng).argsort(1)[:, : graph.asked.numel()]
             x[:, graph.labelled, -width:] = ids
             x[:, graph.asked, -width:] = ids.gather(1, match.unsqueeze(2).expand(-1, -1, width))
+        x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         return Block(graph.edge_index, x, labels.gather(1, match), graph.asked, graph.labelled)
 
     def witness(self, block: Block) -> Tensor:

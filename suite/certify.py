@@ -30,7 +30,7 @@ from suite.engine.batches import as_drawn
 from suite.entries import topology_label
 from suite.facts import facts_of
 from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding
-from suite.samples import UP_TO_ORDER, Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults
+from suite.samples import UP_TO_ORDER, Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults, tokens_read
 from suite.score import guess, scores
 from suite.store import Tier
 from suite.task import Block, Packed, Split, Task
@@ -195,7 +195,7 @@ def _survey(task: Task) -> _Survey:
                         known[key] = graph_faults(graph, task.at(split, 0).range)
                     survey.faults.update(dict.fromkeys(known[key], copies))
                     survey.example |= known[key]
-                yield drawn
+                yield tokens_read(drawn, task.token_channels)  # noise makes no new input: what is learned by heart stays so
 
     parts = [torch.split(part, [sizes[split] for split in SPLITS]) for part in hashes(watched())]
     survey.hashes = {split: Hashes(*(part[i] for part in parts)) for i, split in enumerate(SPLITS)}

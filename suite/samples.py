@@ -87,6 +87,20 @@ def _asked(drawn: Drawn) -> Tensor:
     return asked
 
 
+def tokens_read(drawn: Drawn, channels: slice | None) -> Drawn:
+    """Return what was drawn with the tokens in these columns of x rid of noise, which is less than a half."""
+    if channels is None:
+        return drawn
+    if isinstance(drawn, Block):
+        drawn = drawn.take(torch.arange(drawn.num_graphs))  # a copy
+        drawn.x[..., channels] = drawn.x[..., channels].round()
+        return drawn
+    packed = Packed.of(drawn)
+    packed = packed.take(torch.arange(len(packed)))
+    packed.x[:, channels] = packed.x[:, channels].round()
+    return packed
+
+
 def structural_colours(edge_index: Tensor, start: Tensor) -> Tensor:
     """Return the 1-WL colours that edges give to nodes which start with the colours `start` [num_nodes]: [num_nodes] long.
 

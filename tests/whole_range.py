@@ -282,7 +282,7 @@ def mixed_transfer(draw: DrawFn) -> Fields:
     fields, size = draw(places(("caterpillar", "circular_ladder", "grid", "noisy", "path", "ring", "torus", "tree")))
     hops = up_to(draw, 2, size - draw(st.sampled_from([0, 1, 1])))  # at the end there often is none of that degree
     distances = {"least": up_to(draw, 1, hops - 1), "hops": hops, "max_hops": hops + up_to(draw, 0, 5)}
-    asked = {"asked": draw(st.none() | st.integers(distances["least"], hops)), "num_classes": classes(draw)}
+    asked = {"asked": draw(st.none() | st.integers(distances["least"], hops)), "num_classes": classes(draw), "noise": noise(draw)}
     return {"topology": fields, "size": size, "addressing": draw(st.sampled_from(["position", "content"])), **asked, **distances}
 
 
@@ -291,7 +291,7 @@ def neighbors_match(draw: DrawFn) -> Fields:
     crowding = up_to(draw, 0, shell(read_topology(fields), hops).numel() - 1)
     keys = draw(st.none() | st.integers(crowding + 1, crowding + 9))
     asked = {"crowding": crowding, "num_keys": keys, "num_classes": classes(draw), "directed": draw(st.booleans())}
-    return {"topology": fields, "hops": hops, **asked}
+    return {"topology": fields, "hops": hops, "noise": noise(draw), **asked}
 
 
 def behind(draw: DrawFn) -> Place:
@@ -308,12 +308,13 @@ def ordered_path(draw: DrawFn) -> Fields:
         fields["open_paths"] = 1
     if fields["kind"] == "grid":  # several shortest ways, unless it is a path
         fields["width"] = 1
-    return {"topology": fields, "hops": hops, "group": draw(st.sampled_from(get_args(Group)))}
+    return {"topology": fields, "hops": hops, "group": draw(st.sampled_from(get_args(Group))), "noise": noise(draw)}
 
 
 def proximity(draw: DrawFn) -> Fields:
     fields, hops = behind(draw)
-    return {"topology": fields, "hops": hops, "num_near": up_to(draw, 0, hops - 1), "num_colours": classes(draw)}
+    asked = {"num_near": up_to(draw, 0, hops - 1), "num_colours": classes(draw), "noise": noise(draw)}
+    return {"topology": fields, "hops": hops, **asked}
 
 
 def signals(draw: DrawFn) -> Fields:
@@ -341,7 +342,8 @@ def two_radius(draw: DrawFn) -> Fields:
     hops = draw(st.sampled_from([1, 2, 2]))
     matched_by = draw(st.sampled_from(["id", "path"])) if hops == 2 else "id"
     sizes = {"load": up_to(draw, 2, 16), "centres": up_to(draw, 1, 4) if hops == 2 else 1}
-    return {"hops": hops, "matched_by": matched_by, "id_width": up_to(draw, 1, 12), "num_classes": classes(draw), **sizes}
+    asked = {"matched_by": matched_by, "id_width": up_to(draw, 1, 12), "num_classes": classes(draw), "noise": noise(draw)}
+    return {"hops": hops, **asked, **sizes}
 
 
 def published_two_radius(draw: DrawFn) -> Fields:
@@ -374,6 +376,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
         "hops": (hops := up_to(draw, 2, 6)),
         "max_hops": up_to(draw, hops, 12),
         "num_classes": classes(draw),
+        "noise": noise(draw),
     },
     "colour_islands": colour_islands,
     "contextual_sbm": contextual_sbm,
