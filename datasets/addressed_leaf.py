@@ -32,19 +32,27 @@ class AddressedLeaf(Task):
 
     A binary tree `hops` deep, random classes at all nodes but the root. The way has `max_hops` columns, 0 below the leaves. A set
     of nodes knows the last step of the way, and then the classes of half of the leaves: it guesses the commonest, which is
-    `chance`. Raises ValueError for a way longer than its columns.
+    `chance`. With `crowding` c of all other leaves c alone carry a class, any of those that are children on the side of the last
+    step, so that depth and load are two knobs.
+
+    Raises ValueError for a way longer than its columns, or fewer leaves on a side than are to carry a class.
     """
 
     version: ClassVar[int] = 2
     hops: int = Field(3, ge=2, le=12, description="depth of the leaves")
     max_hops: int = Field(12, ge=2, le=12, description="columns for the way: one model for all depths up to there")
     num_classes: int = Field(5, ge=2, description="classes of a token")
+    crowding: int | None = Field(None, ge=1, description="leaves with a class beside the one that is asked for; none: all")
     noise: NoiseField = 0.0
 
     @model_validator(mode="after")
     def _way_has_columns(self) -> Self:
         if self.hops > self.max_hops:
             raise ValueError(f"hops: must be <= max_hops = {self.max_hops}, got {self.hops}")
+        if self.crowding is not None and self.crowding >= 2 ** (self.hops - 1):
+            raise ValueError(
+                f"crowding: must be < {2 ** (self.hops - 1)}, the leaves on a side at {self.hops} hops, got {self.crowding}"
+            )
         return self
 
     @property
@@ -53,11 +61,12 @@ class AddressedLeaf(Task):
 
     @property
     def title(self) -> str:
-        return f"addressed leaf{noise_in_title(self.noise)}"
+        crowding = "" if self.crowding is None else f", crowding {self.crowding}"
+        return f"addressed leaf{crowding}{noise_in_title(self.noise)}"
 
     @property
     def chance(self) -> float:
-        return commonest_share(2 ** (self.hops - 1), self.num_classes)
+        return commonest_share(2 ** (self.hops - 1) if self.crowding is None else self.crowding + 1, self.num_classes)
 
     @property
     def token_channels(self) -> slice:
@@ -74,6 +83,8 @@ class AddressedLeaf(Task):
         x[:, 0] = 0
         x[:, 0, self._way] = 2.0 * right - 1
         x[:, 0, -1] = 1
+        if self.crowding is not None:
+            x[:, first:, self.token_channels] *= self._chosen(right, rng).unsqueeze(2)
         x[:, :, self.token_channels] = with_noise(x[:, :, self.token_channels], self.noise, rng)
         leaves = torch.arange(first, num_nodes)
         return Block(graph.edge_index, x, classes.gather(1, self._leaf(right)), graph.readout_index, leaves)
@@ -98,6 +109,14 @@ class AddressedLeaf(Task):
     def _leaf(self, right: Tensor) -> Tensor:
         """Return the end of each way of `right` or left turns [num_graphs, hops]: [num_graphs, 1]."""
         return Tree().size(self.hops - 1) + (right * 2 ** torch.arange(self.hops - 1, -1, -1)).sum(1, keepdim=True)
+
+    def _chosen(self, right: Tensor, rng: torch.Generator) -> Tensor:
+        """Return which leaves carry a class, the one asked for and `crowding` more of its side: [num_graphs, num_leaves] bool."""
+        assert self.crowding is not None  # none: all
+        asked = self._leaf(right) - Tree().size(self.hops - 1)
+        order = torch.rand(len(right), 2 ** (self.hops - 1), generator=rng).scatter_(1, asked // 2, 2.0)
+        several = 2 * order.topk(self.crowding + 1, dim=1).indices + asked % 2  # every other leaf is on that side
+        return torch.zeros(len(right), 2**self.hops, dtype=torch.bool).scatter_(1, several, True)
 
     def answer_twin(self) -> Task:
         return AddressedLeafWithAnswer(**dict(self))

@@ -27,15 +27,24 @@ from suite.task import Block, Task
 class SameCycle(Task):
     """Same cycle: is the flagged node on the read-out's cycle, or on another?
 
-    x = [token, one-hot | flag | read-out flag], y = 1 for yes. Two cycles of 2 * hops nodes. The flag is on the read-out's
-    antipode or, half of the time, anywhere on the other cycle; tokens are random, tell nothing and are the same in kind at all
-    nodes. Set and (hops - 1)-ball look alike under both answers: guessing is right half of the time, exactly. Flags make it
-    solvable by 1-WL, and by propagating the flag.
+    x = [token, one-hot | flag | read-out flag], y = 1 for yes. Two cycles, the read-out's of 2 * hops nodes. The flag is on the
+    read-out's antipode or, half of the time, anywhere on the other cycle; tokens are random, tell nothing and are the same in
+    kind at all nodes. Set and (hops - 1)-ball look alike under both answers: guessing is right half of the time, exactly. Flags
+    make it solvable by 1-WL, and by propagating the flag.
+
+    Raises ValueError where `num_nodes` leaves fewer than three for the other cycle.
     """
 
     num_classes: ClassVar[int] = 2
-    hops: int = Field(5, ge=2, description="distance to the antipode; both cycles have twice as many nodes")
+    hops: int = Field(5, ge=2, description="distance to the antipode; its cycle has twice as many nodes")
     num_tokens: int = Field(5, ge=2, description="classes of the tokens that every node but the read-out carries")
+    num_nodes: int | None = Field(None, le=4096, description="of both cycles; none: 4 * hops, two of one length")
+
+    @model_validator(mode="after")
+    def _other_is_a_cycle(self) -> Self:
+        if self._other < 3:
+            raise ValueError(f"num_nodes: must be >= 2 * hops + 3 = {2 * self.hops + 3}, got {self.num_nodes}")
+        return self
 
     @property
     def title(self) -> str:
@@ -50,11 +59,12 @@ class SameCycle(Task):
         return frozenset({"disconnected"})
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
-        edge_index, size = _cycles(2 * self.hops, 2 * self.hops), 2 * self.hops
+        size, others = 2 * self.hops, self._other
+        edge_index = _cycles(size, others)
         y = torch.randint(2, (num_graphs, 1), generator=rng)
-        other = size + torch.randint(size, (num_graphs, 1), generator=rng)
-        tokens = torch.randint(self.num_tokens, (num_graphs, 2 * size), generator=rng)
-        x = torch.zeros(num_graphs, 2 * size, self.num_tokens + 2).scatter_(2, tokens.unsqueeze(2), 1)
+        other = size + torch.randint(others, (num_graphs, 1), generator=rng)
+        tokens = torch.randint(self.num_tokens, (num_graphs, size + others), generator=rng)
+        x = torch.zeros(num_graphs, size + others, self.num_tokens + 2).scatter_(2, tokens.unsqueeze(2), 1)
         x[:, 0, : self.num_tokens] = 0
         x[torch.arange(num_graphs), torch.where(y == 1, self.hops, other)[:, 0], self.num_tokens] = 1
         x[:, 0, self.num_tokens + 1] = 1
@@ -65,6 +75,11 @@ class SameCycle(Task):
         reached = hop_distance(block.edge_index, block.readout_index, block.num_nodes) >= 0  # [1, num_nodes]
         yes = (block.x[:, :, self.num_tokens] * reached).sum(1, keepdim=True)
         return torch.stack([1 - yes, yes], dim=2)
+
+    @property
+    def _other(self) -> int:
+        """Nodes of the cycle that the read-out is not on."""
+        return 2 * self.hops if self.num_nodes is None else self.num_nodes - 2 * self.hops
 
     def answer_twin(self) -> Task:
         return SameCycleWithAnswer(**dict(self))

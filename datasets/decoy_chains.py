@@ -36,6 +36,7 @@ class DecoyChains(Task):
     num_chains: int = Field(3, ge=1, description="ways beside the one that may be free")
     hole: Literal["far", "anywhere"] = Field("far", description="where on a way its hole may be")
     directed: bool = Field(False, description="edges lead towards the read-out only")
+    tail: int = Field(2, ge=2, le=4096, description="nodes behind the source: padding that shortens nothing")
 
     @property
     def title(self) -> str:
@@ -46,7 +47,7 @@ class DecoyChains(Task):
         return frozenset({"directed"} if self.directed else ())
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
-        graph = _graph(self.hops, self.num_chains + 1, self.directed)
+        graph = _graph(self.hops, self.num_chains + 1, self.directed, self.tail)
         ways, hops = graph.ways.shape
         y = torch.randint(2, (num_graphs, 1), generator=rng)
         place = torch.full((num_graphs, ways), hops - 1)
@@ -111,15 +112,16 @@ class _Graph(NamedTuple):
     num_nodes: int
     ways: Tensor  # [num_ways, hops] nodes, from the read-out on
     source: int
-    tail: int  # the node behind the source, of two edges
+    tail: int  # the first node behind the source, of two edges
 
 
 @lru_cache(maxsize=256)
-def _graph(hops: int, num_ways: int, directed: bool) -> _Graph:
+def _graph(hops: int, num_ways: int, directed: bool, num_behind: int) -> _Graph:
     ways = 1 + torch.arange(num_ways * hops).view(num_ways, hops)
     source = 1 + num_ways * hops
     whole = torch.cat([torch.zeros(num_ways, 1, dtype=torch.long), ways, torch.full((num_ways, 1), source)], dim=1)
     inward = torch.stack([whole[:, 1:].flatten(), whole[:, :-1].flatten()])
-    tail = torch.tensor([[source + 1, source + 2], [source, source + 1]])
+    behind = source + torch.arange(num_behind + 1)
+    tail = torch.stack([behind[1:], behind[:-1]])
     edges = torch.cat([inward, tail], dim=1)
-    return _Graph(edges if directed else to_undirected(edges), source + 3, ways, source, source + 1)
+    return _Graph(edges if directed else to_undirected(edges), source + num_behind + 1, ways, source, source + 1)

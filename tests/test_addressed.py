@@ -55,6 +55,24 @@ def test_a_set_of_nodes_knows_the_last_step_and_half_of_the_leaves() -> None:
     assert float((found == block.y[:, 0]).double().mean()) == pytest.approx(task.chance, abs=0.03)
 
 
+@pytest.mark.parametrize(("hops", "crowding"), [(2, 1), (4, 3), (5, 15)])
+def test_so_many_leaves_of_the_side_of_the_last_step_carry_a_class_and_no_others(hops: int, crowding: int) -> None:
+    task = AddressedLeaf(hops=hops, crowding=crowding)
+    block = drawn(task, 4000)
+    tokens, last = block.x[:, block.source_index, :K], (block.x[:, 0, K + 1 + hops] > 0).long()
+    carry = tokens.any(2)
+    assert (carry.sum(1) == crowding + 1).all()
+    assert torch.equal(carry & (block.x[:, block.source_index, K + 1] != last[:, None]), torch.zeros_like(carry))
+    assert carry.any(0).all()
+    guess = tokens.sum(1).argmax(1)
+    assert float((guess == block.y[:, 0]).double().mean()) == pytest.approx(task.chance, abs=0.03)
+
+
+def test_more_leaves_than_a_side_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="crowding: must be < 8, the leaves on a side at 4 hops, got 8"):
+        AddressedLeaf(hops=4, crowding=8)
+
+
 def test_addressed_leaf_can_be_asked_deeper_than_it_was_trained() -> None:
     """The same columns at both depths: way after way, 0 below the leaves."""
     task = Extrapolated(seen=task_ref(AddressedLeaf(hops=5, max_hops=6)), trained={"hops": 3})
@@ -181,7 +199,9 @@ def test_cliques_are_matched_by_nodes_of_the_last_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "task", [AddressedLeaf(), AddressedLeaf(hops=5), MixedTransfer(), MixedTransfer(asked=3)], ids=lambda t: t.title
+    "task",
+    [AddressedLeaf(), AddressedLeaf(hops=5), AddressedLeaf(hops=5, crowding=3), MixedTransfer(), MixedTransfer(asked=3)],
+    ids=lambda t: t.title,
 )
 def test_addressed_by_position_is_certified(task: Task) -> None:
     assert certify(task)["verdict"] == CERTIFIED

@@ -34,6 +34,19 @@ def test_the_flagged_node_is_connected_and_hops_away_or_not_connected(hops: int,
         assert (graph.x[:, :-2].sum(1) == 1).sum() == 4 * hops - 1  # all but the read-out carry one token
 
 
+@settings(max_examples=15, deadline=None)
+@given(hops=st.integers(2, 9), other=st.integers(3, 30))
+def test_the_other_cycle_may_have_another_length(hops: int, other: int) -> None:
+    block = SameCycle(hops=hops, num_nodes=2 * hops + other).draw(20, stream("test", hops))
+    web = network(block.to_data_list()[0])
+    assert sorted(map(len, nx.connected_components(web))) == sorted([2 * hops, other])
+    assert len(nx.node_connected_component(web, int(block.readout_index))) == 2 * hops
+    for x, y in zip(block.x, block.y[:, 0].tolist(), strict=True):
+        assert nx.has_path(web, int(block.readout_index), int(x[:, -2].argmax())) == bool(y)
+    with pytest.raises(ValueError, match=f"num_nodes: must be >= 2 \\* hops \\+ 3 = {2 * hops + 3}, got {2 * hops + 2}"):
+        SameCycle(hops=hops, num_nodes=2 * hops + 2)
+
+
 def test_propagating_the_flag_for_hops_steps_solves_same_cycle_and_for_one_less_tells_nothing() -> None:
     task = SameCycle(hops=4)
     block = task.draw(400, stream("test"))

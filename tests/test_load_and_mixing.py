@@ -112,6 +112,18 @@ def test_a_way_without_holes_is_there_where_the_answer_says_so(hops: int, num_ch
     assert 15 < int(block.y.sum()) < 45
 
 
+@pytest.mark.parametrize("directed", [False, True])
+def test_a_tail_hangs_behind_the_source(directed: bool) -> None:
+    block = drawn(DecoyChains(hops=3, num_chains=2, tail=7, directed=directed), 60)
+    web, source = network(block), int(block.x[0, :, 2].argmax())
+    behind = set(nx.descendants(nx.restricted_view(web, block.source_index.tolist(), []), source))
+    assert len(behind) == 7
+    assert block.num_nodes == 1 + 3 * 3 + 1 + 7
+    assert nx.is_isomorphic(web.subgraph(behind | {source}), nx.path_graph(8))
+    holes = block.x[:, :, 1].nonzero()[:, 1]
+    assert behind & set(holes.tolist()) == {node for node in web[source] if node in behind}  # the first, of two edges
+
+
 def test_far_holes_leave_the_smaller_ball_alike_under_both_answers() -> None:
     block = drawn(DecoyChains(hops=4, num_chains=2), 60)
     near = [node for node, far in nx.single_source_shortest_path_length(network(block), 0).items() if far < 4]
@@ -172,9 +184,11 @@ def test_islands_without_room_are_refused() -> None:
         (GraphTransfer(), CONTENT),
         (PairMixing(), CONTENT),
         *((DecoyChains(hops=hops), CERTIFIED) for hops in (3, 5, 8)),
+        (DecoyChains(tail=20), CERTIFIED),
         (DecoyChains(hops=4, hole="anywhere"), LOCAL),  # .658 at best one hop before the end
         (ColourIslands(), CERTIFIED),
         (SameCycle(), CERTIFIED),
+        (SameCycle(num_nodes=50), CERTIFIED),
         (Distances(quantity="eccentricity"), CERTIFIED),
         (Distances(quantity="diameter"), CERTIFIED),
         (ContextualSBM(), CERTIFIED),

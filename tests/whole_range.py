@@ -375,6 +375,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     "addressed_leaf": lambda draw: {
         "hops": (hops := up_to(draw, 2, 6)),
         "max_hops": up_to(draw, hops, 12),
+        "crowding": draw(st.none() | st.integers(1, 2 ** (hops - 1) - 1)),
         "num_classes": classes(draw),
         "noise": noise(draw),
     },
@@ -386,6 +387,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
         "num_chains": up_to(draw, 1, 6),
         "hole": draw(st.sampled_from(["far", "anywhere"])),
         "directed": draw(st.booleans()),
+        "tail": up_to(draw, 2, 20),
     },
     "distances": distances,
     "graph_transfer": on_a_place,
@@ -415,7 +417,11 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     "published_ring_lookup": lambda draw: {"radius": up_to(draw, 2, 12)},
     "published_tree_transfer": lambda draw: {"hops": up_to(draw, 1, 4), "arity": up_to(draw, 2, 4)},
     "published_two_radius": published_two_radius,
-    "same_cycle": lambda draw: {"hops": up_to(draw, 2, 12), "num_tokens": classes(draw)},
+    "same_cycle": lambda draw: {
+        "hops": (hops := up_to(draw, 2, 12)),
+        "num_tokens": classes(draw),
+        "num_nodes": draw(st.none() | st.integers(2 * hops + 3, 60)),
+    },
     "signals": signals,
     "transfer": transfer,
     "two_radius": two_radius,
