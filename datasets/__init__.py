@@ -26,6 +26,7 @@ from datasets.proximity import Proximity
 from datasets.published import (
     PublishedCitationChains,
     PublishedCliqueMatch,
+    PublishedDecoyChains,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -66,6 +67,7 @@ TASKS: dict[str, type[Task]] = {
     "proximity": Proximity,
     "published_citation_chains": PublishedCitationChains,
     "published_clique_match": PublishedCliqueMatch,
+    "published_decoy_chains": PublishedDecoyChains,
     "published_distances": PublishedDistances,
     "published_graph_transfer": PublishedGraphTransfer,
     "published_mean_exchange": PublishedMeanExchange,

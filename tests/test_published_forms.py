@@ -5,13 +5,17 @@ import math
 import networkx as nx
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch_geometric.data import Data
-from torch_geometric.utils import to_networkx
+from torch_geometric.utils import degree, to_networkx
 
 from datasets.cycles import CycleOrTwo
 from datasets.published import (
     PublishedCitationChains,
     PublishedCliqueMatch,
+    PublishedDecoyChains,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -22,7 +26,7 @@ from datasets.published import (
     PublishedTwoRadius,
 )
 from datasets.published.distances import SHARES, family_graph, toggled
-from suite.certify import BROKEN, CONTENT, LOCAL, MEMORISABLE, UNIDENTIFIABLE, certify
+from suite.certify import BROKEN, CERTIFIED, CONTENT, LEAK, LOCAL, MEMORISABLE, UNIDENTIFIABLE, certify
 from suite.rng import stream
 from suite.task import Block, Split, Task
 
@@ -145,6 +149,114 @@ def test_the_pair_to_be_mixed_is_so_far_apart_on_a_molecule(hops: int) -> None:
 def test_chance_of_the_published_pair_is_the_variance_of_its_answers() -> None:
     drawn_answers = (torch.rand(200_000, 2, generator=stream("pairs"), dtype=torch.double)).sum(1).tanh()
     assert PublishedPairMixing().chance == pytest.approx(float(drawn_answers.var()), rel=0.02)
+
+
+def hole_free_way(graph: Data) -> bool:
+    """Return whether some way from the source to the target, over all nodes of each, has no hole."""
+    web = to_networkx(graph)
+    source, target = int(graph.source_index), int(graph.readout_index)
+    ways = nx.all_simple_paths(web, source, target)
+    return any(bool((graph.x[way[1:], 1] == 1).all()) for way in ways)
+
+
+@pytest.mark.parametrize("depth", [3, 4, 7, 15])
+def test_published_decoy_chains_are_a_dag_whose_answer_is_a_way_without_a_hole(depth: int) -> None:
+    task, answers = PublishedDecoyChains(depth=depth), set[int]()
+    rng = stream("test", depth)
+    for _ in range(40):
+        graph = task.sample(rng)
+        web = to_networkx(graph)
+        source, target = int(graph.source_index), int(graph.readout_index)
+        longest = nx.dag_longest_path_length(web)  # refuses what is no DAG
+        assert nx.is_weakly_connected(web)
+        assert [node for node, degree in web.in_degree if not degree] == [source]
+        assert [node for node, degree in web.out_degree if not degree] == [target]
+        assert longest >= 2 * depth // 3
+        assert 5 <= web.number_of_edges() - len(web) + 1 <= 10  # each chain is one edge more than its nodes
+        assert hole_free_way(graph) == bool(graph.y)
+        answers.add(int(graph.y))
+    assert answers == {0, 1}
+
+
+def test_features_of_the_published_decoy_chains_are_a_source_fills_and_holes() -> None:
+    task, rng, drawn_fills = PublishedDecoyChains(depth=12), stream("test"), list[int]()
+    for _ in range(60):
+        graph = task.sample(rng)
+        source = graph.x[:, 0] == 1
+        assert source.nonzero().flatten().tolist() == graph.source_index.tolist()
+        assert set(graph.x[~source, 1].tolist()) == {0, 1}
+        free = torch.cat([graph.x[source, 1], graph.x[~source, 0]]).double() * 100
+        assert (free - free.round()).abs().max() < 1e-3
+        drawn_fills += free.round().long().tolist()
+        assert graph.x[graph.readout_index, 1] == 1
+        chains = graph.num_edges - len(graph.x) + 1
+        assert int((graph.x[:, 1] == 0).sum()) in (chains + 2, chains + 3)
+    assert set(drawn_fills) <= set(range(-700, -200)) | set(range(300, 800))
+    below = sum(fill < 0 for fill in drawn_fills) / len(drawn_fills)
+    assert below == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(len(drawn_fills)))
+
+
+def every_graph(depth: int, split: Split) -> list[Data]:
+    """Return all graphs of a set of published decoy chains: draws until none is new to a thousand of them."""
+    task, rng, since = PublishedDecoyChains(depth=depth, split=split), stream("test", split), 0
+    seen: dict[bytes, Data] = {}
+    while since < 1000:
+        graph = task.sample(rng)
+        since = 0 if seen.setdefault(graph.x.numpy().tobytes(), graph) is graph else since + 1
+    return list(seen.values())
+
+
+def test_test_sets_of_the_published_decoy_chains_are_200_graphs_half_of_them_free() -> None:
+    graphs = {split: every_graph(4, split) for split in ("validation", "test")}
+    assert {split: len(found) for split, found in graphs.items()} == {"validation": 200, "test": 200}
+    assert all(sum(int(graph.y) for graph in found) == 100 for found in graphs.values())
+    inputs = [{graph.x.numpy().tobytes() for graph in found} for found in graphs.values()]
+    assert not inputs[0] & inputs[1]
+
+
+def test_holes_are_as_many_in_both_published_answers_and_have_more_edges_where_there_is_no_way() -> None:
+    """The flaw: where y = 0 one hole is on the main path, where most chains branch off; where y = 1 none is."""
+    task, rng = PublishedDecoyChains(depth=8), stream("test", "flaw")
+    number: tuple[list[float], list[float]] = ([], [])
+    edges: tuple[list[float], list[float]] = ([], [])
+    for _ in range(1500):
+        graph = task.sample(rng)
+        web, holes = to_networkx(graph), (graph.x[:, 1] == 0).nonzero().flatten().tolist()
+        number[int(graph.y)].append(len(holes))
+        edges[int(graph.y)].append(sum(web.degree[hole] for hole in holes) / len(holes))
+    assert abs(standard_errors(*number)) < 4
+    assert standard_errors(*edges) > 4
+
+
+def standard_errors(one: list[float], other: list[float]) -> float:
+    """Return by how many standard errors the mean of `one` is above that of `other`."""
+    first, second = (torch.tensor(part, dtype=torch.double) for part in (one, other))
+    error = (first.var() / len(first) + second.var() / len(second)).sqrt()
+    return float((first.mean() - second.mean()) / error)
+
+
+def holes_by_edges(depth: int, split: Split, num_graphs: int) -> tuple[list[list[int]], list[int]]:
+    """Return of each graph how many nodes and holes have 1, 2, ... 6 edges, and the answer."""
+    task, rng, counts, answers = PublishedDecoyChains(depth=depth, split=split), stream("test", split), [], []
+    for _ in range(num_graphs):
+        graph = task.sample(rng)
+        edges = degree(graph.edge_index.flatten(), graph.num_nodes, dtype=torch.long).clamp(max=6)
+        known = torch.cat([torch.bincount(part, minlength=7) for part in (edges, edges[graph.x[:, 1] == 0])])
+        counts.append(known.tolist())
+        answers.append(int(graph.y))
+    return counts, answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [5, 10])
+def test_holes_by_their_edges_tell_a_part_that_the_controls_of_the_published_decoy_chains_do_not_find(depth: int) -> None:
+    counts = make_pipeline(StandardScaler(), LogisticRegression(C=0.1)).fit(*holes_by_edges(depth, "train", 4000))
+    told = counts.score(*holes_by_edges(depth, "test", 1000))
+    found = certify(PublishedDecoyChains(depth=depth))
+    (set_model,) = [entry for entry in found["checks"] if entry["id"] == "K5"]
+    assert told > PublishedDecoyChains().chance + LEAK  # what would make a task content-addressed
+    assert set_model["value"] <= PublishedDecoyChains().chance + LEAK
+    assert found["verdict"] == CERTIFIED
 
 
 @pytest.mark.parametrize("quantity", ["distance", "eccentricity", "diameter"])

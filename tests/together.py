@@ -35,6 +35,7 @@ from datasets.proximity import Proximity
 from datasets.published import (
     PublishedCitationChains,
     PublishedCliqueMatch,
+    PublishedDecoyChains,
     PublishedDistances,
     PublishedGraphTransfer,
     PublishedMeanExchange,
@@ -129,6 +130,7 @@ TASKS: dict[str, Task] = {
     "known range": KnownRange(topology=Ring(), size=6, hops=3),
     "distances": Distances(topology=RandomTree(num_nodes=10)),
     "distances by cost": Distances(quantity="cost", topology=RandomTree(num_nodes=10)),
+    "published decoy chains": PublishedDecoyChains(depth=3),
     "published distances": PublishedDistances(),
     "graph transfer": GraphTransfer(hops=3),
     "published graph transfer": PublishedGraphTransfer(family="crossed_ring", distance=3),

@@ -402,6 +402,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     "proximity": proximity,
     "published_citation_chains": lambda draw: {"num_classes": up_to(draw, 2, 20), "length": up_to(draw, 9, 20)},
     "published_clique_match": lambda draw: {},  # noqa: ARG005 - one graph, one set
+    "published_decoy_chains": lambda draw: {"depth": up_to(draw, 3, 15)},
     "published_distances": lambda draw: {"quantity": draw(st.sampled_from(["distance", "eccentricity", "diameter"]))},
     "published_graph_transfer": lambda draw: {
         "family": draw(st.sampled_from(["line", "ring", "crossed_ring"])),

@@ -6,6 +6,7 @@ All use finite sets. A block draws from its set with replacement; the set itself
 from datasets.published.base import Published
 from datasets.published.citation_chains import PublishedCitationChains
 from datasets.published.clique_match import PublishedCliqueMatch
+from datasets.published.decoy_chains import PublishedDecoyChains
 from datasets.published.distances import PublishedDistances
 from datasets.published.graph_transfer import PublishedGraphTransfer
 from datasets.published.mean_exchange import PublishedMeanExchange
@@ -19,6 +20,7 @@ __all__ = [
     "Published",
     "PublishedCitationChains",
     "PublishedCliqueMatch",
+    "PublishedDecoyChains",
     "PublishedDistances",
     "PublishedGraphTransfer",
     "PublishedMeanExchange",
