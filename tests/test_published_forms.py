@@ -1,8 +1,10 @@
 """Facts about further published tasks: the flaw each was published with is there, and its certificate names it."""
 
+import itertools
 import math
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -144,6 +146,27 @@ def test_the_pair_to_be_mixed_is_so_far_apart_on_a_molecule(hops: int) -> None:
         assert max(dict(web.degree).values()) <= 4
         assert nx.shortest_path_length(web, first, second) == hops
         assert torch.allclose(graph.y, graph.x.sum().tanh())
+
+
+@pytest.mark.parametrize("commute", [0.1, 0.5, 0.9, 1.0])
+def test_the_pair_to_be_mixed_is_at_a_quantile_of_commute_times(commute: float) -> None:
+    """Commute times are 2 |E| times the resistance, Chandra et al. (1996); NetworkX adds up the spectrum of the Laplacian."""
+    rng = stream("test", "commute")
+    for _ in range(5):
+        graph = PublishedPairMixing(commute=commute).sample(rng)
+        web = network(graph)
+        first, second = graph.x[:, 0].nonzero().flatten().tolist()
+        ohms = nx.resistance_distance(web)
+        times = {pair: 2 * web.number_of_edges() * ohms[pair[0]][pair[1]] for pair in itertools.product(web, web)}
+        at = np.quantile(list(times.values()), commute, method="nearest")
+        assert times[first, second] == pytest.approx(at, rel=1e-6)
+        assert torch.allclose(graph.y, graph.x.sum().tanh())
+
+
+def test_pairs_by_commute_time_are_on_a_thousand_test_graphs() -> None:
+    task, rng = PublishedPairMixing(commute=0.7, split="test"), stream("test", "set")
+    values = {tuple(task.sample(rng).x.flatten().sort(descending=True).values[:2].tolist()) for _ in range(3000)}
+    assert len(values) == pytest.approx(1000 * (1 - math.exp(-3)), abs=4 * math.sqrt(1000 * math.exp(-3)))  # e^-3 are not drawn
 
 
 def test_chance_of_the_published_pair_is_the_variance_of_its_answers() -> None:
@@ -405,6 +428,7 @@ def test_published_sets_apart_from_training_have_the_small_graphs_alone() -> Non
         (PublishedTwoRadius(centres=0), {CONTENT}, "K11", "disconnected by declaration"),
         (PublishedMeanExchange(), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedPairMixing(), {CONTENT}, "K5", "on the set of nodes"),
+        (PublishedPairMixing(commute=0.7), {CONTENT}, "K5", "on the set of nodes"),
         (PublishedDistances(), {LOCAL}, "K11", "disconnected by declaration"),
         (CycleOrTwo(), {UNIDENTIFIABLE, MEMORISABLE}, "K9", "no message passing net scores better than"),
     ],

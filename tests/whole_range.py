@@ -410,7 +410,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     },
     "published_mean_exchange": lambda draw: {"size": up_to(draw, 3, 20)},
     "published_neighbors_match": lambda draw: {"hops": up_to(draw, 2, 4), "one_hot": draw(st.booleans())},
-    "published_pair_mixing": lambda draw: {"hops": up_to(draw, 2, 8)},
+    "published_pair_mixing": lambda draw: {"hops": up_to(draw, 2, 8), "commute": draw(st.none() | st.floats(0.1, 1))},
     "published_ring_transfer": lambda draw: {
         "family": draw(st.sampled_from(["ring", "crossed_ring", "clique_path"])),
         "hops": up_to(draw, 3, 12),
