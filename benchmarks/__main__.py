@@ -31,7 +31,7 @@ from benchmarks.study import STUDY
 from benchmarks.training import TRAINING
 from suite.refs import unknown
 
-SLOW = ("overhead-10000",)
+SLOW = ("overhead-10000", "certify-full")
 USAGE = 2
 
 
