@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ WORDS = {  # how K10 calls the facts of `suite.facts`
 
 UNTOLD = ("tag", "solved")  # fields of a check that the certificate says in other words
 SPLITS: tuple[Split, ...] = get_args(Split)
-Found = TypeVar("Found")
+Found = TypeVar("Found")  # by a look at a task
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,13 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     begun = begin(_graph_blind)
     survey, blind = _survey(task), begun.result()
     begun, ball = begin(_edge_free, blind), begin(_ball, blind, tier)
+    permuted = _begin(None if _nothing_on_edges(task) or blind.solved else pool, task, _on_permuted, tier)
     last = [begin(_shuffled)] if tier == "full" else []
     last += [begin(_listed)] if task.bare_lists() else []
     facts, witnessed, identified, determinism = facts_of(task), _witnessed(task), _identified(task), _determinism(task)
     unordered = begun.result()
-    permuted = _permuted(task, unordered, tier, witnessed is not None, pool)
-    trained = [blind, unordered, ball.result(), permuted]
+    on_edges = _permuted(task, unordered, permuted, tier, witnessed is not None)
+    trained = [blind, unordered, ball.result(), on_edges]
     checks = [_distinct(task, survey), _seen(task, survey), _constant(task, survey), *trained]
     checks += [witnessed or _solved_by(task, trained), identified, _described(facts), _structure(task, survey), determinism]
     checks += [check.result() for check in last]
@@ -145,13 +146,19 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     }
 
 
-def _begin(pool: Executor | None, task: Task, look: Callable[..., Found], *given: Any) -> Future[Found]:
-    """Begin to look at `task` in another process, or do it here and now."""
-    if pool is not None:
-        return pool.submit(_look, task_ref(task), look, *given)
-    done: Future[Found] = Future()
-    done.set_result(look(task, *given))
-    return done
+@dataclass(frozen=True)
+class _Later(Generic[Found]):
+    """What is looked for in this process, when it is asked for."""
+
+    result: Callable[[], Found]
+
+    def cancel(self) -> None:
+        """Nothing has begun."""
+
+
+def _begin(pool: Executor | None, task: Task, look: Callable[..., Found], *given: Any) -> Future[Found] | _Later[Found]:
+    """Begin to look at `task` in another process, or put it off."""
+    return pool.submit(_look, task_ref(task), look, *given) if pool else _Later(partial(look, task, *given))
 
 
 def _look(ref: TaskRef, look: Callable[..., Found], *given: Any) -> Found:
@@ -328,23 +335,23 @@ def _curve(task: Task, hops: int, last: Outcome) -> str:
     return "by radius " + ", ".join(f"{radius}: {score:.3f}" for radius, score in sorted(found.items()))
 
 
-def _permuted(task: Task, unordered: Check, tier: Tier, witnessed: bool, pool: Executor | None = None) -> Check:
-    """K7. The same control on edges drawn anew with degrees kept.
+def _permuted(task: Task, unordered: Check, permuted: Future[Outcome] | _Later[Outcome], tier: Tier, witnessed: bool) -> Check:
+    """K7. The same control on edges drawn anew with degrees kept, which is trained beside K5 and of no use where that leaks.
 
     On the true ones, which are the dearest to read, it is trained where that is asked (`full`), or where nothing else shows that
-    the task can be solved or the control can win; at the same time, in a process of its own.
+    the task can be solved or the control can win.
     """
     name = "permuted edges"
-    if task.level == "graph" or task.fixed:
+    if _nothing_on_edges(task):
         return Check("K7", name, None, _limit(task), None, NO_SAMPLE, None if task.range == 0 else UNCONTROLLED)
     if unordered.tag == CONTENT or not isinstance(unordered.value, float):
+        permuted.cancel()
         return Check("K7", name, None, _limit(task), None, "not applicable: K4 or K5 shows already that edges are not needed")
-    twin, seeds = task.content_twin(), SEEDS[: NUM_SEEDS[tier]]
-    on_true, on_permuted = partial(by_distance, seeds=seeds), partial(by_distance, permuted=True, seeds=seeds)
-    asked = tier == "full" or not witnessed or twin is None
-    found, *true = (one.result() for one in [_begin(pool, task, on) for on in (on_permuted, *[on_true] * asked)])
+    twin, on_true = task.content_twin(), partial(by_distance, seeds=SEEDS[: NUM_SEEDS[tier]])
+    true = [on_true(task)] if tier == "full" or not witnessed or twin is None else []
+    found = permuted.result()
     if not _leaks(task, found.score) and not any(one.solved for one in true):
-        check = _at_chance("K7", name, task, found, twin, partial(on_permuted, twin=True), _on_true(true))
+        check = _at_chance("K7", name, task, found, twin, partial(_on_permuted, tier=tier, twin=True), _on_true(true))
         if check.passed or true or not (solved := on_true(task)).solved:
             return check
         true = [solved]
@@ -352,6 +359,15 @@ def _permuted(task: Task, unordered: Check, tier: Tier, witnessed: bool, pool: E
     detail = f"{scored}, guessing {task.chance:.3f}{_on_true(true)}"
     tag, solved_by = EDGE_FREE if leaks else None, any(one.solved for one in (found, *true))
     return Check("K7", name, found.score, _limit(task), not leaks, detail, tag, solved_by)
+
+
+def _nothing_on_edges(task: Task) -> bool:
+    """Return whether the task is no sample of node-level graphs, so that a control of edges would learn nothing."""
+    return task.level == "graph" or task.fixed
+
+
+def _on_permuted(task: Task, tier: Tier, twin: bool = False) -> Outcome:
+    return by_distance(task, permuted=True, seeds=SEEDS[: NUM_SEEDS[tier]], twin=twin)
 
 
 def _on_true(found: list[Outcome]) -> str:

@@ -192,11 +192,19 @@ def permuted_edges(edge_index: Tensor, num_graphs: int, rng: torch.Generator) ->
 
 
 class Shuffled(View):
-    """The task with its answers dealt out again among the graphs of a block: nothing is left to learn."""
+    """The task with its answers dealt out again among the graphs that are drawn together: nothing is left to learn.
 
-    def show(self, block: Block, rng: torch.Generator) -> Block:
-        y = block.y[torch.randperm(block.num_graphs, generator=rng)]
-        return Block(block.edge_index, block.x, y, block.readout_index, block.source_index, block.varying)
+    Graphs of one topology exchange all that they are asked; of others each answer goes to any node that is asked.
+    """
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
+        drawn = self._task.draw(num_graphs, rng)
+        if isinstance(drawn, Block):
+            y = drawn.y[torch.randperm(drawn.num_graphs, generator=rng)]
+            return Block(drawn.edge_index, drawn.x, y, drawn.readout_index, drawn.source_index, drawn.varying)
+        every = torch.cat([graph.y for graph in drawn])
+        dealt = torch.split(every[torch.randperm(len(every), generator=rng)], [len(graph.y) for graph in drawn])
+        return [graph.clone().update({"y": y}) for graph, y in zip(drawn, dealt, strict=True)]
 
 
 class BareList(View):

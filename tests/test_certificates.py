@@ -26,6 +26,7 @@ from datasets.known_range import KnownRange
 from datasets.mean_exchange import MeanExchange
 from datasets.neighbors_match import NeighborsMatch
 from datasets.network import Network
+from datasets.published import PublishedDistances
 from datasets.random_tree import RandomTree
 from datasets.ring import Ring
 from datasets.transfer import Transfer
@@ -44,9 +45,13 @@ from suite.certify import (
     WORDS,
     Check,
     _ball,
+    _begin,
     _described,
+    _edge_free,
     _identified,
+    _on_permuted,
     _permuted,
+    _shuffled,
     _solved_by,
 )
 from suite.certify import _witnessed as witnessed
@@ -55,6 +60,7 @@ from suite.facts import facts_of, is_bipartite, pair_facts
 from suite.measures.ways import edge_cuts
 from suite.rng import stream
 from suite.samples import graphs_of
+from suite.store import Tier
 from suite.task import Block, Loss, Task
 from suite.views import task_ref
 from suite.witness import WITNESSED, witness_score
@@ -245,6 +251,10 @@ def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
 # K7: permuted edges
 
 
+def on_edges(task: Task, unordered: Check, tier: Tier, witnessed: bool) -> Check:
+    return _permuted(task, unordered, _begin(None, task, _on_permuted, tier), tier, witnessed)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(3, 20), st.floats(0.1, 0.9), st.integers(0, 99))
 def test_permuted_edges_keep_every_degree_and_lead_both_ways(num_nodes: int, density: float, seed: int) -> None:
@@ -277,12 +287,12 @@ def test_permuting_moves_the_source_to_other_distances_and_leaves_what_nodes_car
 
 @pytest.mark.usefixtures("small_budget")
 def test_a_source_that_nodes_show_is_found_whatever_the_edges() -> None:
-    found = _permuted(Transfer(hops=4), UNORDERED, "quick", True)
+    found = on_edges(Transfer(hops=4), UNORDERED, "quick", True)
     assert (found.passed, found.tag) == (False, EDGE_FREE)
 
 
 def test_a_source_that_its_place_alone_shows_is_lost_with_the_edges_and_found_with_them() -> None:
-    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
+    found = on_edges(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
     assert found.passed, found
     assert found.tag is None
     assert "on the true edges" not in found.detail  # a witness solves the task, and the twin shows that the control can win
@@ -290,14 +300,14 @@ def test_a_source_that_its_place_alone_shows_is_lost_with_the_edges_and_found_wi
 
 @pytest.mark.usefixtures("small_budget")
 def test_the_full_tier_says_what_the_true_edges_are_worth() -> None:
-    found = _permuted(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "full", True)
+    found = on_edges(Transfer(hops=3, addressing="position", num_classes=2), UNORDERED, "full", True)
     assert (found.passed, found.solved) == (True, True)
     assert "on the true edges 1.0" in found.detail
 
 
 @pytest.mark.usefixtures("small_budget")
 def test_where_no_twin_shows_that_the_control_can_win_the_true_edges_do() -> None:
-    found = _permuted(Untwinned(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
+    found = on_edges(Untwinned(hops=3, addressing="position", num_classes=2), UNORDERED, "quick", True)
     assert (found.passed, found.tag) == (True, None)
     assert "on the true edges 1.0" in found.detail
 
@@ -421,12 +431,12 @@ class Unwitnessed(Transfer):
 def test_without_a_witness_a_task_is_solvable_if_a_control_with_edges_solves_it() -> None:
     tossed, asked = Unwitnessed(hops=3, tossed=True), Unwitnessed(hops=3)
     assert witnessed(tossed) is None
-    permuted = _permuted(tossed, UNORDERED, "quick", False)
+    permuted = on_edges(tossed, UNORDERED, "quick", False)
     assert permuted.passed  # at chance, and its twin is solved: nothing else is wrong with the task
     found = _solved_by(tossed, [BLIND, UNORDERED, permuted])
     assert (found.passed, found.tag) == (None, UNSOLVED)
     assert "give it a `witness`" in found.detail
-    found = _solved_by(asked, [BLIND, UNORDERED, _permuted(asked, UNORDERED, "quick", False)])
+    found = _solved_by(asked, [BLIND, UNORDERED, on_edges(asked, UNORDERED, "quick", False)])
     assert (found.passed, found.tag) == (True, None)
     assert "K7" in found.detail
 
@@ -436,7 +446,7 @@ def test_where_a_set_leaks_without_solving_the_true_edges_are_tried_after_all() 
     leaking = Check("K5", "edge-free set model", 0.3, "", False, "", CONTENT)
     for tossed, tag in ((False, None), (True, UNSOLVED)):
         task = Unwitnessed(hops=3, tossed=tossed)
-        assert _solved_by(task, [BLIND, leaking, _permuted(task, leaking, "quick", False)]).tag == tag
+        assert _solved_by(task, [BLIND, leaking, on_edges(task, leaking, "quick", False)]).tag == tag
 
 
 # K9: 1-WL
@@ -628,3 +638,23 @@ def test_shuffling_deals_the_same_answers_out_again() -> None:
     assert torch.equal(block.x, shuffled.x)
     assert not torch.equal(block.y, shuffled.y)
     assert sorted(block.y.flatten().tolist()) == sorted(shuffled.y.flatten().tolist())
+
+
+def test_of_graphs_drawn_one_by_one_every_answer_is_dealt_out_too() -> None:
+    """Within a graph alone the answers of one node, and those that are all alike, would stay where they are."""
+    task = Distances(quantity="diameter")
+    graphs, shuffled = (list(one.draw(32, stream("dealt"))) for one in (task, Shuffled(seen=task_ref(task))))
+    whole = [[torch.cat([graph[name] for graph in drawn]).tolist() for drawn in (graphs, shuffled)] for name in ("x", "y")]
+    assert whole[0][0] == whole[0][1]
+    assert sorted(whole[1][0]) == sorted(whole[1][1])
+    assert all(
+        len(set(graph.y.tolist())) == 1 < len(set(dealt.y.tolist())) for graph, dealt in zip(graphs, shuffled, strict=True)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_budget")
+def test_what_leaks_in_graphs_drawn_one_by_one_does_not_on_shuffled_answers() -> None:
+    task = PublishedDistances()
+    assert not _edge_free(task, BLIND).passed
+    assert _shuffled(task).passed
