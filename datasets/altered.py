@@ -32,10 +32,13 @@ def _write(topology: Topology) -> dict[str, Any]:
     return write_topology(topology)
 
 
+OtherTopology = Annotated[Topology, BeforeValidator(_read), PlainSerializer(_write)]  # a field of a topology made of another
+
+
 class Altered(Topology):
     """Base: a topology with one more field, the one that is altered."""
 
-    topology: Annotated[Topology, BeforeValidator(_read), PlainSerializer(_write)] = Ring()
+    topology: OtherTopology = Ring()
 
     def at(self, split: Split, block: int) -> Self:
         return self.model_copy(update={"topology": self.topology.at(split, block)})

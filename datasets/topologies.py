@@ -22,6 +22,7 @@ from datasets.expander import Expander
 from datasets.grid import Grid
 from datasets.layered import Layered
 from datasets.network import Network
+from datasets.of_diameter import OfDiameter
 from datasets.path import Path
 from datasets.pruned_grid import PrunedGrid
 from datasets.random_caterpillar import RandomCaterpillar
@@ -54,6 +55,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "layered": Layered,
     "network": Network,
     "noisy": Noisy,
+    "of_diameter": OfDiameter,
     "padded": Padded,
     "path": Path,
     "pruned_grid": PrunedGrid,

@@ -130,7 +130,10 @@ def nothing_known(_cell: Cell) -> float | None:
 
 
 def topology_label(task: Task) -> str | None:
-    """Return how tables call the graph of `task`: its kind (a network: its name) and what differs from the defaults."""
+    """Return how tables call the graph of `task`: its kind (a network: its name) and what differs from the defaults.
+
+    One that is made of another always names it.
+    """
     from suite.task import Topology
 
     topology = getattr(task, "topology", None)
@@ -144,9 +147,9 @@ def topology_label(task: Task) -> str | None:
 def _label(topology: Topology) -> str:
     from suite.task import Topology
 
-    own = topology.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "name"})
-    parts = {key: part for key in own if isinstance(part := getattr(topology, key), Topology)}  # one made of another
-    settings = ", ".join(f"{key}={_label(parts[key]) if key in parts else value}" for key, value in own.items())
+    parts = {key: _label(part) for key in type(topology).model_fields if isinstance(part := getattr(topology, key), Topology)}
+    own = topology.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "name", *parts})
+    settings = ", ".join(f"{key}={value}" for key, value in (parts | own).items())
     return f"{_name(topology)} ({settings})" if settings else _name(topology)
 
 

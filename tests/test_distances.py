@@ -19,6 +19,7 @@ from datasets.distances import MAX_DEGREE, NUM_SURVEYED, Distances, _left_by_cou
 from datasets.erdos_renyi import ErdosRenyi
 from datasets.grid import Grid
 from datasets.network import Network, own_nodes
+from datasets.of_diameter import OfDiameter
 from datasets.pruned_grid import PrunedGrid
 from datasets.random_caterpillar import RandomCaterpillar
 from datasets.random_tree import RandomTree
@@ -27,6 +28,7 @@ from datasets.sampled import Sampled
 from datasets.stochastic_blockmodel import StochasticBlockmodel
 from datasets.subnetwork import Subnetwork
 from datasets.tree import Tree
+from suite.entries import topology_label
 from suite.hops import hop_distance
 from suite.rng import stream
 from suite.task import Block, Topology
@@ -282,6 +284,7 @@ def test_chance_is_what_least_squares_on_the_numbers_of_nodes_of_each_degree_lea
 
 GIVEN_AWAY = [
     TOLD,  # with the leaves, num_nodes + 1
+    ("diameter", OfDiameter(topology=RandomTree(num_nodes=12), least=6, most=6)),
     ("distance", Clique()),  # all are 1 apart,
     ("cost", Clique()),  # and no way is cheaper than the edge
     ("distance", Tree(arity=4)),  # of size 1 a star: 1 from and to its hub, else 2
@@ -316,6 +319,67 @@ def test_where_graphs_are_too_few_to_fit_counts_chance_is_no_worse_than_the_mean
 def test_what_a_single_graph_always_answers_alike_is_refused(quantity: Any) -> None:
     with pytest.raises(ValueError, match=rf"topology: must be a random family .* for '{quantity}', got one graph, a ring"):
         Distances(quantity=quantity, topology=Ring())
+
+
+BINS = [
+    (ChordedLine(), 15, 18),
+    (ErdosRenyi(num_nodes=40), 5, 7),
+    (PrunedGrid(), 10, 11),
+    (RandomCaterpillar(joints=2), 15, 16),
+    (RandomTree(), 13, 15),
+    (RandomTree(), 18, 21),
+    (Subnetwork(name="ky4_water", num_nodes=40), 10, 14),
+]
+
+
+@pytest.mark.parametrize(("family", "least", "most"), BINS, ids=str)
+def test_diameters_are_in_the_bin_that_is_asked_for_in_every_split(family: Sampled, least: int, most: int) -> None:
+    task = Distances(quantity="eccentricity", topology=OfDiameter(topology=family, least=least, most=most))
+    for split in ("train", "validation", "test"):
+        rng = stream("test", split)
+        graphs = [task.at(split, 0).sample(rng) for _ in range(12)]
+        assert {nx.diameter(network(graph)) for graph in graphs} <= set(range(least, most + 1))
+        assert len({graph.edge_index.numpy().tobytes() for graph in graphs}) > 1
+        assert all(in_hops(graph) == truth(task, graph) for graph in graphs)
+
+
+def test_graphs_of_a_bin_are_the_familys_with_such_a_diameter() -> None:
+    """Numbers of edges have one law where graphs are drawn again and where those of other diameters are left out."""
+    family, rng = ErdosRenyi(num_nodes=8, mean_degree=2), stream("test")
+    plain = [nx.Graph(family.afresh(rng).edge_index.T.tolist()) for _ in range(1500)]
+    of_bin = [nx.Graph(OfDiameter(topology=family, least=3, most=4).afresh(rng).edge_index.T.tolist()) for _ in range(800)]
+    edges = [np.array([graph.size() for graph in graphs if 3 <= nx.diameter(graph) <= 4]) for graphs in (plain, of_bin)]
+    assert len(edges[1]) == len(of_bin)
+    error = (edges[0].var() / len(edges[0]) + edges[1].var() / len(edges[1])) ** 0.5
+    assert edges[0].mean() == pytest.approx(edges[1].mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"least": 30, "most": 40}, "least: must leave, up to most, a tenth of the diameters of RandomTree.*, got 30 to 40"),
+        ({"topology": "pruned_grid", "least": 1, "most": 6}, "least: must leave, .* of PrunedGrid.*: 10 to .*, got 1 to 6"),
+        ({"least": 9, "most": 8}, "most: must be >= least = 9, got 8"),
+        ({"topology": "ring"}, "topology: must be a random family .*, got one graph, a ring"),
+    ],
+)
+def test_a_bin_that_does_not_occur_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        OfDiameter(**fields)
+
+
+def test_a_pair_farther_apart_than_the_bin_begins_is_refused() -> None:
+    topology = OfDiameter(topology=RandomTree(), least=12, most=16)
+    assert topology.graph(12).num_nodes == 30
+    with pytest.raises(ValueError, match="hops: must be <= least = 12, which every graph has, got 13"):
+        topology.graph(13)
+
+
+def test_families_and_bins_have_names_of_their_own_in_reports() -> None:
+    bins = [OfDiameter(topology=family, least=least, most=most) for family, least, most in BINS]
+    labels = [topology_label(Distances(topology=topology)) for topology in bins]
+    assert labels[4] == "of_diameter (topology=random_tree, least=13, most=15)"
+    assert len(set(labels)) == len(BINS)
 
 
 def test_a_piece_larger_than_its_network_is_refused() -> None:

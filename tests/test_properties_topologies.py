@@ -215,6 +215,10 @@ def is_decoyed(graph: nx.Graph, case: Case) -> None:
         assert len(alike) >= min(case["decoys"], len(level))
 
 
+def is_of_diameter(graph: nx.Graph, case: Case) -> None:
+    assert case["least"] <= nx.diameter(graph) <= case["most"]
+
+
 def is_caterpillar(graph: nx.Graph, case: Case) -> None:
     """Without its leaves, as often as legs have joints, a path."""
     for _ in range(case["joints"]):
@@ -258,6 +262,7 @@ HOLDS: dict[str, Callable[[nx.Graph, Case], None]] = {
     "expander": is_expander,
     "network": is_network,
     "noisy": is_noisy,
+    "of_diameter": is_of_diameter,
     "padded": is_padded,
     "pruned_grid": is_pruned_grid,
     "random_caterpillar": is_caterpillar,

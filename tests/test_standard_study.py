@@ -1,13 +1,17 @@
 """The standard study asks sound questions: each task is certified at each distance, or declared for what it is. That of widths
-changes width alone.
+changes width alone, that of diameters has every family in every bin.
 """
 
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
+from torch_geometric.utils import to_networkx
 
 from datasets import TASKS
+from datasets.distances import Distances
+from datasets.of_diameter import OfDiameter
 from datasets.planetoid import Planetoid
 from datasets.published import Published
 from datasets.theta import Theta
@@ -16,6 +20,7 @@ from suite.certify import CERTIFIED, CONTENT, certify
 from suite.expansion import expand
 from suite.facts import facts_of
 from suite.refs import ref_of
+from suite.rng import stream
 from suite.study import load_study
 from suite.task import Task
 
@@ -55,6 +60,19 @@ def test_the_study_of_widths_lets_resistance_fall_at_one_distance_and_one_commut
         between = [paths * 3.0 ** -(hops - 1) / (paths + 1) for paths in found]  # p walks; poles of degree p, the others of 2
         assert [facts["operator_gcn"] for facts in found.values()] == pytest.approx(between)
         assert found[8]["operator_gcn"] / found[1]["operator_gcn"] == pytest.approx(16 / 9)  # and not 8
+
+
+def test_the_study_of_diameters_has_graphs_of_each_family_in_each_bin() -> None:
+    bins: dict[str, set[tuple[int, int]]] = {}
+    for task in tasks("diameters"):
+        assert isinstance(task, Distances)
+        asked = task.topology
+        assert isinstance(asked, OfDiameter)
+        bins.setdefault(asked.topology.kind, set()).add((asked.least, asked.most))
+        rng = stream("test", "diameters")
+        for graph in (task.sample(rng) for _ in range(4)):
+            assert asked.least <= nx.diameter(to_networkx(graph, to_undirected=True)) <= asked.most
+    assert bins == {family: {(14, 16), (17, 19)} for family in ("chorded_line", "random_tree", "random_caterpillar")}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import networkx as nx
 import pytest
 
 from datasets import TASKS
-from datasets.altered import Decoyed
+from datasets.altered import Decoyed, Padded
 from datasets.barbell import Barbell
 from datasets.ring import Ring
 from datasets.theta import Theta
@@ -474,4 +474,5 @@ def test_a_graph_made_of_another_is_called_by_both_and_what_differs_from_the_def
     assert topology_label(Transfer(topology=Ring())) == "ring"
     assert topology_label(Transfer(topology=Barbell(clique_size=4))) == "barbell (clique_size=4)"
     decoyed = Transfer(topology=Decoyed(topology=Theta(paths=8)), addressing="position")
+    assert topology_label(Transfer(topology=Padded(num_nodes=20))) == "padded (topology=ring, num_nodes=20)"  # its default
     assert topology_label(decoyed) == "decoyed (topology=theta (paths=8))"

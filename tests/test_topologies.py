@@ -275,7 +275,7 @@ SIZES: dict[str, tuple[str, Topology, tuple[int, int], Callable[[int], tuple[flo
     "pruned_grid": ("num_nodes, ⌊4(7n/4 − 4)/5⌉, or n − 1", PrunedGrid(num_nodes=40), (1, 2), lambda _: (40, 53)),
 }
 UNSIZED = {  # what the draw or the file leaves
-    *("chorded_line", "erdos_renyi", "network", "random_geometric", "stochastic_blockmodel", "subnetwork"),
+    *("chorded_line", "erdos_renyi", "network", "of_diameter", "random_geometric", "stochastic_blockmodel", "subnetwork"),
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import isqrt
+from statistics import median_low
 from typing import Any, get_args
 
 import networkx as nx
@@ -14,10 +15,12 @@ from torch_geometric.utils import to_networkx
 from datasets.barabasi_albert import BarabasiAlbert
 from datasets.distances import Quantity
 from datasets.network import NETWORKS
+from datasets.of_diameter import OfDiameter
 from datasets.ordered_path import Group
 from datasets.places import shell
 from datasets.sampled import Sampled
 from datasets.topologies import TOPOLOGIES, read_topology
+from suite.rng import stream
 from suite.task import Split, Topology
 
 Fields = dict[str, Any]
@@ -175,6 +178,21 @@ def noisy(draw: DrawFn, most: int) -> Place:
     return {"topology": fields, "num_edges": up_to(draw, 0, room - graph.number_of_edges()), "seed": up_to(draw, 0, 99)}, hops
 
 
+def of_diameter(draw: DrawFn, most: int) -> Place:
+    """A family with a bin around a diameter that it has, by NetworkX."""
+    inner, _ = draw(places(tuple(kind for kind in DRAWN if kind != "of_diameter"), most))
+    rng, family = stream("test", "diameters"), read_topology(inner)
+    assert isinstance(family, Sampled)
+    try:
+        found = [nx.diameter(nx.Graph(family.afresh(rng).edge_index.T.tolist())) for _ in range(9)]
+        fields = {"topology": inner, "least": up_to(draw, 1, median_low(found)), "most": median_low(found) + up_to(draw, 0, 5)}
+        OfDiameter(**fields)
+    except ValueError as error:
+        assert "joins no two nodes" in str(error) or "a tenth" in str(error)  # noqa: PT017 - the reasons there are
+        assume(False)
+    return fields | {"seed": up_to(draw, 0, 99)}, up_to(draw, 1, fields["least"])
+
+
 PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
     "attachment_tree": attachment_tree,
     "barabasi_albert": barabasi_albert,
@@ -193,6 +211,7 @@ PLACES: dict[str, Callable[[DrawFn, int], Place]] = {
     "layered": layered,
     "network": network,
     "noisy": noisy,
+    "of_diameter": of_diameter,
     "padded": padded,
     "path": path,
     "pruned_grid": lambda draw, most: somewhere(draw, "pruned_grid", {"num_nodes": 4 * up_to(draw, 2, most // 4)}),
