@@ -235,18 +235,25 @@ def certify(
         out: Where certificates are kept.
     """
     store = Store(out / "store")
-    store.prepare()
     with console.status("Certifying ..."):
         try:
             ref, made = make_task(find_task(task, _task_refs()), dict(map(_field, fields)))
         except ValueError as error:
             raise StudyError(f"certify {task}", str(error).splitlines()) from error
-        num_nodes_of(ref)
         from suite import certify as certificates
+        from suite.task import DataUnavailable
 
-        if certificates.VERSION not in store.certified(ref.key, tier):
-            with processes(cores) if (cores := _cores()) > 1 else nullcontext() as pool:
-                store.commit_certificate(ref.key, certificates.VERSION, public(certificates.certify(made, tier, pool)), tier)
+        try:
+            num_nodes_of(ref)
+            store.prepare()
+            if certificates.VERSION not in store.certified(ref.key, tier):
+                with processes(cores) if (cores := _cores()) > 1 else nullcontext() as pool:
+                    found = public(certificates.certify(made, tier, pool))
+                store.commit_certificate(ref.key, certificates.VERSION, found, tier)
+        except DataUnavailable as error:
+            raise UsageError(f"certify {task}: {error}") from error
+        except certificates.MalformedError as error:
+            raise StudyError(f"certify {task}", str(error).splitlines()) from error
     _say_certificate(store.certificate(ref.key) or {})
     return DONE
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,11 +29,13 @@ from suite.engine import blocks
 from suite.engine.batches import as_drawn
 from suite.entries import topology_label
 from suite.facts import facts_of
+from suite.form import SPLITS, form_faults
 from suite.models.node_encodings import NODE_ENCODINGS, NodeEncoding
+from suite.refs import reason_of
 from suite.samples import UP_TO_ORDER, Drawn, Hashes, asked_colours, graph_faults, hashes, randomness_faults, tokens_read
 from suite.score import guess, scores
 from suite.store import Tier
-from suite.task import Block, Packed, Split, Task
+from suite.task import Block, DataUnavailable, Packed, Split, Task
 from suite.verdicts import (
     BROKEN,
     CERTIFIED,
@@ -82,7 +84,6 @@ WORDS = {  # how K10 calls the facts of `suite.facts`
 }
 
 UNTOLD = ("tag", "solved")  # fields of a check that the certificate says in other words
-SPLITS: tuple[Split, ...] = get_args(Split)
 Found = TypeVar("Found")  # by a look at a task
 
 
@@ -103,6 +104,10 @@ class Check:
     solved: bool = False
 
 
+class MalformedError(ValueError):
+    """What a task draws cannot be read: one line for each fault."""
+
+
 def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> dict[str, Any]:
     """Return the certificate of `task` as JSON values: its checks, the tags they give, and the first of them as verdict.
 
@@ -111,8 +116,11 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     K1 distinct inputs, K2 inputs seen in training, K3 constant predictor, K4 graph-blind MLP, K5 edge-free set model, K6 ball
     nearer than the answer, K7 permuted edges, K8 solvability witness, K9 1-WL colours, K10 facts of the graph, K11 distances and
     structure, K12 determinism; K13 shuffled answers in the `full` tier; K14 the bare list, of tasks that compose one.
+
+    Raises MalformedError where what the task draws has not the form of graphs and answers.
     """
     start = time.perf_counter()
+    _must_be_readable(task)
     begin = partial(_begin, pool, task)
     begun = begin(_graph_blind)
     survey, blind = _survey(task), begun.result()
@@ -144,6 +152,17 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
         "checks": [{key: value for key, value in asdict(check).items() if key not in UNTOLD} for check in checks],
         "seconds": round(time.perf_counter() - start, 2),
     }
+
+
+def _must_be_readable(task: Task) -> None:
+    try:
+        faults = form_faults(task, lambda split: as_drawn(task, 0, split, 0, 1 if task.fixed else BLOCK))
+    except DataUnavailable:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        raise MalformedError(f"drawing graphs failed: {reason_of(error)}") from error
+    if faults:
+        raise MalformedError("\n".join(faults))
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,44 @@ class Block:
         return cls(first.edge_index, x, y, first.readout_index, source, **origin)
 
 
+FORM = {  # what a graph is made of: fields, their shapes, and how many axes they have
+    "x": ("[num_nodes, in_channels]", (2,)),
+    "edge_index": ("[2, num_edges]", (2,)),
+    "y": ("[num_readouts, ...]", (1, 2)),
+    "readout_index": ("[num_readouts]", (1,)),
+    "source_index": ("[num_sources]", (1,)),
+}
+REQUIRED = ("x", "edge_index", "y")
+
+
+def malformed(graph: object) -> str:
+    """Return what keeps `graph` from being read at all: a field that is missing or no tensor of its shape; "" for nothing."""
+    if not isinstance(graph, Data):
+        return f"must be a torch_geometric.data.Data; is {type(graph).__name__}"
+    for name, (shape, axes) in FORM.items():
+        value = graph.get(name)
+        if value is None and name not in REQUIRED:
+            continue
+        if not isinstance(value, Tensor):
+            said = "not there" if value is None else f"{value!r}, of type {type(value).__name__}"
+            return f"{name} must be a tensor {shape}; is {said}"
+        if value.dim() not in axes:
+            return f"{name} must be {shape}; is {list(value.shape)}"
+    return ""
+
+
+def _check_form(sampled: Sequence[object]) -> None:
+    """Raise ValueError where one of `sampled` is no graph, or their x differ in width."""
+    widths = set[int]()
+    for graph in sampled:
+        if fault := malformed(graph):
+            raise ValueError(f"sample: {fault if isinstance(graph, Data) else f'what it returns {fault}'}")
+        assert isinstance(graph, Data)
+        widths.add(graph.x.size(1))
+    if len(widths) > 1:
+        raise ValueError(f"sample: x must have as many columns in every graph; they are {sorted(widths)}")
+
+
 def own_edges(graph: Block | Data) -> Tensor:
     """Return the edges that the task itself drew, before a rewiring: [2, num_edges]."""
     original: Tensor | None = getattr(graph, "original_index", None)
@@ -343,8 +381,12 @@ class Task(Value):
         raise NotImplementedError(f"{type(self).__name__} must define sample(rng) or draw(num_graphs, rng)")
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block | Sequence[Data]:
-        """Draw `num_graphs` graphs: a `Block` where they share one topology, else a list of `Data` or, faster, a `Packed`."""
+        """Draw `num_graphs` graphs: a `Block` where they share one topology, else a list of `Data` or, faster, a `Packed`.
+
+        The default raises ValueError where what `sample` returned is no such graph.
+        """
         graphs = [self.sample(rng) for _ in range(num_graphs)]
+        _check_form(graphs)
         return Block.from_data_list(graphs) or graphs
 
     def at(self, split: Split, block: int) -> Self:

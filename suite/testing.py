@@ -17,8 +17,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 import torch
@@ -31,20 +32,21 @@ from torch_geometric.utils import to_undirected
 
 from suite.cell import FactorRef, ModelRef, TaskRef
 from suite.engine.batches import as_drawn, graph_batch
+from suite.form import SPLITS, form_faults
 from suite.hops import hop_distance
 from suite.metrics import ERRORS
 from suite.models import build, resolve
 from suite.models.base import Model
 from suite.models.encodings import ENCODINGS, PAIRS, encoded
 from suite.models.rewirings import load_rewiring, rewire
+from suite.refs import reason_of
 from suite.samples import Drawn, content, graph_faults, graphs_of, hashes, randomness_faults
 from suite.task import Block, Split, Task
 from suite.views import task_ref
 from suite.witness import at_ceiling, offers_witness, witness_score
 
 NUM_GRAPHS = 64
-SPLITS: tuple[Split, ...] = get_args(Split)
-FIELDS = {"x", "edge_index", "y", "readout_index", "source_index"}
+RAISED = "raised "  # how a fault begins that is an exception of what is checked
 MAX_COMPARED = 8  # pairs of graphs that look alike and are answered differently, compared in full
 FEW_INPUTS = 10  # distinct inputs per class below which a task can be known by heart
 CHANNELS = {"norm", "norm(train)", "virtual_node", "rewiring", "attention", "pooling"}
@@ -60,8 +62,15 @@ class ContractError(AssertionError):
 
 def check_task(task: Task) -> None:
     """Raise ContractError unless `task` keeps the contract of tasks, in this process and in a fresh one (some seconds)."""
-    name = type(task).__name__
-    _raise(name, [f"{check}: {fault}" for check, run in TASK_CHECKS.items() for fault in _caught(run, task)])
+    found = {check: _caught(run, task) for check, run in TASK_CHECKS.items()}
+    malformed = bool(found["shapes"])  # what other checks raise then follows from that, and says no more
+    faults = [
+        f"{check}: {fault}"
+        for check, faults in found.items()
+        for fault in faults
+        if check == "shapes" or not (malformed and fault.startswith(RAISED))
+    ]
+    _raise(type(task).__name__, faults)
     check_fresh_process([task])
 
 
@@ -125,7 +134,7 @@ def _caught(run: Callable[[Any], Iterator[str]], subject: Any) -> list[str]:
     try:
         return list(run(subject))
     except Exception as error:
-        return [f"raised {type(error).__name__}: {error}"]
+        return [f"{RAISED}{reason_of(error)}"]
 
 
 class _Kept:
@@ -160,49 +169,7 @@ def _fields(task: Task) -> Iterator[str]:
 
 def _shapes(task: Task) -> Iterator[str]:
     """Names, shapes, dtypes and ranges of what is drawn."""
-    for split in SPLITS:
-        faults = {fault for graph in graphs_of(_draw(task, split)) for fault in _graph_shapes(task, graph)}
-        yield from sorted(f"{split}: {fault}" for fault in faults)
-
-
-def _graph_shapes(task: Task, graph: Data) -> Iterator[str]:
-    if unknown := sorted(set(graph.keys()) - FIELDS - {"num_nodes"}):
-        yield f"Data carries '{unknown[0]}'; it may carry {', '.join(sorted(FIELDS))}, for the suite finds distances itself"
-    optional = {"source_index"} if task.level == "node" else {"source_index", "readout_index"}
-    missing = sorted(FIELDS - optional - set(graph.keys()))
-    if missing:
-        yield f"Data has no '{missing[0]}'"
-        return
-    num_nodes = graph.x.size(0)
-    if graph.x.dim() != 2 or graph.x.dtype != torch.float32 or not bool(graph.x.isfinite().all()):
-        yield f"x must be [num_nodes, channels], float32 and finite; is {tuple(graph.x.shape)}, {graph.x.dtype}"
-    if graph.edge_index.dim() != 2 or graph.edge_index.size(0) != 2:
-        yield f"edge_index must be [2, num_edges]; is {tuple(graph.edge_index.shape)}"
-    for name in ("edge_index", "readout_index", "source_index"):
-        index = graph.get(name)
-        if index is not None and (index.dtype != torch.long or not bool(((index >= 0) & (index < num_nodes)).all())):
-            yield f"{name} must be long and name nodes 0 ... {num_nodes - 1}; is {index.dtype}, {_span(index)}"
-    if "readout_index" in graph and torch.unique(graph.readout_index).numel() != graph.readout_index.numel():
-        yield "readout_index names a node twice"
-    yield from _answer_faults(task, graph)
-
-
-def _answer_faults(task: Task, graph: Data) -> Iterator[str]:
-    y, asked = graph.y, graph.readout_index.numel() if task.level == "node" else 1
-    if y.size(0) != asked:
-        yield f"y must have one row per read-out node, {asked}; is {tuple(y.shape)}"
-    elif task.loss != "cross_entropy":
-        if y.dtype != torch.float32 or y[0].numel() != task.out_channels:
-            yield f"y must be float32 with {task.out_channels} targets a row; is {y.dtype}, {tuple(y.shape)}"
-    elif y.dim() != 1 or y.dtype != torch.long:
-        yield f"y must be [num_readouts] long, classes; is {tuple(y.shape)}, {y.dtype}"
-    elif not bool(((y >= 0) & (y < task.out_channels)).all()):
-        yield f"classes must lie in 0 ... {task.out_channels - 1} (out_channels); found {_span(y)}"
-
-
-def _span(values: Tensor) -> str:
-    ends = torch.unique(values).tolist()
-    return " ... ".join(str(end) for end in (ends if len(ends) < 2 else (ends[0], ends[-1]))) or "empty"
+    yield from form_faults(task, partial(_draw, task))
 
 
 def _tokens(task: Task) -> Iterator[str]:

@@ -398,6 +398,30 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("raise DataUnavailable('mines: under water')", "mines: under water"),
+        ("return 3", "drawing a graph failed: sample: what it returns must be a torch_geometric.data.Data; is int"),
+    ],
+)
+def test_certify_of_what_cannot_be_drawn_says_why_in_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, said: str
+) -> None:
+    task = f"{own_task(tmp_path, before)}:Mine"
+    assert run_all.main(["certify", task, "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_certify_of_answers_that_are_no_classes_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = own_task(tmp_path)
+    task.write_text(task.read_text().replace("y=y,", "y=y + 1,"))
+    assert run_all.main(["certify", f"{task}:Mine", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"certify {task}:Mine: classes must lie in 0 ... 1 (out_channels); found 2\n"
+
+
 def test_certify_says_what_a_task_needs_and_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "results")
     assert run_all.main(["certify", "transfer", "hops=3", "topology=clique_path", "--out", out]) == 0

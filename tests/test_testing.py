@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import LayerNorm as GraphLayerNorm
 from torch_geometric.utils import to_undirected
 
+from suite.certify import MalformedError, certify
 from suite.models import resolve
 from suite.models.base import Model
 from suite.models.grit import GRIT
@@ -276,6 +278,86 @@ class WrongWitness(Good):
         return block.x[:, block.readout_index, : self.num_classes]
 
 
+class ScalarAnswer(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.y = graph.y[0]
+        return graph
+
+
+class NumberedReadout(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.readout_index = 0
+        return graph
+
+
+class Featureless(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        del graph.x
+        return graph
+
+
+class ReturnsNothing(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        return None  # type: ignore[return-value]
+
+
+class Unequal(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x = F.pad(graph.x, (0, int(torch.randint(2, (), generator=rng))))
+        return graph
+
+
+class ScalarAnswers(Good):
+    """The same fault in a block."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block | list[Data]:
+        block = super().draw(num_graphs, rng)
+        assert isinstance(block, Block)
+        block.y = block.y[:, 0]
+        return block
+
+
+class Endless(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.x[1, -1] = torch.inf
+        return graph
+
+
+class NobodyAsked(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        del graph.readout_index
+        return graph
+
+
+class EdgeToNowhere(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.edge_index = torch.cat([graph.edge_index, torch.tensor([[0, 99], [99, 0]])], dim=1)
+        return graph
+
+
+MALFORMED: list[tuple[Task, str]] = [
+    (ScalarAnswer(), "y must be [num_readouts, ...]; is []"),
+    (ScalarAnswers(), "y must be [num_readouts, ...]; is []"),
+    (NumberedReadout(), "readout_index must be a tensor [num_readouts]; is 0, of type int"),
+    (Featureless(), "x must be a tensor [num_nodes, in_channels]; is not there"),
+    (ReturnsNothing(), "what it returns must be a torch_geometric.data.Data; is NoneType"),
+    (Unequal(), "x must have as many columns in every graph; they are [4, 5]"),
+    (Endless(), "float32 and finite; is (8, 4), torch.float32, with entries that are not finite"),
+    (
+        NobodyAsked(),
+        "Data has no 'readout_index', the nodes that are asked; a question about whole graphs says level = \"graph\"",
+    ),
+    (EdgeToNowhere(), "edge_index must be long and name nodes 0 ... 7; is torch.int64, 0 ... 99"),
+]
+
+
 class Raises(Good):
     def sample(self, rng: torch.Generator) -> Data:
         raise KeyError("my own mistake")
@@ -349,13 +431,27 @@ def test_a_salted_hash_shows_in_another_process_only() -> None:
     assert "Good" not in str(error.value)
 
 
-def test_all_faults_are_listed_with_what_was_raised() -> None:
+def test_what_is_raised_is_listed_with_its_line_and_hides_no_fault() -> None:
     with pytest.raises(ContractError) as error:
-        check_task(Raises())
-    lines = str(error.value).splitlines()
-    assert lines[0] == "Raises breaks its contract:"
-    assert "  shapes: raised KeyError: 'my own mistake'" in lines
-    assert len(lines) > 3
+        check_task(Raises(num_classes=1))
+    first, *faults = str(error.value).splitlines()
+    assert first == "Raises breaks its contract:"
+    assert [fault.partition(":")[0] for fault in faults] == ["  fields", "  shapes"]
+    assert re.fullmatch(r"  shapes: raised KeyError: 'my own mistake' \(test_testing.py, line \d+\)", faults[1])
+
+
+@pytest.mark.parametrize(("task", "said"), MALFORMED, ids=[type(task).__name__ for task, _ in MALFORMED])
+def test_graphs_that_cannot_be_read_are_said_to_be_so_once(task: Task, said: str) -> None:
+    """By the kit, where nothing of what follows from it is listed beside it, and by a certificate before anything is trained."""
+    with pytest.raises(ContractError) as error:
+        check_task(task)
+    (fault,) = str(error.value).splitlines()[1:]
+    assert fault.startswith("  shapes: ")
+    assert said in fault
+    with pytest.raises(MalformedError) as refused:
+        certify(task)
+    (fault,) = str(refused.value).splitlines()
+    assert said in fault
 
 
 def test_a_task_that_another_process_cannot_make_is_said_to_be_so() -> None:
