@@ -15,6 +15,7 @@ from datasets.graph_transfer import GraphTransfer
 from datasets.known_range import KnownRange
 from datasets.labelled import LabelledGraph
 from datasets.labelled_graphs import GraphClasses, Molecules, Peptides
+from datasets.local_eccentricity import LocalEccentricity
 from datasets.mean_exchange import MeanExchange
 from datasets.mixed_transfer import MixedTransfer
 from datasets.neighbors_match import NeighborsMatch
@@ -54,6 +55,7 @@ TASKS: dict[str, type[Task]] = {
     "graph_transfer": GraphTransfer,
     "known_range": KnownRange,
     "labelled_graph": LabelledGraph,
+    "local_eccentricity": LocalEccentricity,
     "mean_exchange": MeanExchange,
     "mixed_transfer": MixedTransfer,
     "neighbors_match": NeighborsMatch,

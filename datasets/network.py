@@ -32,6 +32,7 @@ from suite.task import Split, Topology
 FOLDER = Path(__file__).parent / "networks"
 NETWORKS = ("ieee_lv_feeder", "ky10_water", "ky4_water", "minnesota_road", "pegase2869_grid", "schutterwald_lv_grid")
 PLACES: tuple[Split, ...] = ("train", "test", "train", "validation")  # whose turn it is, place by place
+GEOGRAPHIC = ("minnesota_road", "schutterwald_lv_grid")  # positions are degrees of longitude and latitude
 MAX_PLACES = 32
 MIN_PLACES = 8  # taken even where their balls overlap
 
@@ -88,12 +89,27 @@ def own_nodes(name: str, split: Split) -> Tensor:
 @cache
 def adjacency(name: str) -> csr_array:
     """Return the adjacency matrix of the largest component, its nodes in the order of the file."""
+    return _largest_component(name)[1]
+
+
+@cache
+def positions(name: str) -> NDArray[np.float64]:
+    """Return where the nodes of the largest component are, in a plane, in a unit of the file's own: [num_nodes, 2]."""
+    place = np.genfromtxt(FOLDER / name / "nodes.csv", delimiter=",", skip_header=1)[_largest_component(name)[0], 1:]
+    if name in GEOGRAPHIC:
+        place[:, 0] *= np.cos(np.radians(place[:, 1].mean()))  # meridians come together towards the poles
+    return place
+
+
+@cache
+def _largest_component(name: str) -> tuple[NDArray[np.int64], csr_array]:
+    """Return the numbers of its nodes in the file, in order, and its adjacency matrix."""
     pairs = np.loadtxt(FOLDER / name / "edges.csv", delimiter=",", skiprows=1, dtype=np.int64)
     num_nodes = len((FOLDER / name / "nodes.csv").read_text().splitlines()) - 1
     directed = coo_array((np.ones(len(pairs)), pairs.T), shape=(num_nodes, num_nodes)).tocsr()
     component = connected_components(directed, directed=False)[1]
     kept = np.flatnonzero(component == np.bincount(component).argmax())
-    return csr_array(((directed + directed.T) > 0)[kept][:, kept].astype(float))
+    return kept, csr_array(((directed + directed.T) > 0)[kept][:, kept].astype(float))
 
 
 @cache

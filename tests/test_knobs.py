@@ -99,6 +99,7 @@ CASES: dict[tuple[str, str], tuple[st.SearchStrategy[Any], Callable[[Any], Field
     ("decoy_chains", "hops"): (st.integers(1, 6), lambda v: {"hops": v, "tail": 30 - 4 * v}),  # four ways
     ("decoy_chains", "crowding"): (FEW, lambda v: {"num_chains": v, "tail": 40 - 5 * v}),
     ("decoy_chains", "size"): (SIZES, lambda v: {"tail": v - 2 - 4 * 5}),
+    ("local_eccentricity", "classes"): (CLASSES, lambda v: {"name": "ky4_water", "num_classes": v}),
     ("same_cycle", "hops"): (HOPS, lambda v: {"hops": v, "num_nodes": 40}),
     ("same_cycle", "size"): (SIZES, lambda v: {"num_nodes": v}),
     ("cycle_or_two", "size"): (SIZES, lambda v: {"min_nodes": v, "max_nodes": v}),

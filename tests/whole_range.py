@@ -291,6 +291,12 @@ def known_range(draw: DrawFn) -> Fields:
     }
 
 
+def local_eccentricity(draw: DrawFn) -> Fields:
+    """Of the largest network all pairs of nodes are dear."""
+    smaller = [name for name in NETWORKS if name != "pegase2869_grid"]
+    return {"name": draw(st.sampled_from(smaller)), "hops": up_to(draw, 1, 30), "num_classes": up_to(draw, 2, 12)}
+
+
 def mean_exchange(draw: DrawFn) -> Fields:
     fields, hops = draw(places(("barbell", "clique"), 30))
     told = fields["kind"] == "clique" or fields["clique_size"] < fields["bridges"] + 2
@@ -411,6 +417,7 @@ TASK_FIELDS: dict[str, Callable[[DrawFn], Fields]] = {
     "distances": distances,
     "graph_transfer": on_a_place,
     "known_range": known_range,
+    "local_eccentricity": local_eccentricity,
     "mean_exchange": mean_exchange,
     "mixed_transfer": mixed_transfer,
     "neighbors_match": neighbors_match,
