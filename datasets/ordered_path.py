@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from math import comb
+from math import comb, prod
 from typing import Literal, NamedTuple, Self
 
 import torch
@@ -105,7 +105,8 @@ class OrderedPath(Task):
 
     def _leak(self) -> float:
         """Return what the place that tells most tells of the parity of the way."""
-        return max(_leak(_way(place, self.hops)) for place in places(self.topology))
+        ways = [_way(place, self.hops) for place in places(self.topology)]  # all, before what is dear: a place may have several
+        return max(map(_leak, ways))
 
     def _composed(self, elements: Tensor) -> Tensor:
         """Return the product of one-hot elements [num_graphs, hops, order], the first one applied last: [num_graphs, order]."""
@@ -189,7 +190,7 @@ def _products(group: Group) -> Tensor:
 
 class _Way(NamedTuple):
     nodes: Tensor  # [hops] from the source to the one beside the read-out
-    beside: dict[int, tuple[int, int]]  # by degree: how many nodes on the way, but for the source, and how many off it
+    beside: tuple[tuple[int, int], ...]  # of each degree: how many nodes on the way, but for the source, and how many off it
 
 
 @lru_cache(maxsize=1024)
@@ -208,7 +209,7 @@ def _way(topology: Topology, hops: int) -> _Way:
     on, off = torch.zeros(num_nodes, dtype=torch.bool), torch.ones(num_nodes, dtype=torch.bool)
     on[nodes[1:]], off[nodes], off[graph.readout_index] = True, False, False
     classes = degrees[on].unique().tolist()
-    return _Way(nodes, {d: (int((on & (degrees == d)).sum()), int((off & (degrees == d)).sum())) for d in classes})
+    return _Way(nodes, tuple((int((on & (degrees == d)).sum()), int((off & (degrees == d)).sum())) for d in classes))
 
 
 def _downhill(edge_index: Tensor, hops: Tensor, start: int) -> Tensor:
@@ -227,12 +228,20 @@ def _downhill(edge_index: Tensor, hops: Tensor, start: int) -> Tensor:
 def _leak(way: _Way) -> float:
     """Return E |E[(-1)^y | what a set model knows]|: 1 where it knows the parity of the way, 0 where it knows nothing.
 
-    Of n bits of one degree, s of them ones, k are on the way: the mean of (-1)^(their sum) over all choices is the Krawtchouk
-    polynomial K_k(s; n) over C(n, k), and classes of degree are independent. Signs of uniform permutations are such bits.
+    Classes of degree are independent.
     """
-    leak = 1.0
-    for on, off in way.beside.values():
-        n = on + off
-        mean = [sum((-1) ** j * comb(s, j) * comb(n - s, on - j) for j in range(on + 1)) / comb(n, on) for s in range(n + 1)]
-        leak *= sum(comb(n, s) * abs(value) for s, value in enumerate(mean)) / 2**n
+    return prod((_leak_of(on, off) for on, off in way.beside), start=1.0)
+
+
+@cache
+def _leak_of(on: int, off: int) -> float:
+    """Return the same of the bits of one degree, of which `on` are on the way.
+
+    Of n bits, s of them ones, k are on the way: the mean of (-1)^(their sum) over all choices is the Krawtchouk polynomial
+    K_k(s; n) over C(n, k). Signs of uniform permutations are such bits. Whole numbers to the end: of a thousand nodes the counts
+    are beyond floats.
+    """
+    n = on + off
+    total = sum(comb(n, s) * abs(sum((-1) ** j * comb(s, j) * comb(n - s, on - j) for j in range(on + 1))) for s in range(n + 1))
+    leak: float = total / (comb(n, on) << n)
     return leak

@@ -8,10 +8,12 @@ import networkx as nx
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.stats import binom
 from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from datasets.caterpillar import Caterpillar
+from datasets.network import Network
 from datasets.ordered_path import Group, OrderedPath, OrderedPathComposed, OrderedTokens
 from datasets.path import Path
 from datasets.transfer import Transfer
@@ -98,6 +100,21 @@ def test_chance_is_the_best_guess_from_ones_by_degree(topology: Topology, hops: 
         answer = sum(b for b, node in zip(bits, free, strict=True) if node in on) % 2
         counts.setdefault(known, [0, 0])[answer] += 1
     assert task.chance == pytest.approx(sum(map(max, counts.values())) / 2 ** len(free))
+
+
+@pytest.mark.parametrize("tail", [4, 30, 700])
+def test_chance_amid_any_number_of_nodes_of_one_degree_is_known(tail: int) -> None:
+    """Of 2 tail bits, s of them ones, two are on the way: they differ as often as two drawn without replacement do."""
+    n, ones = 2 * tail, torch.arange(2 * tail + 1).double()
+    alike = (ones * (ones - 1) + (n - ones) * (n - ones - 1)) / (n * (n - 1))
+    weight = torch.from_numpy(binom.pmf(ones.numpy(), n, 0.5))
+    expected = float((weight * torch.maximum(alike, 1 - alike)).sum())
+    assert OrderedPath(topology=Path(tail=tail), hops=3).chance == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_network_with_several_ways_at_one_of_its_places_is_refused_with_that_reason() -> None:
+    with pytest.raises(ValidationError, match="must have one shortest way to the source, of 16 hops; this network has several"):
+        OrderedPath(topology=Network(name="minnesota_road"), hops=16)
 
 
 def test_the_twin_for_sets_has_the_answer_at_the_source() -> None:
