@@ -13,19 +13,26 @@ flagged, answers. Three arms:
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from torch import Tensor
 from torch_geometric.utils import degree
 
 from datasets.barbell import Barbell
 from datasets.clique import Clique
-from datasets.topologies import AS_TOPOLOGY
+from datasets.topologies import read_topology, write_topology
 from datasets.twins import WithAnswer
 from suite.hops import hop_distance
-from suite.task import Block, Loss, Task
+from suite.task import Block, Loss, Task, Topology
+
+
+def _two_cliques(value: Any) -> Topology:
+    topology = read_topology(value)
+    if not isinstance(topology, Barbell | Clique):
+        raise ValueError(f"must be a barbell or a clique, got {topology.kind}")
+    return topology
 
 
 class MeanExchange(Task):
@@ -37,7 +44,7 @@ class MeanExchange(Task):
 
     version: ClassVar[int] = 2
     loss: ClassVar[Loss] = "mse"
-    topology: Annotated[Barbell | Clique, AS_TOPOLOGY[0], AS_TOPOLOGY[1]] = Barbell()
+    topology: Annotated[Barbell | Clique, BeforeValidator(_two_cliques), PlainSerializer(write_topology)] = Barbell()
     hops: int = Field(3, description="distance to the far nodes of the other clique; 1 on a clique")
     side: bool = Field(True, description="whether the input says which nodes are asked for")
 

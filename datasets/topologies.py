@@ -125,6 +125,4 @@ def _address(cls: type[Topology]) -> dict[str, str]:
     return {"kind": ref} | ({"sha256": sha256} if sha256 else {})
 
 
-# Annotate a field with these, `Annotated[Tree, *AS_TOPOLOGY]`, where only some families will do.
-AS_TOPOLOGY = (BeforeValidator(read_topology), PlainSerializer(write_topology))
 TopologyField = Annotated[Topology, BeforeValidator(read_topology), PlainSerializer(write_topology)]

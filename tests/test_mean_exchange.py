@@ -1,6 +1,7 @@
 """Facts about mean exchange: whose mean it is, its scale, and what is left open without edges."""
 
 import itertools
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -12,7 +13,9 @@ from datasets.barbell import Barbell
 from datasets.clique import Clique
 from datasets.mean_exchange import MeanExchange
 from suite.rng import stream
+from suite.study import StudyError
 from suite.task import Block
+from suite.tasks import make_task
 
 ARMS = [
     MeanExchange(topology=Barbell(clique_size=6)),
@@ -108,3 +111,11 @@ def test_twins_tell_the_answer_or_the_side() -> None:
 def test_what_cannot_be_asked_is_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         MeanExchange(**fields)
+
+
+@pytest.mark.parametrize("topology", ["ring", {"kind": "tree", "extra": 1}])
+def test_graphs_that_are_no_two_cliques_are_refused_by_name(topology: Any) -> None:
+    kind = topology if isinstance(topology, str) else topology["kind"]
+    with pytest.raises(StudyError) as error:
+        make_task(MeanExchange, {"topology": topology})
+    assert str(error.value) == f"topology: must be a barbell or a clique, got {kind}"
