@@ -1,7 +1,8 @@
 """The attachment tree: each new node joins one that is there, the late ones by preference. Long and bushy.
 
-After the trees of ECHO (2025, arXiv:2512.17762), which attach by k^3 and have diameters of 17 to 40. Taken for the number of a
-node k gives such trees; of degrees it would give stars.
+After the trees of ECHO (2025, arXiv:2512.17762), which attach by k^3 and have diameters of 17 to 40. That k is the number of a
+node is our reading, since `Graph-ECHO-Benchmark/ECHO` downloads its graphs ready made: it gives such trees, and degrees would
+give stars.
 """
 
 from typing import Literal

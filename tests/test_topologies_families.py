@@ -1,5 +1,6 @@
 """Facts about the newer families over their whole range: sizes by formula, graphs and distances by NetworkX."""
 
+import random
 from math import comb
 
 import networkx as nx
@@ -236,6 +237,16 @@ def test_nodes_of_an_attachment_tree_are_as_deep_as_the_weights_say(exponent: in
 def test_attachment_trees_are_as_long_as_those_of_the_benchmark() -> None:
     diameters = [nx.diameter(AttachmentTree(seed=seed).sampled()) for seed in range(50)]
     assert all(17 <= diameter <= 40 for diameter in diameters)
+
+
+def test_by_cubes_of_degrees_trees_would_be_no_longer_than_stars_and_a_few_legs() -> None:
+    """Why k is read as the number of a node."""
+    for seed in range(20):
+        rng, tree = random.Random(seed), nx.path_graph(2)
+        for node in range(2, 100):
+            (joined,) = rng.choices(list(tree), [degree**3 for _, degree in tree.degree])
+            tree.add_edge(node, joined)
+        assert nx.diameter(tree) < 17
 
 
 def test_another_seed_is_another_graph_and_the_same_seed_the_same() -> None:
