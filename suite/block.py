@@ -16,7 +16,7 @@ from suite.entries import Budget, Entry, Outcome, Trial, Tuning
 from suite.refs import reason_of, said, unknown
 from suite.rng import digest, stream
 from suite.study import Grid, ModelSpec, StudyError, with_none
-from suite.tasks import find_task, in_channels_of, make_task, placed
+from suite.tasks import all_placed, find_task, in_channels_of, make_task, placed
 from suite.tuning import Choice, Range, Space, ask, best
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ class GridBlock:
             self.problems.append(f"{path}.kind: {error}")
             return []
         ranged = "hops" in cls.model_fields and "hops" not in spec.settings and self.grid.hops
+        given, train = all_placed(spec.settings, self.folder), all_placed(spec.train, self.folder)
         made = []
         for hops in self.grid.hops or () if ranged else (None,):
-            settings = spec.settings if hops is None else spec.settings | {"hops": hops}
+            settings = given if hops is None else given | {"hops": hops}
             try:
-                made.append(self._made(cls, settings, spec.train, path))
+                made.append(self._made(cls, settings, train, path))
             except StudyError as error:
                 self.problems += error.problems
         return made

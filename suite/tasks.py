@@ -82,3 +82,12 @@ def placed(name: str, folder: Path) -> str:
     """Look for `file.py:Name` beside the study first, then where we are."""
     beside = folder / name.rpartition(":")[0]
     return f"{beside}:{name.rpartition(':')[2]}" if name.rpartition(":")[0].endswith(".py") and beside.exists() else name
+
+
+def all_placed(value: Any, folder: Path) -> Any:
+    """Return settings in which each `file.py:Name`, as of a topology or of one inside another, is looked for in this way."""
+    if isinstance(value, dict):
+        return {name: all_placed(item, folder) for name, item in value.items()}
+    if isinstance(value, list):
+        return [all_placed(item, folder) for item in value]
+    return placed(value, folder) if isinstance(value, str) else value

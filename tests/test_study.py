@@ -393,6 +393,18 @@ def test_a_task_from_a_file_has_the_same_key_wherever_the_file_lies(tmp_path: Pa
     assert len(keys[0]) == 6
 
 
+def test_a_topology_from_a_file_lies_beside_the_study_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sticks.py").write_text("from datasets.path import Path\n\nclass Stick(Path):\n    pass\n")
+    stick = {"kind": "padded", "num_nodes": 20, "topology": "sticks.py:Stick"}
+    asked = [
+        {"kind": "transfer", "topology": {"kind": "sticks.py:Stick"}},
+        {"kind": "transfer", "topology": "ring", "train": {"topology": stick}},
+    ]
+    monkeypatch.chdir("/")
+    tasks = expanded(tmp_path, GRID | {"tasks": asked, "hops": 3, "num_layers": 2}).tasks.values()
+    assert [num_nodes_of(ref) for ref, _ in tasks] == [6, 20]
+
+
 def test_a_file_that_changed_after_expansion_is_refused(tmp_path: Path) -> None:
     path = own_task(tmp_path, PATH_GRAPH, "changes: bool = True")
     ((ref, _),) = expanded(tmp_path, GRID | {"tasks": {"kind": "mine.py:Mine"}, "num_layers": 2}).tasks.values()
@@ -405,7 +417,7 @@ def test_a_file_that_changed_after_expansion_is_refused(tmp_path: Path) -> None:
     ("body", "said"),
     [
         ("return 1 / 0", "ZeroDivisionError: division by zero (mine.py, line 9)"),
-        ("return 5", "AttributeError: "),
+        ("return 5", "sample: what it returns must be a torch_geometric.data.Data; is int"),
     ],
 )
 def test_a_task_that_cannot_draw_is_named_with_its_line(tmp_path: Path, body: str, said: str) -> None:
