@@ -50,21 +50,38 @@ ROUNDS = 3  # of messages along the edges of a ball, at most
 MAX_HOPS = 15  # distances from here on are one class to a control, where the task is at none in particular
 
 
-class Blind(View):
+class Described(View):
+    """A view of what nodes carry and, of the edges, the degree of each alone: of directed ones how many come and how many go."""
+
+    def _rows(self, block: Block, nodes: Tensor) -> Tensor:
+        """Return x of `nodes` of each graph and what they are told besides: [graphs, nodes] -> [graphs, nodes, channels]."""
+        x = block.x[torch.arange(block.num_graphs).unsqueeze(1), nodes]
+        return torch.cat([x, self._told(block)[nodes]], dim=2)
+
+    def _told(self, block: Block) -> Tensor:
+        """Return degrees, one-hot, and the logarithm of the number of nodes: [num_nodes, channels]."""
+        ends = block.edge_index if "directed" in self.irregular else block.edge_index[1:]
+        counts = [degree(end, block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE) for end in ends]
+        size = torch.full((block.num_nodes, 1), block.num_nodes).log()
+        return torch.cat([*(F.one_hot(count, MAX_DEGREE + 1).float() for count in counts), size], dim=1)
+
+
+class Blind(Described):
     """The read-out nodes alone: their own x, degree, and the number of nodes."""
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
-        return _edgeless(described(block, block.readout_index), block.y, block.readout_index.numel())
+        nodes = block.readout_index.expand(block.num_graphs, -1)
+        return _edgeless(self._rows(block, nodes), block.y, nodes.size(1))
 
 
-class Whole(View):
+class Whole(Described):
     """Whole graphs as sets: x and degree of each node, and their number; no edges."""
 
     def show(self, block: Block, rng: torch.Generator) -> Block:
-        return _edgeless(described(block, torch.arange(block.num_nodes)), block.y, 0)
+        return _edgeless(self._rows(block, torch.arange(block.num_nodes).expand(block.num_graphs, -1)), block.y, 0)
 
 
-class Unordered(View):
+class Unordered(Described):
     """All nodes as a set: x and degree of each, no edges; the read-out nodes come first.
 
     Where there are more than `MAX_ANSWERS` read-out nodes, so many of them are asked, drawn for each graph; the others are
@@ -78,13 +95,13 @@ class Unordered(View):
         graph, asked, (first, other) = _asked_first(block, rng)
         y = block.y[graph, asked]
         if self.max_rows is None:
-            return _edgeless(_rows(block, torch.cat([first, other], dim=1)), y, first.size(1))
-        number = linear_hash(block.x) + linear_hash(F.pad(_context(block), (block.x.size(2), 0)))  # of a node's row
+            return _edgeless(self._rows(block, torch.cat([first, other], dim=1)), y, first.size(1))
+        number = linear_hash(block.x) + linear_hash(F.pad(self._told(block), (block.x.size(2), 0)))  # of a node's row
         place, count = distinct(number.gather(1, other), self.max_rows)
-        return _edgeless(_counted(_rows(block, first), _rows(block, other.gather(1, place)), count), y, first.size(1))
+        return _edgeless(_counted(self._rows(block, first), self._rows(block, other.gather(1, place)), count), y, first.size(1))
 
 
-class Shells(View):
+class Shells(Described):
     """All nodes as a set, each with its distance from the read-out node: all that edges say about distance, and nothing else.
 
     One of the read-out nodes answers, drawn for each graph; it comes first. Nodes farther away than `radius` are not shown. With
@@ -127,7 +144,7 @@ class Shells(View):
         nodes = hops.argsort(dim=1, stable=True)[:, :rows]
         hops = hops.gather(1, nodes)
         told = F.one_hot(hops.clamp(max=self._farthest), self._farthest + 1).float()
-        x = torch.cat([block.x[graph.unsqueeze(1), nodes], _context(block)[nodes], told], dim=2)
+        x = torch.cat([block.x[graph.unsqueeze(1), nodes], self._told(block)[nodes], told], dim=2)
         shown = hops <= radius
         return x * shown.unsqueeze(2), block.y[graph, asked].unsqueeze(1), nodes.masked_fill(~shown, -1)
 
@@ -290,16 +307,6 @@ def _first(seen: str, split: Split, size: int) -> list[Data]:
     return [graph for block in drawn for graph in graphs_of(block)]
 
 
-def described(block: Block, nodes: Tensor) -> Tensor:
-    """Return x of `nodes`, their degree (one-hot) and the logarithm of the number of nodes: [graphs, nodes, channels]."""
-    return _rows(block, nodes.expand(block.num_graphs, -1))
-
-
-def _rows(block: Block, nodes: Tensor) -> Tensor:
-    """Return the same of other `nodes` of each graph: [graphs, nodes] -> [graphs, nodes, channels]."""
-    return torch.cat([block.x[torch.arange(block.num_graphs).unsqueeze(1), nodes], _context(block)[nodes]], dim=2)
-
-
 def _counted(first: Tensor, rows: Tensor, count: Tensor) -> Tensor:
     """Return rows that are asked, then others and how often each occurs: [graphs, rows, channels + 1]; one that does not is 0."""
     rows = torch.cat([rows * (count > 0).unsqueeze(2), count.log1p().unsqueeze(2)], dim=2)
@@ -316,13 +323,6 @@ def _asked_first(block: Block, rng: torch.Generator) -> tuple[Tensor, Tensor, li
     place[graph, block.readout_index[asked]] = torch.arange(asked.size(1)) - asked.size(1)
     nodes = place.argsort(dim=1, stable=True)
     return graph, asked, [nodes[:, : asked.size(1)], nodes[:, asked.size(1) :]]
-
-
-def _context(block: Block) -> Tensor:
-    """Return what a node is told of the graph without its edges: [num_nodes, MAX_DEGREE + 2]."""
-    count = degree(block.edge_index[1], block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE)
-    size = torch.full((block.num_nodes, 1), block.num_nodes).log()
-    return torch.cat([F.one_hot(count, MAX_DEGREE + 1).float(), size], dim=1)
 
 
 def _edgeless(x: Tensor, y: Tensor, num_readouts: int) -> Block:

@@ -76,6 +76,10 @@ class View(Task):
     def token_channels(self) -> slice | None:
         return self._task.token_channels
 
+    @property
+    def irregular(self) -> frozenset[str]:
+        return self._task.irregular
+
     def given(self, split: Split) -> int | None:
         return self._task.given(split)
 

@@ -55,7 +55,7 @@ from suite.certify import (
     _solved_by,
 )
 from suite.certify import _witnessed as witnessed
-from suite.controls import Ball, Shells, Shuffled, by_distance, permuted_edges
+from suite.controls import Ball, Shells, Shuffled, Unordered, by_distance, permuted_edges
 from suite.facts import facts_of, is_bipartite, pair_facts
 from suite.measures.ways import edge_cuts
 from suite.rng import stream
@@ -246,6 +246,39 @@ def test_a_ball_has_the_edges_among_its_nodes_by_networkx(radius: int, seed: int
 def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
     task = NeighborsMatch(topology=Tree(arity=4), hops=1, crowding=3)
     assert "nearer than one hop" in _ball(task, BLIND, "quick").detail
+
+
+# K5: what a set is told of edges
+
+
+class Senders(Task):
+    """A directed cycle, two of whose nodes hear one more: of two others, or of one (y = 1). Degrees in say nothing, those out do."""
+
+    num_classes: ClassVar[int] = 2
+
+    @property
+    def irregular(self) -> frozenset[str]:
+        return frozenset({"directed"})
+
+    def sample(self, rng: torch.Generator) -> Data:
+        node, y = torch.arange(12), torch.randint(2, (1,), generator=rng)
+        more = torch.tensor([[1, 1 if y else 4], [6, 9]])
+        edges = torch.randperm(12, generator=rng)[torch.cat([torch.stack([node, node.roll(-1)]), more], dim=1)]
+        return Data(x=torch.ones(12, 1), edge_index=edges, y=y, readout_index=node[:1])
+
+
+def test_a_set_is_told_how_many_edges_come_and_how_many_go_by_networkx() -> None:
+    graph = Senders().sample(stream("senders"))
+    edges = nx.DiGraph(graph.edge_index.t().tolist())
+    (shown,) = graphs_of(Unordered(seen=task_ref(Senders())).draw(1, stream("senders")))
+    out, come = shown.x[:, 1:17].argmax(1), shown.x[:, 17:33].argmax(1)
+    assert out.tolist() == [edges.out_degree(node) for node in range(12)]
+    assert come.tolist() == [edges.in_degree(node) for node in range(12)]
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_directed_task_that_degrees_out_give_away_is_found_out() -> None:
+    assert _edge_free(Senders(), BLIND).tag == CONTENT
 
 
 # K7: permuted edges
