@@ -252,7 +252,7 @@ def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
 
 
 class Senders(Task):
-    """A directed cycle, two of whose nodes hear one more: of two others, or of one (y = 1). Degrees in say nothing, those out do."""
+    """A directed cycle; two nodes hear one more, of two others or of one (y = 1). Degrees in say nothing, those out do."""
 
     num_classes: ClassVar[int] = 2
 
