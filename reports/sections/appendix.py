@@ -158,24 +158,28 @@ def _condition(row: dict[Any, Any], name: str) -> list[str]:
 
 
 def _certificates(context: Context) -> list[Block]:
+    """A sheet for each task at each distance, small enough to stay on one page."""
     known = context.analysis.results.certificates
     found: list[Block] = []
-    for i, (label, tasks) in enumerate(families(context)):
-        body: list[Any] = []
+    for label, tasks in families(context):
         for task in tasks:
             certificate = known.get(task["task_key"])
-            place = "" if task["hops"] is None else f"r = {task['hops']}: "
-            body.append(place + (certificate["verdict"] if certificate else flags(context, task)))
-            for check in certificate["checks"] if certificate else []:
-                passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
-                body.append([check["id"], check["name"], _value(check["value"]), _limit(check["limit"]), passed, check["detail"]])
-        params = ", ".join(f"{k}={_param(v)}" for k, v in tasks[0]["task"]["params"].items() if k not in UNSAID)
-        caption = (
-            f"{label}: {tasks[0]['task']['ref'].rpartition(':')[2]}({params}), and what its certificate checked at each distance."
-        )
-        head = ["Check", "What", "Value", "Limit", "", "Detail"]
-        found.append(table(f"sheet-{i + 1}", caption, head, body, ["text", "text", "num", "text", "text", "fill"], 6.5))
+            name = label if task["hops"] is None else f"{label}, r = {task['hops']}"
+            params = ", ".join(f"{k}={_param(v)}" for k, v in task["task"]["params"].items() if k not in UNSAID)
+            asked = f"{task['task']['ref'].rpartition(':')[2]}({params})"
+            if certificate is None:
+                found.append(text(f"{name}: {flags(context, task)}. {asked}."))
+                continue
+            body = [_check(check) for check in certificate["checks"]]
+            head, widths = ["Check", "What", "Value", "Limit", "", "Detail"], ["text", "text", "num", "text", "text", "fill"]
+            caption = f"{name}: {flags(context, task)}. {asked}."
+            found.append(table(f"sheet-{len(found) + 1}", caption, head, body, widths, 6.5))
     return [heading("Task data sheets"), *found] if found else []
+
+
+def _check(check: dict[str, Any]) -> list[Any]:
+    passed = {True: "passed", False: cell("not passed", "bold"), None: NONE}[check["passed"]]
+    return [check["id"], check["name"], _value(check["value"]), _limit(check["limit"]), passed, check["detail"]]
 
 
 def _limit(text: str) -> str:
