@@ -69,6 +69,11 @@ class AddressedLeaf(Task):
         return commonest_share(2 ** (self.hops - 1) if self.crowding is None else self.crowding + 1, self.num_classes)
 
     @property
+    def near_chance(self) -> float:
+        """What lies nearer is independent of the answer, whose classes are alike."""
+        return 1 / self.out_channels
+
+    @property
     def token_channels(self) -> slice:
         return slice(0, self.num_classes)
 

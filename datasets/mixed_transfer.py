@@ -86,6 +86,11 @@ class MixedTransfer(Task):
         return commonest_share(self.hops - self.least + 1, self.num_classes)
 
     @property
+    def near_chance(self) -> float:
+        """What lies nearer is independent of the answer, whose classes are alike."""
+        return 1 / self.out_channels
+
+    @property
     def token_channels(self) -> slice:
         return slice(0, self.num_classes)
 

@@ -72,6 +72,11 @@ class OrderedPath(Task):
         return (1 + self._leak()) / self.out_channels
 
     @property
+    def near_chance(self) -> float:
+        """What lies nearer is independent of the answer, whose classes are alike."""
+        return 1 / self.out_channels
+
+    @property
     def token_channels(self) -> slice | None:
         return slice(0, self.out_channels)
 

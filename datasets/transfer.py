@@ -72,6 +72,11 @@ class Transfer(Task):
         return commonest_share(_layout(self).plan.num_alike, self.num_classes)
 
     @property
+    def near_chance(self) -> float:
+        """What lies nearer is independent of the answer, whose classes are alike."""
+        return 1 / self.out_channels
+
+    @property
     def token_channels(self) -> slice:
         return slice(0, self.num_classes)
 

@@ -54,6 +54,11 @@ class TwoRadius(Task):
         return 1 / self.num_classes if self.matched_by == "id" else commonest_share(self.load, self.num_classes)
 
     @property
+    def near_chance(self) -> float:
+        """What lies nearer is independent of the answer, whose classes are alike."""
+        return 1 / self.out_channels
+
+    @property
     def token_channels(self) -> slice:
         return slice(0, self.num_classes)
 

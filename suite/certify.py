@@ -291,10 +291,10 @@ def _constant(task: Task, survey: _Survey) -> Check:
 def _graph_blind(task: Task) -> Check:
     """K4. Asking for a node's own token (range 0) is local by declaration; real labelled graphs have nothing to pass."""
     if task.level == "graph":
-        return Check("K4", "graph-blind MLP", None, _limit(task), None, "not applicable: no node is asked")
+        return Check("K4", "graph-blind MLP", None, _limit(task, task.near_chance), None, "not applicable: no node is asked")
     found = graph_blind(task)
-    scored = f"an MLP on the read-out node's own features scores {found.score:.3f}, guessing {task.chance:.3f}"
-    leaks = _leaks(task, found.score)
+    scored = f"an MLP on the read-out node's own features scores {found.score:.3f}, guessing {task.near_chance:.3f}"
+    leaks = _leaks(task, found.score, task.near_chance)
     if task.range == 0:
         tag = LOCAL if found.solved else UNDERTRAINED
         detail = f"{scored}; local by design"
@@ -303,8 +303,8 @@ def _graph_blind(task: Task) -> Check:
         detail = f"{scored}; the graph adds what a model scores above it"
         return Check("K4", "graph-blind MLP", found.score, "published", None, detail, LOCAL if leaks else None)
     if leaks:
-        return Check("K4", "graph-blind MLP", found.score, _limit(task), False, scored, LOCAL, found.solved)
-    return _at_chance("K4", "graph-blind MLP", task, found, task.answer_twin(), graph_blind)
+        return Check("K4", "graph-blind MLP", found.score, _limit(task, task.near_chance), False, scored, LOCAL, found.solved)
+    return _at_chance("K4", "graph-blind MLP", task, found, task.answer_twin(), graph_blind, chance=task.near_chance)
 
 
 def _edge_free(task: Task, blind: Check) -> Check:
@@ -333,18 +333,20 @@ def _ball(task: Task, blind: Check, tier: Tier) -> Check:
     """
     name, hops = "nearer than the answer", task.range
     if task.level == "graph" or task.fixed or not hops:
-        return Check("K6", name, None, _limit(task), None, "not applicable: the task is not at one distance")
+        return Check("K6", name, None, _limit(task, task.near_chance), None, "not applicable: the task is not at one distance")
     if hops == 1 or blind.solved:
         reason = "a graph-blind model solves the task" if blind.solved else "nearer than one hop is the read-out node, K4"
-        return Check("K6", name, None, _limit(task), None, f"not applicable: {reason}")
+        return Check("K6", name, None, _limit(task, task.near_chance), None, f"not applicable: {reason}")
     seeds = SEEDS[: NUM_SEEDS[tier]]
     found = by_distance(task, hops - 1, seeds=seeds)
     curve = f"; {_curve(task, hops, found)}" if tier == "full" else ""
-    if _leaks(task, found.score):
-        detail = f"{found.title} on the ball of radius {hops - 1} scores {found.score:.3f}, guessing {task.chance:.3f}{curve}"
-        return Check("K6", name, found.score, _limit(task), False, detail, LOCAL, found.solved)
+    if _leaks(task, found.score, task.near_chance):
+        detail = (
+            f"{found.title} on the ball of radius {hops - 1} scores {found.score:.3f}, guessing {task.near_chance:.3f}{curve}"
+        )
+        return Check("K6", name, found.score, _limit(task, task.near_chance), False, detail, LOCAL, found.solved)
     control = partial(by_distance, radius=hops, seeds=seeds, twin=True)
-    return _at_chance("K6", name, task, found, task.content_twin() or task, control, curve)
+    return _at_chance("K6", name, task, found, task.content_twin() or task, control, curve, task.near_chance)
 
 
 def _curve(task: Task, hops: int, last: Outcome) -> str:
@@ -535,10 +537,21 @@ def _listed(task: Task) -> Check:
 
 
 def _at_chance(
-    id_: str, name: str, task: Task, found: Outcome, twin: Task | None, control: Callable[[Task], Outcome], more: str = ""
+    id_: str,
+    name: str,
+    task: Task,
+    found: Outcome,
+    twin: Task | None,
+    control: Callable[[Task], Outcome],
+    more: str = "",
+    chance: float | None = None,
 ) -> Check:
-    """Return what it means that a control guesses: a pass where it solves the twin, else nothing. `more` is said besides."""
-    detail = f"{found.title} scores {found.score:.3f}, guessing {task.chance:.3f}{more}"
+    """Return what it means that a control guesses: a pass where it solves the twin, else nothing. `more` is said besides.
+
+    `chance` is the task's, where no other is given.
+    """
+    chance = task.chance if chance is None else chance
+    detail = f"{found.title} scores {found.score:.3f}, guessing {chance:.3f}{more}"
     if twin is None:
         offer = "answer_twin" if id_ == "K4" else "content_twin"
         detail += f"; the task has no twin, so that nothing shows that the control could win: write `{offer}`"
@@ -547,25 +560,27 @@ def _at_chance(
     detail += f"; on the twin that shows it the answer {could.score:.3f} ({could.title})"
     if not could.solved:
         return _unanswered(id_, name, f"{detail}, not solved: it needs a larger budget", found)
-    return Check(id_, name, found.score, _limit(task), True, detail)
+    return Check(id_, name, found.score, _limit(task, chance), True, detail)
 
 
 def _unanswered(id_: str, name: str, detail: str, found: Outcome | None = None) -> Check:
     return Check(id_, name, found.score if found else None, "a control that can win", None, detail, UNDERTRAINED)
 
 
-def _leaks(task: Task, score: float) -> bool:
+def _leaks(task: Task, score: float, chance: float | None = None) -> bool:
     """Return whether it is no guessing: who solves the task does not guess, however near the ceiling is to chance."""
-    above = score > _threshold(task) if task.ceiling > task.chance else score < _threshold(task)
+    threshold = _threshold(task, chance)
+    above = score > threshold if task.ceiling > task.chance else score < threshold
     return above or task.skill(score) >= SOLVED
 
 
-def _threshold(task: Task) -> float:
-    return task.chance + LEAK * (task.ceiling - task.chance if task.ceiling < task.chance else 1)
+def _threshold(task: Task, chance: float | None = None) -> float:
+    chance = task.chance if chance is None else chance
+    return chance + LEAK * (task.ceiling - chance if task.ceiling < chance else 1)
 
 
-def _limit(task: Task) -> str:
-    return f"{'<=' if task.ceiling > task.chance else '>='} {_threshold(task):.3f}"
+def _limit(task: Task, chance: float | None = None) -> str:
+    return f"{'<=' if task.ceiling > task.chance else '>='} {_threshold(task, chance):.3f}"
 
 
 def _structure(task: Task, survey: _Survey) -> Check:

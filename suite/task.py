@@ -349,6 +349,11 @@ class Task(Value):
         return 1 / self.out_channels if self.loss == "cross_entropy" else 1.0
 
     @property
+    def near_chance(self) -> float:
+        """Score of the best guess from all that lies nearer than the answer: less than `chance` where far nodes tell a part."""
+        return self.chance
+
+    @property
     def ceiling(self) -> float:
         """Score of perfect knowledge, on the same scale as `chance`."""
         return 0.0 if self.metric in ERRORS else 1.0

@@ -58,6 +58,10 @@ class View(Task):
         return self._task.chance
 
     @property
+    def near_chance(self) -> float:
+        return self._task.near_chance
+
+    @property
     def ceiling(self) -> float:
         return self._task.ceiling
 

@@ -48,6 +48,7 @@ from suite.certify import (
     _begin,
     _described,
     _edge_free,
+    _graph_blind,
     _identified,
     _on_permuted,
     _permuted,
@@ -246,6 +247,28 @@ def test_a_ball_has_the_edges_among_its_nodes_by_networkx(radius: int, seed: int
 def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
     task = NeighborsMatch(topology=Tree(arity=4), hops=1, crowding=3)
     assert "nearer than one hop" in _ball(task, BLIND, "quick").detail
+
+
+# K4: the read-out alone
+
+
+class Whispered(Transfer):
+    """The read-out is shown the answer in one graph of four: it knows less than all nodes together, and more than it should."""
+
+    def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
+        block = super().draw(num_graphs, rng)
+        told = torch.rand(num_graphs, generator=rng) < 0.25
+        block.x[told, block.readout_index, block.y[told, 0]] = 1
+        return block
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_one_node_is_held_to_what_one_node_can_guess_and_not_to_what_all_can() -> None:
+    task = Whispered(hops=4, addressing="position", num_classes=8)
+    found = _graph_blind(task)
+    assert found.value < task.chance  # the commonest of seven tokens
+    assert (found.passed, found.tag, found.limit) == (False, LOCAL, "<= 0.175")
+    assert _graph_blind(Transfer(hops=4, addressing="position", num_classes=8)).passed
 
 
 # K5: what a set is told of edges
