@@ -59,11 +59,15 @@ class Described(View):
         return torch.cat([x, self._told(block)[nodes]], dim=2)
 
     def _told(self, block: Block) -> Tensor:
-        """Return degrees, one-hot, and the logarithm of the number of nodes: [num_nodes, channels]."""
-        ends = block.edge_index if "directed" in self.irregular else block.edge_index[1:]
-        counts = [degree(end, block.num_nodes, dtype=torch.long).clamp(max=MAX_DEGREE) for end in ends]
-        size = torch.full((block.num_nodes, 1), block.num_nodes).log()
-        return torch.cat([*(F.one_hot(count, MAX_DEGREE + 1).float() for count in counts), size], dim=1)
+        """Return degrees and the logarithm of the number of nodes: [num_nodes, channels]."""
+        leave, come = (degree(end, block.num_nodes) for end in block.edge_index)
+        told = [
+            F.one_hot(come.long().clamp(max=MAX_DEGREE), MAX_DEGREE + 1).float(),
+            torch.full_like(come, block.num_nodes).log()[:, None],
+        ]
+        if "directed" in self.irregular:
+            told.append(leave.log1p()[:, None])  # one column, for attention has to tell keys apart among all
+        return torch.cat(told, dim=1)
 
 
 class Blind(Described):

@@ -34,7 +34,13 @@ ADDS = {  # to the state before, in each layer
 READS_PAIRS = {"spd_transformer", "graphormer", "gps", "set_transformer"}  # attention that has logits for all pairs
 OTHER_ATTENTION = {"graph_transformer", "gps_performer", "exphormer", "nodeformer", "san"}
 READS_NO_EDGES = {"mlp", "deep_sets", "set_transformer", "spd_transformer", "constant"}
-DIRECTED = {"published NeighborsMatch", "directed decoy chains", "published citation chains", "several signals"}
+DIRECTED = {
+    "published NeighborsMatch",
+    "directed decoy chains",
+    "published citation chains",
+    "several signals",
+    "published decoy chains",
+}
 ON_UNDIRECTED = {"two_hop", "gdc", "sdrf", "fosr", "borf", "gtr", "level_preserving", "random_edges"}
 ASKED_AT_SEVERAL = {
     "own token",
