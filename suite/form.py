@@ -47,13 +47,17 @@ def _graph_faults(task: Task, graph: Data) -> Iterator[str]:
             yield f"{name} must be long and name nodes 0 ... {num_nodes - 1}; is {index.dtype}, {_span(index)}"
     if "readout_index" in graph and torch.unique(graph.readout_index).numel() != graph.readout_index.numel():
         yield "readout_index names a node twice"
+    if task.level == "node" and not graph.readout_index.numel():
+        yield "readout_index names no node, so that nothing is asked"
+        return
     yield from _answer_faults(task, graph)
 
 
 def _answer_faults(task: Task, graph: Data) -> Iterator[str]:
     y, asked = graph.y, graph.readout_index.numel() if task.level == "node" else 1
     if y.size(0) != asked:
-        yield f"y must have one row per read-out node, {asked}; is {tuple(y.shape)}"
+        of = f"per read-out node, {asked}" if task.level == "node" else "for the graph"
+        yield f"y must have one row {of}; is {tuple(y.shape)}"
     elif task.loss != "cross_entropy":
         if y.dtype != torch.float32 or y[0].numel() != task.out_channels:
             yield f"y must be float32 with {task.out_channels} targets a row; is {y.dtype}, {tuple(y.shape)}"

@@ -22,7 +22,7 @@ from suite.models.grit import GRIT
 from suite.models.layers import BatchNorm, Linear
 from suite.operators import GraphOperators, Operators
 from suite.rng import stream
-from suite.task import Block, Loss, Task
+from suite.task import Block, Level, Loss, Task
 from suite.testing import MODEL_CHECKS, TASK_CHECKS, ContractError, Made, check_fresh_process, check_model, check_task
 
 
@@ -342,6 +342,23 @@ class EdgeToNowhere(Good):
         return graph
 
 
+class NobodyNamed(Good):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.readout_index, graph.y = graph.readout_index[:0], graph.y[:0]
+        return graph
+
+
+class AnsweredTwice(Good):
+    level: ClassVar[Level] = "graph"
+
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        del graph.readout_index, graph.source_index
+        graph.y = graph.y.repeat(2)
+        return graph
+
+
 MALFORMED: list[tuple[Task, str]] = [
     (ScalarAnswer(), "y must be [num_readouts, ...]; is []"),
     (ScalarAnswers(), "y must be [num_readouts, ...]; is []"),
@@ -452,6 +469,20 @@ def test_graphs_that_cannot_be_read_are_said_to_be_so_once(task: Task, said: str
         certify(task)
     (fault,) = str(refused.value).splitlines()
     assert said in fault
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (NobodyNamed(), "readout_index names no node, so that nothing is asked"),
+        (AnsweredTwice(), "y must have one row for the graph; is (2,)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_too_few_questions_and_too_many_answers_are_refused(task: Task, said: str) -> None:
+    with pytest.raises(MalformedError) as refused:
+        certify(task)
+    assert str(refused.value) == said
 
 
 def test_a_task_that_another_process_cannot_make_is_said_to_be_so() -> None:
