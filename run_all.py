@@ -231,7 +231,7 @@ def certify(
     Args:
         task: A task by name, or file.py:Name for your own.
         fields: Fields that differ from the defaults of the task, e.g. topology=barbell hops=5.
-        tier: quick, or full: more seeds, what controls score radius by radius, shuffled answers.
+        tier: quick, or full: more seeds, what controls score radius by radius and on the true edges, shuffled answers.
         out: Where certificates are kept.
     """
     store = Store(out / "store")

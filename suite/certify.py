@@ -4,8 +4,8 @@ A certificate is a list of checks and one verdict. Small controls that cannot se
 it; one that beats guessing shows that the task does not need it. A control that stays at chance proves something only if it
 could have won: the same budget must solve the task's twin, where the answer lies within its sight.
 
-The tier `quick` trains the dearer controls once; `full` three times, and adds what controls score radius by radius and on
-shuffled answers.
+The tier `quick` trains the dearer controls once; `full` three times, and adds what controls score radius by radius, on the true
+edges and on shuffled answers.
 """
 
 from __future__ import annotations

@@ -470,7 +470,7 @@ def edge_free(task: Task, *, twin: bool = False) -> Outcome:
     """Return what one attention layer, and DeepSets where that does not solve it, score on the set of nodes; three seeds each.
 
     Sets of more than `MAX_ROWS` nodes are given by their distinct rows where that makes them smaller; else batches shrink.
-    Where drawing is what costs (large graphs, graphs drawn one by one) there are fewer and smaller steps, on a pool of graphs.
+    Where drawing is what costs (sets given so, graphs drawn one by one) there are fewer and smaller steps, on a pool of graphs.
     Of whole graphs the models answer as all models do, by the mean over nodes. `twin`: whether it is solved is all that is asked.
     """
     if task.level == "graph":

@@ -350,7 +350,7 @@ class Task(Value):
 
     @property
     def near_chance(self) -> float:
-        """Score of the best guess from all that lies nearer than the answer: less than `chance` where far nodes tell a part."""
+        """Score of the best guess from all that lies nearer than the answer: worse than `chance` where far nodes tell a part."""
         return self.chance
 
     @property
