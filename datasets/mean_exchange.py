@@ -66,6 +66,11 @@ class MeanExchange(Task):
         """Mean squared error of guessing: the constant 0 with `side`, else the best guess from values and degrees."""
         return 1.0 if self.side else _unexplained(self.topology, self.hops)
 
+    @property
+    def near_chance(self) -> float:
+        """The variance of the answer, of which what lies nearer is independent."""
+        return 1.0
+
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         graph, far = self.topology.graph(self.hops), _far_nodes(self.topology, self.hops)
         x = torch.zeros(num_graphs, int(graph.num_nodes or 0), 3 if self.side else 2)

@@ -89,6 +89,16 @@ def test_without_sides_about_half_is_left_open() -> None:
         assert task.chance == pytest.approx((k - 2) / (2 * k - 3))
 
 
+@pytest.mark.parametrize("task", ARMS)
+def test_what_lies_nearer_than_the_answer_leaves_it_open(task: MeanExchange) -> None:
+    """Values and answer are jointly normal, so that the best guess from near values is a linear one."""
+    block = drawn(task, 20_000)
+    near = [node for node, far in nx.single_source_shortest_path_length(network(block), 0).items() if far < task.hops]
+    values, y = block.x[:, near, 0].double(), block.y.double()
+    left = (y - values @ torch.linalg.lstsq(values, y).solution).square()
+    assert task.near_chance == pytest.approx(float(left.mean()), abs=4 * float(left.std()) / 20_000**0.5)
+
+
 def test_twins_tell_the_answer_or_the_side() -> None:
     task = ARMS[3]
     told = task.answer_twin().draw(50, stream("test"))
