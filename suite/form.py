@@ -61,6 +61,8 @@ def _answer_faults(task: Task, graph: Data) -> Iterator[str]:
     elif task.loss != "cross_entropy":
         if y.dtype != torch.float32 or y[0].numel() != task.out_channels:
             yield f"y must be float32 with {task.out_channels} targets a row; is {y.dtype}, {tuple(y.shape)}"
+        elif not bool(y.isfinite().all()):
+            yield f"y must be finite; is {_kind(y)}"
     elif y.dim() != 1 or y.dtype != torch.long:
         yield f"y must be [num_readouts] long, classes; is {tuple(y.shape)}, {y.dtype}"
     elif not bool(((y >= 0) & (y < task.out_channels)).all()):

@@ -160,11 +160,13 @@ def _afresh(task: Task, split: Split, index: int = 0) -> Drawn:
 
 
 def _fields(task: Task) -> Iterator[str]:
-    """Fields, written as JSON and read again, give the same task."""
+    """Fields, written as JSON and read again, give the same task; scores are declared in their order."""
     if task_ref(task).load() != task:
         yield "its fields, written as JSON and read again, give another task: use fields that pydantic can read back"
     if (task.ceiling > task.chance) != (task.metric not in ERRORS):
         yield f"chance {task.chance} and ceiling {task.ceiling} are in the wrong order for {task.metric}"
+    if abs(task.ceiling - task.near_chance) < abs(task.ceiling - task.chance):
+        yield f"near_chance {task.near_chance} is better than chance {task.chance}: who sees all nodes sees the near ones too"
 
 
 def _shapes(task: Task) -> Iterator[str]:

@@ -186,6 +186,21 @@ class UnevenTargets(Good):
         return graph
 
 
+class EndlessTargets(UnevenTargets):
+    def sample(self, rng: torch.Generator) -> Data:
+        graph = super().sample(rng)
+        graph.y = 1 / (graph.y[:, :1] * 0)
+        return graph
+
+
+class BetterNear(Good):
+    num_classes: int = 4
+
+    @property
+    def near_chance(self) -> float:
+        return 0.5
+
+
 class ManyHot(Good):
     @property
     def token_channels(self) -> slice:
@@ -394,6 +409,8 @@ FAULTS: list[tuple[Task, str, str]] = [
     (Doubles(), "shapes", "float64"),
     (TooManyClasses(), "shapes", "classes must lie in 0 ... 1 (out_channels); found 2"),
     (FloatClasses(), "shapes", "classes; is (1,), torch.float32"),
+    (EndlessTargets(), "shapes", "y must be finite; is torch.float32, with entries that are not finite"),
+    (BetterNear(), "fields", "near_chance 0.5 is better than chance 0.25: who sees all nodes sees the near ones too"),
     (UnevenTargets(), "shapes", "float32 with 1 targets a row; is torch.float32, (1, 2)"),
     (ManyHot(), "tokens", "one-hot"),
     (TwoSplitsOfOneSeed(), "splits", "validation and test draw the same samples"),
