@@ -128,11 +128,6 @@ class KnownRange(Task):
         missed = kernel - _blind(kernel, self.readouts(), _graph(self.topology, self.size).edge_index)
         return float(self._second_moment(missed))
 
-    @property
-    def near_chance(self) -> float:
-        """Of `hop` all that counts lies at `hops`, so that nearer the own value alone tells something; else `chance`."""
-        return self.oracle(self.hops - 1) if self.kernel == "hop" else self.chance
-
     def at(self, split: Split, block: int) -> Self:
         """Return the task itself: of a network too every node is asked, in every split."""
         return self

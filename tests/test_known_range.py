@@ -270,16 +270,6 @@ def test_ranges_worked_out_by_hand() -> None:
     assert task.range is None
 
 
-@pytest.mark.parametrize("interaction", ["copy", "product"])
-def test_nearer_than_the_hop_that_counts_the_whole_mean_square_is_open_and_a_set_knows_more(interaction: Any) -> None:
-    """Of a ring two nodes count, by a half each; of other kernels near nodes count too, and there is no such ball."""
-    task = KnownRange(topology=Ring(), size=6, hops=4, interaction=interaction)
-    assert task.near_chance == pytest.approx(1 / 2)
-    assert task.chance < task.near_chance
-    decay = KnownRange(topology=Ring(), size=6, hops=4, kernel="decay", interaction=interaction)
-    assert decay.near_chance == decay.chance
-
-
 def test_an_oracle_of_some_hops_leaves_the_rest_of_the_squares_open() -> None:
     task = KnownRange(topology=Ring(), size=15, kernel="decay", exponent=1, hops=3)
     squares = [1, 1 / 4, 1 / 9]

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from made_up_study import HOSTILE, MODELS, MadeUpStudy, add_depth_study, hop_study
 
 from reports import build_report, report_on
-from reports.blocks import clean, fixed, listing, short
+from reports.blocks import clean, fixed, heading, listing, short, table
 from reports.drawing import draw_all
 from reports.figures import Drawing, outcome_map
 from reports.published import CARDS, quoted_depths
 from reports.sentences import summary
 from reports.style import FAMILY, looks, spread
+from reports.typeset import compile_pdf
 from suite.analysis import Analysis, analyse, load_results
 from suite.store import Store
 from suite.verdicts import BARS, TAGS
@@ -195,6 +196,24 @@ def test_a_second_build_draws_nothing_and_new_data_draws_one(tmp_path: Path) -> 
     changed = outcome_map.drawings(analysed(study, tmp_path), look)
     assert draw_all(changed, tmp_path / "figures") == 1
     assert not (tmp_path / "figures" / "stale.svg").exists()
+
+
+@needs("pdftotext")
+def test_a_sheet_stays_on_one_page(dirty: Path, content: dict[str, Any], tmp_path: Path) -> None:
+    """Of thirteen checks, most of whose details take two lines and one four."""
+    shutil.copytree(dirty / "figures", tmp_path / "figures")
+    rows = [[f"K{i}.", "what", "1", "published", "passed", "a detail " * (40 if i == 10 else 15)] for i in range(1, 14)]
+    widths = ["text", "text", "num", "text", "text", "fill"]
+    sheets = [
+        table(f"sheet-{i}", "a task", ["Check", "What", "Value", "Limit", "", "Detail"], rows, widths, 6.5) for i in range(9)
+    ]
+    (tmp_path / "report.json").write_text(json.dumps({**content, "blocks": [heading("Sheets"), *sheets]}), encoding="utf-8")
+    (tmp_path / "report.pdf").write_bytes(compile_pdf(tmp_path, dated=True))
+    pages = run("pdftotext", "-layout", tmp_path / "report.pdf", "-").split("\f")
+    counts = [[page.count(f"K{i}.") for i in (1, 13)] for page in pages if "a detail" in page]
+    assert all(first == last for first, last in counts)
+    assert sum(first for first, _ in counts) == 9
+    assert len(counts) > 1
 
 
 @needs("pdftotext")
