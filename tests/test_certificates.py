@@ -253,11 +253,11 @@ def test_one_hop_away_there_is_no_ball_but_the_node_itself() -> None:
 
 
 class Whispered(Transfer):
-    """The read-out is shown the answer in one graph of four: it knows less than all nodes together, and more than it should."""
+    """The read-out is shown the answer in one graph of five: it knows less than all nodes together, and more than it should."""
 
     def draw(self, num_graphs: int, rng: torch.Generator) -> Block:
         block = super().draw(num_graphs, rng)
-        told = torch.rand(num_graphs, generator=rng) < 0.25
+        told = torch.rand(num_graphs, generator=rng) < 0.2
         block.x[told, block.readout_index, block.y[told, 0]] = 1
         return block
 
@@ -266,7 +266,7 @@ class Whispered(Transfer):
 def test_one_node_is_held_to_what_one_node_can_guess_and_not_to_what_all_can() -> None:
     task = Whispered(hops=4, addressing="position", num_classes=8)
     found = _graph_blind(task)
-    assert found.value < task.chance  # the commonest of seven tokens
+    assert found.value < task.chance  # 1/5 and an eighth of the rest, .3; the commonest of seven tokens, .342
     assert (found.passed, found.tag, found.limit) == (False, LOCAL, "<= 0.175")
     assert _graph_blind(Transfer(hops=4, addressing="position", num_classes=8)).passed
 
