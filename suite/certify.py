@@ -125,7 +125,7 @@ def certify(task: Task, tier: Tier = "quick", pool: Executor | None = None) -> d
     begun = begin(_graph_blind)
     survey, blind = _survey(task), begun.result()
     begun, ball = begin(_edge_free, blind), begin(_ball, blind, tier)
-    permuted = _begin(None if _nothing_on_edges(task) or blind.solved else pool, task, _on_permuted, tier)
+    permuted = _begin(None if _no_sample(task) or blind.solved else pool, task, _on_permuted, tier)
     last = [begin(_shuffled)] if tier == "full" else []
     last += [begin(_listed)] if task.bare_lists() else []
     facts, witnessed, identified, determinism = facts_of(task), _witnessed(task), _identified(task), _determinism(task)
@@ -163,6 +163,11 @@ def _must_be_readable(task: Task) -> None:
         raise MalformedError(f"drawing graphs failed: {reason_of(error)}") from error
     if faults:
         raise MalformedError("\n".join(faults))
+
+
+def _no_sample(task: Task) -> bool:
+    """Return whether there are no read-out nodes of many graphs for a control to learn from: one graph, or whole graphs."""
+    return task.fixed or task.level == "graph"
 
 
 @dataclass(frozen=True)
@@ -332,7 +337,7 @@ def _ball(task: Task, blind: Check, tier: Tier) -> Check:
     have reached that far.
     """
     name, hops = "nearer than the answer", task.range
-    if task.level == "graph" or task.fixed or not hops:
+    if _no_sample(task) or not hops:
         return Check("K6", name, None, _limit(task, task.near_chance), None, "not applicable: the task is not at one distance")
     if hops == 1 or blind.solved:
         reason = "a graph-blind model solves the task" if blind.solved else "nearer than one hop is the read-out node, K4"
@@ -363,7 +368,7 @@ def _permuted(task: Task, unordered: Check, permuted: Future[Outcome] | _Later[O
     the task can be solved or the control can win.
     """
     name = "permuted edges"
-    if _nothing_on_edges(task):
+    if _no_sample(task):
         return Check("K7", name, None, _limit(task), None, NO_SAMPLE, None if task.range == 0 else UNCONTROLLED)
     if unordered.tag == CONTENT or not isinstance(unordered.value, float):
         permuted.cancel()
@@ -371,20 +376,16 @@ def _permuted(task: Task, unordered: Check, permuted: Future[Outcome] | _Later[O
     twin, on_true = task.content_twin(), partial(by_distance, seeds=SEEDS[: NUM_SEEDS[tier]])
     true = [on_true(task)] if tier == "full" or not witnessed or twin is None else []
     found = permuted.result()
-    if not _leaks(task, found.score) and not any(one.solved for one in true):
+    leaks = _leaks(task, found.score)
+    if not leaks and not any(one.solved for one in true):
         check = _at_chance("K7", name, task, found, twin, partial(_on_permuted, tier=tier, twin=True), _on_true(true))
         if check.passed or true or not (solved := on_true(task)).solved:
             return check
         true = [solved]
-    leaks, scored = _leaks(task, found.score), f"{found.title} scores {found.score:.3f} with all distances permuted"
+    scored = f"{found.title} scores {found.score:.3f} with all distances permuted"
     detail = f"{scored}, guessing {task.chance:.3f}{_on_true(true)}"
     tag, solved_by = EDGE_FREE if leaks else None, any(one.solved for one in (found, *true))
     return Check("K7", name, found.score, _limit(task), not leaks, detail, tag, solved_by)
-
-
-def _nothing_on_edges(task: Task) -> bool:
-    """Return whether the task is no sample of node-level graphs, so that a control of edges would learn nothing."""
-    return task.level == "graph" or task.fixed
 
 
 def _on_permuted(task: Task, tier: Tier, twin: bool = False) -> Outcome:
@@ -398,7 +399,7 @@ def _on_true(found: list[Outcome]) -> str:
 def _witnessed(task: Task) -> Check | None:
     """K8. An algorithm of the task's own must answer at the ceiling, in single precision as in double; None: it offers none."""
     name, limit = "solvability witness", f"skill >= {WITNESSED}"
-    if task.fixed or task.level == "graph":
+    if _no_sample(task):
         return Check("K8", name, None, limit, None, NO_SAMPLE)
     double = witness_score(task, torch.float64)
     single = witness_score(task, torch.float32)
@@ -436,7 +437,7 @@ def _identified(task: Task) -> Check:
     """
     name = "1-WL colours"
     limit = f"{'>=' if task.ceiling > task.chance else '<='} {task.chance + IDENTIFIED * (task.ceiling - task.chance):.3f}"
-    if task.fixed or task.level == "graph":
+    if _no_sample(task):
         return Check("K9", name, None, limit, None, NO_SAMPLE)
     drawn = list(_up_to(MAX_REFINED, blocks(task, 0, "train", NUM_SAMPLES, BLOCK)))
     score, shared, number = _by_colours(task, drawn)
@@ -518,7 +519,7 @@ def _said(value: Any) -> str:
 def _shuffled(task: Task) -> Check:
     """K13. With answers dealt out again nothing may score: what does would be a fault of the trainer or the splits."""
     name = "shuffled answers"
-    if task.fixed or task.level == "graph":
+    if _no_sample(task):
         return Check("K13", name, None, _limit(task), None, NO_SAMPLE)
     found = edge_free(Shuffled(seen=task_ref(task)))
     broken = _leaks(task, found.score)
